@@ -1,0 +1,282 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    SimDevinError                    1  base; catch this to catch everything
+    ├── CallerError                  2  what you passed is wrong; nothing was sent
+    │   ├── InvalidParams               all problems of one call, listed together
+    │   ├── UnknownName                 no such tool, block, plugin or run; names the nearest
+    │   ├── InvalidSpec                 a spec file does not fit the language
+    │   ├── InvalidWorkflow             a workflow document cannot be run
+    │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
+    ├── CredentialsError             3  no usable API key or organisation id
+    │   ├── MissingCredentials          which variable to set
+    │   ├── AuthenticationFailed        401 (also an ApiError)
+    │   └── PermissionDenied            403 (also an ApiError)
+    ├── TransportError               4  no usable answer came back
+    │   ├── NotSent                     the request provably never reached the service
+    │   ├── TimedOut                    time ran out
+    │   └── AmbiguousResult             it may or may not have happened; how to look
+    │       └── UncertainResult         looked for it until the grace window closed; a human decides
+    ├── ApiError                     5  the service answered, and not with success
+    │   ├── BadRequest (400, 422)  NotFound (404)  Conflict (409)  RateLimited (429)
+    │   ├── OutOfQuota                  402, or 403 with a money reason: billing, not a wrong key
+    │   └── ServerError (5xx)
+    ├── UnreadableResponse           5  success, but not in a shape we can read; says what was accepted
+    ├── WaitTimedOut                 1  a wait reached its deadline; resumable by id
+    ├── RunFailed                    1  a block of a workflow run failed
+    ├── MissingDependency            2  an optional extra is not installed
+    └── Cancelled                  130  asked to stop
+
+The number is the process exit code of the command line. Errors can be pickled, and
+their text names what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Return up to `limit` of `known` that look like `name`, best first."""
+    return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence such as ``Did you mean 'limit'?``, or an empty string."""
+    close = nearest(name, known)
+    return f"Did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
+
+
+class SimDevinError(Exception):
+    """Base of every error raised on purpose here. `hint` says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds from positional arguments alone, which keyword arguments break.
+        return (_rebuild, (type(self), self.args, dict(self.__dict__)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as plain JSON data, for ``--json`` output and logs."""
+        extra = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("message", "hint") and not name.startswith("_")
+        }
+        return {
+            "type": type(self).__name__,
+            "message": self.message,
+            "hint": self.hint,
+            "exitCode": self.exit_code,
+            **extra,
+        }
+
+
+def _rebuild(
+    cls: type[SimDevinError], args: tuple[Any, ...], state: Mapping[str, Any]
+) -> SimDevinError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class CallerError(SimDevinError):
+    """What the caller passed is wrong; nothing was sent."""
+
+    exit_code = 2
+
+
+class InvalidParams(CallerError):
+    """Parameters of a call are wrong. `problems` lists every one of them."""
+
+    def __init__(self, subject: str, problems: Iterable[str], *, hint: str = "") -> None:
+        self.subject = subject
+        self.problems = list(problems)
+        listed = "; ".join(self.problems)
+        super().__init__(f"{subject}: {listed}.", hint=hint)
+
+
+class UnknownName(CallerError):
+    """No such tool, block, plugin or run. `nearest` holds similar names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        known = list(known)
+        self.kind = kind
+        self.name = name
+        self.nearest = nearest(name, known)
+        suggestion = did_you_mean(name, known) or hint
+        super().__init__(f"There is no {kind} called {name!r}.", hint=suggestion)
+
+
+class InvalidSpec(CallerError):
+    """A spec file does not fit the closed language. `problems` are ``place: what``."""
+
+    def __init__(self, place: str, problems: Iterable[str], *, hint: str = "") -> None:
+        self.place = place
+        self.problems = list(problems)
+        super().__init__(f"{place}: {'; '.join(self.problems)}.", hint=hint)
+
+
+class InvalidWorkflow(CallerError):
+    """A workflow document cannot be run. `problems` lists every one of them."""
+
+    def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems), hint=hint)
+
+
+class PluginError(CallerError):
+    """A plugin could not be loaded (strict mode), or two plugins claim one id."""
+
+
+class MissingDependency(CallerError):
+    """A feature needs a library that is not installed. The hint names the extra."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs the extra {extra!r}.",
+            hint=f"Install it with: pip install 'sim-devin[{extra}]'",
+        )
+
+
+class CredentialsError(SimDevinError):
+    """There is no usable API key or organisation id."""
+
+    exit_code = 3
+
+
+class MissingCredentials(CredentialsError):
+    """A credential is not set anywhere it could be."""
+
+
+class TransportError(SimDevinError):
+    """No usable answer came back from the service."""
+
+    exit_code = 4
+
+
+class NotSent(TransportError):
+    """The request provably never reached the service, so repeating it is safe."""
+
+
+class TimedOut(TransportError):
+    """The deadline passed before an answer came."""
+
+
+class AmbiguousResult(TransportError):
+    """The request may or may not have taken effect. Do not repeat it; the hint says how to look."""
+
+
+class UncertainResult(AmbiguousResult):
+    """The lookup found nothing before the grace window closed. A human has to decide."""
+
+
+class ApiError(SimDevinError):
+    """The service answered with an error.
+
+    Attributes:
+        status: HTTP status.
+        detail: the service's own explanation, redacted; empty when it gave none.
+        problems: field-level problems, ``place: what``.
+        request_id: id to quote to the vendor's support, when the answer carried one.
+        retry_after: seconds the service asked to wait, or None.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        detail: str = "",
+        problems: Iterable[str] = (),
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.detail = detail
+        self.problems = list(problems)
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class AuthenticationFailed(ApiError, CredentialsError):
+    """401: the key is missing, wrong or revoked."""
+
+    exit_code = 3
+
+
+class PermissionDenied(ApiError, CredentialsError):
+    """403: the key lacks a permission. The hint names it when it is known."""
+
+    exit_code = 3
+
+
+class OutOfQuota(ApiError):
+    """The organisation's money or quota ran out. A billing matter, not a wrong key."""
+
+
+class BadRequest(ApiError):
+    """400 or 422: the service refused the parameters."""
+
+
+class NotFound(ApiError):
+    """404: no such session or organisation."""
+
+
+class Conflict(ApiError):
+    """409: the session's state does not allow this."""
+
+
+class RateLimited(ApiError):
+    """429: too many requests. `retry_after` holds the wait in seconds when the service gave one."""
+
+
+class ServerError(ApiError):
+    """5xx: the service failed."""
+
+
+class UnreadableResponse(SimDevinError):
+    """The service reported success in a shape we cannot read.
+
+    `accepted` is true when the request may have changed something: do not repeat it.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self, message: str, *, status: int = 0, accepted: bool = False, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.accepted = accepted
+
+
+class WaitTimedOut(SimDevinError):
+    """A wait reached its deadline. The sessions go on; wait again with the same ids."""
+
+
+class RunFailed(SimDevinError):
+    """A workflow run failed."""
+
+
+class Cancelled(SimDevinError):
+    """The caller asked to stop."""
+
+    exit_code = 130
