@@ -1,0 +1,70 @@
+"""Time as a thing that can be handed in: the real clock, and one that tests turn by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the rest of the package knows of time. All values are in seconds."""
+
+    def time(self) -> float:
+        """Return the time since the Unix epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return a time that never goes back; only differences mean something."""
+        ...
+
+    def wait(self, event: threading.Event, timeout: float) -> bool:
+        """Wait until `event` is set or `timeout` has passed; return whether it is set."""
+        ...
+
+
+class RealClock:
+    """The machine's own time."""
+
+    def time(self) -> float:
+        """Return the time since the Unix epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return a time that never goes back."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, timeout: float) -> bool:
+        """Wait until `event` is set or `timeout` has passed; return whether it is set."""
+        return event.wait(max(0.0, timeout))
+
+
+class ManualClock:
+    """A clock that only moves when somebody waits on it or calls `advance`.
+
+    A wait ends at once and moves the clock by its timeout, so hours pass in no time.
+    """
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def time(self) -> float:
+        """Return the clock's own idea of the time since the Unix epoch."""
+        with self._lock:
+            return self._now
+
+    def monotonic(self) -> float:
+        """Return the same as `time`."""
+        return self.time()
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+        with self._lock:
+            self._now += max(0.0, seconds)
+
+    def wait(self, event: threading.Event, timeout: float) -> bool:
+        """Move the clock by `timeout` unless `event` is set; return whether it is set."""
+        if not event.is_set():
+            self.advance(timeout)
+        return event.is_set()
