@@ -1,0 +1,105 @@
+"""Keep secrets out of every text and value that leaves: by name and by value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from sim_devin.errors import SimDevinError
+
+MASK = "***"
+SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
+
+_SECRET_NAME = re.compile(
+    r"(?i)(^|[_\-. ])(authorization|cookie|set-cookie|password|passwd|secret|secrets|token|"
+    r"api[_\-]?key|apikey|private[_\-]?key|credentials?)($|[_\-. ])|apikey$|password$|secrets?$|token$"
+)
+# Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
+_DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
+_SIGNED_QUERY = re.compile(
+    r"(?i)([?&](?:X-Amz-[A-Za-z-]+|Signature|sig|token|access_token|api_key)=)[^&\s\"'<>]+"
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a key or header of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+class Redactor:
+    """Masks a set of known secret values, and whatever looks like a secret by its name.
+
+    Values shorter than six characters are masked by name only.
+    """
+
+    def __init__(self, secrets: Iterable[object] = ()) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            if isinstance(secret, str) and len(secret) >= SHORTEST:
+                forms |= _spellings(secret)
+        self._values = sorted(forms, key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._values)} spellings)"
+
+    def text(self, text: str) -> str:
+        """Return `text` with every known secret, key-like token and signed query masked."""
+        text = self._known(text)
+        text = _DEVIN_KEY.sub(MASK, text)
+        return _SIGNED_QUERY.sub(rf"\1{MASK}", text)
+
+    def _known(self, text: str) -> str:
+        for value in self._values:
+            if value in text:
+                text = text.replace(value, MASK)
+        return text
+
+    def data(self, value: Any) -> Any:
+        """Return a copy of JSON data in which secrets are masked."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {
+                self.text(str(key)): MASK
+                if isinstance(key, str) and is_secret_name(key) and item not in (None, "", [], {})
+                else self.data(item)
+                for key, item in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value
+
+    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return headers with the secret ones masked."""
+        return {
+            name: MASK if is_secret_name(name) else self.text(value)
+            for name, value in headers.items()
+        }
+
+    def error(self, error: SimDevinError) -> SimDevinError:
+        """Mask secrets in an error's texts, in place, and return it."""
+        error.args = tuple(self._masked(item) for item in error.args)
+        for name, value in list(error.__dict__.items()):
+            error.__dict__[name] = self._masked(value)
+        return error
+
+    def _masked(self, value: Any) -> Any:
+        return self.data(value) if isinstance(value, (str, list, tuple, dict)) else value
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return the ways a secret can be spelled in an error text, a URL or a JSON body."""
+    stripped = secret.strip()
+    plain = {secret, stripped} if len(stripped) >= SHORTEST else {secret}
+    spellings = set(plain)
+    for value in plain:
+        spellings.add(repr(value)[1:-1])
+        spellings.add(json.dumps(value)[1:-1])
+        spellings.add(json.dumps(value, ensure_ascii=False)[1:-1])
+        safe = value.encode("utf-8", "replace")
+        spellings.add(quote(safe, safe=""))
+        spellings.add(quote_plus(safe))
+    return spellings

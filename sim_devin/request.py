@@ -1,0 +1,169 @@
+"""Spec and checked parameters → an HTTP request. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from sim_devin.errors import InvalidParams
+from sim_devin.redaction import Redactor
+from sim_devin.spec import PLACEHOLDER, Connection, ToolSpec
+
+# What JavaScript's trim() removes; Python's strip() removes more (U+001C–U+001F, U+0085).
+JS_WHITESPACE = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+
+try:
+    VERSION = version("sim-devin")
+except PackageNotFoundError:  # a bare checkout
+    VERSION = "0"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. `json` is the body, or None for no body. Its repr hides secrets."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+
+    def __repr__(self) -> str:
+        redactor = Redactor()
+        return (
+            f"Request({self.method} {redactor.text(self.url)}, "
+            f"headers={redactor.headers(self.headers)}, "
+            f"body={'none' if self.json is None else 'json'})"
+        )
+
+
+def build(
+    spec: ToolSpec,
+    connection: Connection,
+    params: Mapping[str, Any],
+    credentials: Mapping[str, str],
+    base_url: str,
+) -> Request:
+    """Return the request that carries out `spec` with checked `params`.
+
+    `credentials` are the connection's fields. Texts in the path and the query are trimmed
+    as JavaScript trims; a path value becomes one percent-encoded segment.
+
+    Raises:
+        InvalidParams: a path value is blank, ``.`` or ``..``, or a header value cannot be sent.
+    """
+    request = spec.request
+    if request is None:
+        raise TypeError(f"{spec.id} is not an HTTP tool")
+    values = {**params, **credentials}
+    problems: list[str] = []
+    path = _path(request.path, values, problems)
+    headers = _headers(connection, credentials, problems)
+    if problems:
+        raise InvalidParams(spec.id, problems)
+    query = encode_query(
+        (wire, item)
+        for wire, template in request.query.items()
+        for item in _each(values.get(template[1:-1]))
+    )
+    body = None
+    if request.body is not None:
+        body = {
+            wire: values[template[1:-1]]
+            for wire, template in request.body.items()
+            if values.get(template[1:-1]) is not None
+        }
+        headers["Content-Type"] = "application/json"
+    url = base_url.rstrip("/") + path + (f"?{query}" if query else "")
+    return Request(request.method, url, headers, body)
+
+
+def _path(template: str, values: Mapping[str, Any], problems: list[str]) -> str:
+    parts: list[str] = []
+    end = 0
+    for match in PLACEHOLDER.finditer(template):
+        parts.append(template[end : match.start()])
+        end = match.end()
+        name = match.group(1)
+        segment = trim(text(values.get(name, "")))
+        if segment in ("", ".", ".."):
+            problems.append(f"{name}: {segment!r} cannot be part of an address; pass the id itself")
+        parts.append(quote(_valid(segment), safe=""))
+    return "".join((*parts, template[end:]))
+
+
+def _headers(
+    connection: Connection, credentials: Mapping[str, str], problems: list[str]
+) -> dict[str, str]:
+    headers = {"Accept": "application/json", "User-Agent": f"sim-devin/{VERSION}"}
+    for name, template in connection.headers.items():
+        for placeholder in PLACEHOLDER.findall(template):
+            if not _sendable(credentials.get(placeholder, "")):
+                problems.append(
+                    f"{placeholder}: it holds a character that no HTTP header can carry "
+                    "(a line break, or one outside Latin-1); copy it again without extra characters"
+                )
+        headers[name] = PLACEHOLDER.sub(lambda m: credentials.get(m.group(1), ""), template)
+    return headers
+
+
+def _sendable(value: str) -> bool:
+    return all(character == "\t" or " " <= character <= "\xff" for character in value) and (
+        "\x7f" not in value
+    )
+
+
+def _each(value: Any) -> Iterable[Any]:
+    """Yield what to send for one query key: nothing, the value, or each item of a list."""
+    if isinstance(value, (list, tuple)):
+        yield from value
+    elif value is not None:
+        yield value
+
+
+def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Return a query string encoded as browsers encode forms; texts are trimmed."""
+    return "&".join(f"{_form(name)}={_form(trim(text(value)))}" for name, value in pairs)
+
+
+def _form(value: str) -> str:
+    # The URL standard's form encoding keeps * and encodes ~, the reverse of quote_plus.
+    return quote_plus(_valid(value), safe="*").replace("~", "%7E")
+
+
+def text(value: Any) -> str:
+    """Return a scalar as JavaScript's String() would: `true`, `3`, `0.5`, `1e+21`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _number_text(value)
+    return str(value)
+
+
+def _number_text(value: float) -> str:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+    shortest = Decimal(repr(value))
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        plain = f"{shortest:f}"
+        plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+        return "0" if value == 0 else plain
+    mantissa, _, power = repr(value).partition("e")
+    return f"{mantissa}e{int(power):+d}"
+
+
+def trim(value: str) -> str:
+    """Return `value` without the white space JavaScript's trim() removes at both ends."""
+    return value.strip(JS_WHITESPACE)
+
+
+def _valid(value: str) -> str:
+    """Replace lone surrogates, which UTF-8 has no bytes for, by U+FFFD as browsers do."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

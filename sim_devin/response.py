@@ -1,0 +1,337 @@
+"""Spec and an HTTP answer → the tool's output, or an error. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sim_devin.errors import (
+    ApiError,
+    AuthenticationFailed,
+    BadRequest,
+    Conflict,
+    NotFound,
+    OutOfQuota,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    UnreadableResponse,
+)
+from sim_devin.spec import Schema, SuccessOn, ToolSpec
+
+DETAIL_LIMIT = 500  # characters of an upstream explanation worth repeating
+
+_MONEY = ("out_of_quota", "out_of_credits", "no_quota_allocation", "payment_declined", "quota")
+_REQUEST_ID = ("x-request-id", "request-id", "cf-ray", "x-amzn-trace-id")
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP answer: `body` as the bytes that came, header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a 2xx."""
+        return 200 <= self.status < 300
+
+
+def read(
+    spec: ToolSpec,
+    response: Response,
+    params: Mapping[str, Any] | None = None,
+    *,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """Return the output of `spec` read from `response`.
+
+    An empty success of a tool that changes something is accepted: its output holds what
+    `params` (of the call, if known) say and null for the rest.
+
+    Raises:
+        ApiError: the answer is not a success; the subclass says which kind.
+        UnreadableResponse: a success that does not have the tool's shape.
+    """
+    if not response.ok:
+        if _is_success(spec.traits.success_on, response):
+            return _accepted(spec, params)
+        raise api_error(response, permission=spec.permission, now=now)
+    if not response.body.strip():
+        if spec.traits.read_only:
+            raise _unreadable(spec, response, "the answer is empty")
+        output = _accepted(spec, params)
+        if params is not None or not _unknowable(spec):
+            _require(spec, response, output, params)
+        else:
+            raise _unreadable(spec, response, "the answer is empty")
+        return output
+    return read_payload(spec, _parse(spec, response), status=response.status)
+
+
+def read_payload(spec: ToolSpec, payload: Any, *, status: int = 200) -> dict[str, Any]:
+    """Return the output of `spec` read from the already parsed JSON of a success.
+
+    Raises:
+        UnreadableResponse: the JSON does not have the tool's shape.
+    """
+    response = Response(status)
+    output = _take(spec, response, spec.output, payload)
+    _require(spec, response, output, None)
+    return output
+
+
+def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> dict[str, Any]:
+    properties: Mapping[str, Schema] = schema["properties"]
+    lists = [name for name, item in properties.items() if item.get("type") == "array"]
+    if isinstance(payload, list) and len(properties) == 1 and "items" in properties[lists[0]]:
+        # A bare array stands for its one property (list attachments).
+        payload = {properties[lists[0]].get("x-from", lists[0]): payload}
+    if not isinstance(payload, dict):
+        raise _unreadable(spec, response, f"expected a JSON object, got {_kind(payload)}")
+    wires = {name: item.get("x-from", name) for name, item in properties.items()}
+    if not any(wire in payload for wire in wires.values()):
+        raise _unreadable(
+            spec, response, f"none of {', '.join(sorted(wires.values()))} is in the answer"
+        )
+    return {
+        name: _value(spec, response, name, item, payload.get(wires[name]))
+        for name, item in properties.items()
+    }
+
+
+def _value(spec: ToolSpec, response: Response, name: str, schema: Schema, value: Any) -> Any:
+    if value is None:
+        return json.loads(json.dumps(schema.get("default")))
+    item_properties = schema.get("items", {}).get("properties") if "x-from" in schema else None
+    if item_properties is None or not any("x-from" in item for item in item_properties.values()):
+        return value  # unknown types pass through: enums and extra fields drift
+    if not isinstance(value, list):
+        raise _unreadable(spec, response, f"{name} is {_kind(value)}, not a list")
+    items: list[dict[str, Any]] = []
+    for index, item in enumerate(value):
+        if not isinstance(item, dict):
+            raise _unreadable(spec, response, f"{name}[{index}] is {_kind(item)}, not an object")
+        items.append(
+            {
+                key: _value(spec, response, key, sub, item.get(sub.get("x-from", key)))
+                for key, sub in item_properties.items()
+            }
+        )
+    return items
+
+
+def _require(
+    spec: ToolSpec, response: Response, output: Mapping[str, Any], params: Mapping[str, Any] | None
+) -> None:
+    missing = [name for name in spec.output.get("required", ()) if output.get(name) is None]
+    if missing:
+        raise _unreadable(spec, response, f"{', '.join(missing)} is missing from the answer")
+
+
+def _accepted(spec: ToolSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an output for a success without a body: what the call itself told, else null."""
+    required = spec.output.get("required", ())
+    known = params or {}
+    return {
+        name: known.get(name) if name in required else None for name in spec.output["properties"]
+    }
+
+
+def _unknowable(spec: ToolSpec) -> bool:
+    """Return whether a required output cannot be known without the answer's body."""
+    return any(name not in spec.properties for name in spec.output.get("required", ()))
+
+
+def _parse(spec: ToolSpec, response: Response) -> Any:
+    try:
+        return json.loads(response.body.decode("utf-8-sig"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        kind = response.headers.get("content-type", "no content type")
+        raise _unreadable(
+            spec, response, f"the answer is not JSON ({kind}: {type(error).__name__})"
+        ) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unreadable(spec: ToolSpec, response: Response, why: str) -> UnreadableResponse:
+    accepted = not spec.traits.read_only
+    hint = (
+        "The request was accepted and may have taken effect: do not repeat it, look first."
+        if accepted
+        else "Nothing was changed; it is safe to try again."
+    )
+    return UnreadableResponse(
+        f"{spec.id} was answered with {response.status}, but {why}.",
+        status=response.status,
+        accepted=accepted,
+        hint=hint,
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _is_success(rules: Iterable[SuccessOn], response: Response) -> bool:
+    if response.ok:
+        return True
+    body = response.body.decode("utf-8", "replace").lower()
+    return any(
+        rule.status == response.status and rule.contains.lower() in body for rule in rules
+    )
+
+
+# -- errors ----------------------------------------------------------------------------------
+
+
+def api_error(response: Response, *, permission: str = "", now: float | None = None) -> ApiError:
+    """Return the error that a non-success answer stands for.
+
+    Understands RFC 9457 problem details, FastAPI's ``{"detail": text or list}`` and plain
+    text. `permission` is the one the operation needs, named in a 403's hint. `now` (Unix
+    seconds) turns a ``Retry-After`` date into seconds.
+    """
+    payload = _payload(response)
+    detail = _detail(payload, response)
+    problems = _problems(payload)
+    status = response.status
+    cls, hint = _classify(status, detail, payload, permission)
+    parts = [f"HTTP {status}", detail or _title(payload)]
+    message = ": ".join(part for part in parts if part)
+    if problems:
+        message += f" ({'; '.join(problems)})"
+    return cls(
+        f"{message}.".replace("..", "."),
+        status=status,
+        detail=detail,
+        problems=problems,
+        request_id=next(
+            (response.headers[name] for name in _REQUEST_ID if name in response.headers), None
+        ),
+        retry_after=retry_after(response.headers, now=now),
+        hint=hint,
+    )
+
+
+def _classify(
+    status: int, detail: str, payload: Any, permission: str
+) -> tuple[type[ApiError], str]:
+    if status == 401:
+        return AuthenticationFailed, "The API key is missing, wrong or revoked; set a valid one."
+    if status == 402 or (status == 403 and _about_money(detail, payload)):
+        return OutOfQuota, "The organisation is out of quota or credits: a billing matter."
+    if status == 403:
+        needed = f" It needs the permission {permission}." if permission else ""
+        return PermissionDenied, f"The key may not do this (or none was sent).{needed}"
+    if status == 404:
+        return NotFound, "Check the session id and the organisation id."
+    if status == 409:
+        return Conflict, "The session's state does not allow this; look at it first."
+    if status in (400, 422):
+        return BadRequest, "Correct the parameters named above."
+    if status == 429:
+        return RateLimited, "Too many requests; wait and try again."
+    if status >= 500:
+        return ServerError, "The service failed; try again later."
+    if 300 <= status < 400:
+        return ApiError, "The service redirected elsewhere; check the base URL."
+    return ApiError, ""
+
+
+def _about_money(detail: str, payload: Any) -> bool:
+    texts = [detail.lower()]
+    if isinstance(payload, dict):
+        texts += [str(payload.get(key, "")).lower() for key in ("type", "title", "code", "error")]
+    return any(word in text for word in _MONEY for text in texts)
+
+
+def _payload(response: Response) -> Any:
+    try:
+        return json.loads(response.body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _title(payload: Any) -> str:
+    return str(payload.get("title") or "") if isinstance(payload, dict) else ""
+
+
+def _detail(payload: Any, response: Response) -> str:
+    if isinstance(payload, dict):
+        found = next((text for text in _explanations(payload) if text), "")
+        return found[:DETAIL_LIMIT]
+    if isinstance(payload, str):
+        return payload.strip()[:DETAIL_LIMIT]
+    if payload is None and "html" not in response.headers.get("content-type", ""):
+        body = response.body.decode("utf-8", "replace").strip()
+        return "" if body.startswith("<") else body[:DETAIL_LIMIT]
+    return ""
+
+
+def _explanations(payload: Mapping[str, Any]) -> Iterable[str]:
+    """Yield candidate explanations of an error body, best first."""
+    for key in ("detail", "message", "error", "error_description", "title"):
+        value = payload.get(key)
+        if isinstance(value, str):
+            yield value.strip()
+        elif isinstance(value, dict):
+            yield str(value.get("message") or value.get("code") or "").strip()
+
+
+def _problems(payload: Any) -> list[str]:
+    if not isinstance(payload, dict):
+        return []
+    listed = [payload.get("errors"), payload.get("detail")]
+    return [
+        _problem(item)
+        for items in listed
+        if isinstance(items, list)
+        for item in items[:20]
+    ]
+
+
+def _problem(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)[:DETAIL_LIMIT]
+    location = item.get("loc")
+    parts = [str(part) for part in location] if isinstance(location, list) else []
+    if parts and parts[0] == "body":
+        parts = parts[1:]
+    message = str(item.get("msg") or item.get("message") or item.get("detail") or "invalid")
+    return ": ".join((*([".".join(parts)] if parts else []), message))[:DETAIL_LIMIT]
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Return the seconds a ``Retry-After`` header asks to wait, or None without a usable one.
+
+    A date counts from `now` (Unix seconds; the machine's time unless given) and is never
+    negative.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        pass
+    else:
+        return seconds if 0 <= seconds < 1e9 else None
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    reference = datetime.now(UTC).timestamp() if now is None else now
+    return max(0.0, moment.timestamp() - reference)
