@@ -22,7 +22,7 @@
     │   ├── BadRequest (400, 422)  NotFound (404)  Conflict (409)  RateLimited (429)
     │   ├── OutOfQuota                  402, or 403 with a money reason: billing, not a wrong key
     │   └── ServerError (5xx)
-    ├── UnreadableResponse           5  success, but not in a shape we can read; says what was accepted
+    ├── UnreadableResponse           5  success in no shape we can read; says what was accepted
     ├── WaitTimedOut                 1  a wait reached its deadline; resumable by id
     ├── RunFailed                    1  a block of a workflow run failed
     ├── MissingDependency            2  an optional extra is not installed

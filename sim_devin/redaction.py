@@ -13,10 +13,20 @@ from sim_devin.errors import SimDevinError
 MASK = "***"
 SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
 
-_SECRET_NAME = re.compile(
-    r"(?i)(^|[_\-. ])(authorization|cookie|set-cookie|password|passwd|secret|secrets|token|"
-    r"api[_\-]?key|apikey|private[_\-]?key|credentials?)($|[_\-. ])|apikey$|password$|secrets?$|token$"
+_SECRET_ENDINGS = (
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "passwd",
+    "password",
+    "privatekey",
+    "secret",
+    "secrets",
+    "token",
 )
+_SEPARATORS = str.maketrans("", "", "_-. ")
 # Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
 _DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
 _SIGNED_QUERY = re.compile(
@@ -26,7 +36,7 @@ _SIGNED_QUERY = re.compile(
 
 def is_secret_name(name: str) -> bool:
     """Return whether a key or header of this name holds a secret."""
-    return bool(_SECRET_NAME.search(name))
+    return name.lower().translate(_SEPARATORS).endswith(_SECRET_ENDINGS)
 
 
 class Redactor:

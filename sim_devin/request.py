@@ -14,11 +14,15 @@ from sim_devin.errors import InvalidParams
 from sim_devin.redaction import Redactor
 from sim_devin.spec import PLACEHOLDER, Connection, ToolSpec
 
-# What JavaScript's trim() removes; Python's strip() removes more (U+001C–U+001F, U+0085).
+# What JavaScript's trim() removes; Python's strip() removes more (U+001C to U+001F, U+0085).
 JS_WHITESPACE = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
+
+# A parameter of one of these names is the escape hatch: an object merged into the request.
+EXTRA_BODY = "extraBody"
+EXTRA_QUERY = "extraQuery"
 
 try:
     VERSION = version("sim-devin")
@@ -66,23 +70,36 @@ def build(
     problems: list[str] = []
     path = _path(request.path, values, problems)
     headers = _headers(connection, credentials, problems)
-    if problems:
-        raise InvalidParams(spec.id, problems)
-    query = encode_query(
-        (wire, item)
-        for wire, template in request.query.items()
-        for item in _each(values.get(template[1:-1]))
-    )
+    query = _mapped(request.query, values, EXTRA_QUERY, problems)
     body = None
     if request.body is not None:
-        body = {
-            wire: values[template[1:-1]]
-            for wire, template in request.body.items()
-            if values.get(template[1:-1]) is not None
-        }
+        body = _mapped(request.body, values, EXTRA_BODY, problems)
         headers["Content-Type"] = "application/json"
-    url = base_url.rstrip("/") + path + (f"?{query}" if query else "")
+    if problems:
+        raise InvalidParams(spec.id, problems)
+    query_text = encode_query(
+        (wire, item) for wire, value in query.items() for item in _each(value)
+    )
+    url = base_url.rstrip("/") + path + (f"?{query_text}" if query_text else "")
     return Request(request.method, url, headers, body)
+
+
+def _mapped(
+    mapping: Mapping[str, str], values: Mapping[str, Any], extra: str, problems: list[str]
+) -> dict[str, Any]:
+    """Return wire key -> value for the values that are there, and the escape hatch's keys."""
+    mapped = {
+        wire: values[template[1:-1]]
+        for wire, template in mapping.items()
+        if values.get(template[1:-1]) is not None
+    }
+    further: Mapping[str, Any] = values.get(extra) or {}
+    problems += [
+        f"{extra}.{wire}: this field has a parameter of its own; use {mapping[wire][1:-1]}"
+        for wire in further
+        if wire in mapping
+    ]
+    return {**mapped, **further}
 
 
 def _path(template: str, values: Mapping[str, Any], problems: list[str]) -> str:
@@ -160,7 +177,7 @@ def _number_text(value: float) -> str:
 
 
 def trim(value: str) -> str:
-    """Return `value` without the white space JavaScript's trim() removes at both ends."""
+    """Return `value` without white space at its ends, as JavaScript sees white space."""
     return value.strip(JS_WHITESPACE)
 
 

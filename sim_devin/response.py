@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import json
 from collections.abc import Iterable, Mapping
@@ -66,25 +67,18 @@ def read(
     if not response.body.strip():
         if spec.traits.read_only:
             raise _unreadable(spec, response, "the answer is empty")
-        output = _accepted(spec, params)
-        if params is not None or not _unknowable(spec):
-            _require(spec, response, output, params)
-        else:
+        if any(name not in spec.properties for name in _required(spec)):
             raise _unreadable(spec, response, "the answer is empty")
-        return output
-    return read_payload(spec, _parse(spec, response), status=response.status)
-
-
-def read_payload(spec: ToolSpec, payload: Any, *, status: int = 200) -> dict[str, Any]:
-    """Return the output of `spec` read from the already parsed JSON of a success.
-
-    Raises:
-        UnreadableResponse: the JSON does not have the tool's shape.
-    """
-    response = Response(status)
-    output = _take(spec, response, spec.output, payload)
-    _require(spec, response, output, None)
+        return _accepted(spec, params)
+    output = _take(spec, response, spec.answer, _parse(spec, response))
+    missing = [name for name in _required(spec) if output.get(name) is None]
+    if missing:
+        raise _unreadable(spec, response, f"{', '.join(missing)} is missing from it")
     return output
+
+
+def _required(spec: ToolSpec) -> tuple[str, ...]:
+    return tuple(spec.answer.get("required", ()))
 
 
 def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> dict[str, Any]:
@@ -108,7 +102,7 @@ def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> d
 
 def _value(spec: ToolSpec, response: Response, name: str, schema: Schema, value: Any) -> Any:
     if value is None:
-        return json.loads(json.dumps(schema.get("default")))
+        return copy.copy(schema.get("default"))
     item_properties = schema.get("items", {}).get("properties") if "x-from" in schema else None
     if item_properties is None or not any("x-from" in item for item in item_properties.values()):
         return value  # unknown types pass through: enums and extra fields drift
@@ -127,26 +121,13 @@ def _value(spec: ToolSpec, response: Response, name: str, schema: Schema, value:
     return items
 
 
-def _require(
-    spec: ToolSpec, response: Response, output: Mapping[str, Any], params: Mapping[str, Any] | None
-) -> None:
-    missing = [name for name in spec.output.get("required", ()) if output.get(name) is None]
-    if missing:
-        raise _unreadable(spec, response, f"{', '.join(missing)} is missing from the answer")
-
-
 def _accepted(spec: ToolSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return an output for a success without a body: what the call itself told, else null."""
-    required = spec.output.get("required", ())
     known = params or {}
+    required = _required(spec)
     return {
-        name: known.get(name) if name in required else None for name in spec.output["properties"]
+        name: known.get(name) if name in required else None for name in spec.answer["properties"]
     }
-
-
-def _unknowable(spec: ToolSpec) -> bool:
-    """Return whether a required output cannot be known without the answer's body."""
-    return any(name not in spec.properties for name in spec.output.get("required", ()))
 
 
 def _parse(spec: ToolSpec, response: Response) -> Any:
@@ -184,12 +165,8 @@ def _kind(value: Any) -> str:
 
 
 def _is_success(rules: Iterable[SuccessOn], response: Response) -> bool:
-    if response.ok:
-        return True
     body = response.body.decode("utf-8", "replace").lower()
-    return any(
-        rule.status == response.status and rule.contains.lower() in body for rule in rules
-    )
+    return any(rule.status == response.status and rule.contains.lower() in body for rule in rules)
 
 
 # -- errors ----------------------------------------------------------------------------------
@@ -293,12 +270,7 @@ def _problems(payload: Any) -> list[str]:
     if not isinstance(payload, dict):
         return []
     listed = [payload.get("errors"), payload.get("detail")]
-    return [
-        _problem(item)
-        for items in listed
-        if isinstance(items, list)
-        for item in items[:20]
-    ]
+    return [_problem(item) for items in listed if isinstance(items, list) for item in items[:20]]
 
 
 def _problem(item: Any) -> str:

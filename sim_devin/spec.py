@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -71,6 +72,8 @@ class ToolSpec(Model):
         prepare: `(params, build) -> Request`, wraps the building of the request.
         read: `(response, read) -> output`, wraps the reading of the answer.
         run: `(params, context) -> output`, for a tool that is not one HTTP request.
+        reconcile: `(params, context) -> output`, a call that settles an ambiguous end itself.
+        shapes: the output shapes of the file's folder, by name.
     """
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -87,6 +90,14 @@ class ToolSpec(Model):
     prepare: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
     read: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
     run: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    reconcile: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    shapes: dict[str, Schema] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @cached_property
+    def answer(self) -> Schema:
+        """The output schema with a reference into `shapes.json` followed."""
+        reference = self.output.get("$ref", "")
+        return self.shapes[reference.rpartition("/")[2]] if reference else self.output
 
     @property
     def properties(self) -> Mapping[str, Schema]:

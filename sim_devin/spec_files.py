@@ -1,0 +1,213 @@
+"""Read folders of spec files, and say precisely what is wrong in them.
+
+A folder holds ``*.tool.json``, ``*.block.json``, ``*.connection.json`` and, if outputs are
+shared, one ``shapes.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from sim_devin.errors import InvalidSpec, did_you_mean
+from sim_devin.request import EXTRA_BODY, EXTRA_QUERY
+from sim_devin.spec import PLACEHOLDER, BlockSpec, Connection, Model, Schema, ToolSpec
+
+M = TypeVar("M", bound=Model)
+
+SHAPES = "shapes.json"
+_KINDS: dict[str, type[Model]] = {
+    ".tool.json": ToolSpec,
+    ".block.json": BlockSpec,
+    ".connection.json": Connection,
+}
+
+
+@dataclass(frozen=True)
+class Specs:
+    """What one plugin brings: tools, blocks and connections."""
+
+    tools: tuple[ToolSpec, ...] = ()
+    blocks: tuple[BlockSpec, ...] = ()
+    connections: tuple[Connection, ...] = ()
+    problems: tuple[InvalidSpec, ...] = field(default=(), compare=False)
+
+
+def builtin_folder() -> Path:
+    """Return the folder of the built-in specs: inside the installed package, else beside it."""
+    package = Path(__file__).parent
+    installed = package / "tool_specs"
+    return installed if installed.is_dir() else package.parent / "tool_specs"
+
+
+def load_specs(folder: Path | Traversable) -> Specs:
+    """Return the specs of a folder.
+
+    Raises:
+        InvalidSpec: a file is not valid; the first one, with every problem in it.
+    """
+    specs = read_folder(folder)
+    if specs.problems:
+        raise specs.problems[0]
+    return specs
+
+
+def read_folder(folder: Path | Traversable) -> Specs:
+    """Return the valid specs of a folder, and in `problems` one error for each broken file."""
+    if not folder.is_dir():
+        missing = InvalidSpec(str(folder), ["is not a folder of spec files"])
+        return Specs(problems=(missing,))
+    files = sorted((item for item in folder.iterdir() if item.is_file()), key=lambda f: f.name)
+    problems: list[InvalidSpec] = []
+    shapes: dict[str, Schema] = {}
+    found: dict[type[Model], list[Any]] = {kind: [] for kind in _KINDS.values()}
+    # shapes.json first: the tools refer to it.
+    for file in sorted(files, key=lambda f: f.name != SHAPES):
+        kind = next((kind for ending, kind in _KINDS.items() if file.name.endswith(ending)), None)
+        try:
+            if file.name == SHAPES:
+                shapes = _json_object(file)
+            elif kind is not None:
+                found[kind].append(read_file(file, kind, shapes))
+        except InvalidSpec as error:
+            problems.append(error)
+    return Specs(
+        tuple(found[ToolSpec]),
+        tuple(found[BlockSpec]),
+        tuple(found[Connection]),
+        tuple(problems),
+    )
+
+
+def read_file(file: Traversable, kind: type[M], shapes: dict[str, Schema] | None = None) -> M:
+    """Return one spec file as its model.
+
+    Raises:
+        InvalidSpec: not JSON, not of the language, or inconsistent in itself.
+    """
+    document = _json_object(file)
+    try:
+        spec = kind.model_validate(document)
+    except ValidationError as error:
+        raise InvalidSpec(file.name, [_words(item, kind) for item in error.errors()]) from None
+    if not isinstance(spec, ToolSpec):
+        return spec
+    tool = spec.model_copy(update={"shapes": shapes or {}})
+    problems = list(tool_problems(tool))
+    if problems:
+        raise InvalidSpec(file.name, problems)
+    return tool
+
+
+def _json_object(file: Traversable) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSpec(file.name, [f"cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(file.name, ["is not UTF-8 text"]) from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidSpec(file.name, [f"is not JSON: {error.msg} at {place}"]) from None
+    if not isinstance(document, dict):
+        raise InvalidSpec(file.name, ["is not a JSON object"])
+    return document
+
+
+def _words(item: Any, kind: type[Model]) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "the file"
+    if item["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in kind.model_fields.items()]
+        hint = did_you_mean(str(item["loc"][-1]), known)
+        return f"{place}: is not part of the language. {hint}".strip()
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[0].lower()}{message[1:]}"
+
+
+def tool_problems(spec: ToolSpec) -> Iterator[str]:
+    """Yield what is inconsistent inside one tool, as ``place: what``."""
+    yield from _schema_problems("params", spec.params)
+    reference = spec.output.get("$ref", "")
+    if reference and reference.rpartition("/")[2] not in spec.shapes:
+        known = list(spec.shapes)
+        yield f"output.$ref: shapes.json has no {reference!r}. {did_you_mean(reference, known)}"
+    elif spec.answer.get("type") != "object" or not spec.answer.get("properties"):
+        yield 'output: must be {"type": "object", "properties": {…}}'
+    else:
+        yield from _schema_problems("output", spec.answer)
+    if spec.params.get("type") != "object":
+        yield 'params: must be {"type": "object", …}'
+    for name in spec.required:
+        if name not in spec.properties:
+            yield f"params.required: {name!r} is not one of the properties"
+    if spec.request is not None:
+        yield from _request_problems(spec)
+        yield from _example_problems(spec)
+
+
+def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = ".".join((place, *(str(part) for part in error.absolute_path)))
+        yield f"{where}: {error.message}"
+
+
+def _request_problems(spec: ToolSpec) -> Iterator[str]:
+    request = spec.request
+    assert request is not None  # noqa: S101 - the caller checked
+    if not request.path.startswith("/"):
+        yield "request.path: must start with /"
+    if request.body is not None and request.method == "GET":
+        yield "request.body: a GET has no body"
+    used = set(PLACEHOLDER.findall(request.path))
+    for part, mapping in (("query", request.query), ("body", request.body or {})):
+        for wire, template in mapping.items():
+            if not PLACEHOLDER.fullmatch(template):
+                yield f'request.{part}.{wire}: must be one "{{parameter}}" and nothing else'
+            used |= set(PLACEHOLDER.findall(template))
+    for name in sorted(used - set(spec.properties)):
+        # What is no parameter has to be a field of the connection; the registry knows those.
+        if spec.connection is None:
+            yield f"request: {{{name}}} is not a parameter. {did_you_mean(name, spec.properties)}"
+    for name in spec.properties:
+        if name not in used and name not in (EXTRA_BODY, EXTRA_QUERY):
+            yield f"params.properties.{name}: the request does not use it"
+
+
+def _example_problems(spec: ToolSpec) -> Iterator[str]:
+    from sim_devin.schema import Checker
+
+    checker = Checker(spec.params)
+    for index, example in enumerate(spec.examples):
+        for problem in checker.problems(checker.coerce(example), example):
+            yield f"examples.{index}: {problem}"
+
+
+def connection_problems(spec: ToolSpec, connections: Iterable[Connection]) -> Iterator[str]:
+    """Yield what is wrong between a tool and the connection it names."""
+    known = {connection.id: connection for connection in connections}
+    if spec.connection is None or spec.request is None:
+        return
+    connection = known.get(spec.connection)
+    if connection is None:
+        yield f"connection: there is no {spec.connection!r}. {did_you_mean(spec.connection, known)}"
+        return
+    placeholders = set(PLACEHOLDER.findall(spec.request.path))
+    for name in sorted(placeholders - set(spec.properties) - set(connection.fields)):
+        names = [*spec.properties, *connection.fields]
+        yield (
+            f"request.path: {{{name}}} is neither a parameter nor a field of "
+            f"{connection.id!r}. {did_you_mean(name, names)}"
+        )
+    for name in sorted(set(spec.properties) & set(connection.fields)):
+        yield f"params.properties.{name}: the connection {connection.id!r} has a field of that name"
