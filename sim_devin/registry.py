@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from sim_devin import blocks
+from sim_devin import blocks as over_tools
 from sim_devin.errors import InvalidSpec, PluginError, UnknownName
 from sim_devin.plugins import Loaded
 from sim_devin.spec import BlockSpec, Connection, Schema, ToolSpec
@@ -52,17 +52,17 @@ class Registry:
         except KeyError:
             raise UnknownName("block", block_type, self.blocks, hint=self._failed()) from None
 
-    def form(self, block_type: str) -> tuple[blocks.FormField, ...]:
+    def form(self, block_type: str) -> tuple[over_tools.FormField, ...]:
         """Return the computed form of a block."""
-        return blocks.form(self.block(block_type), self.tools, self.connections)
+        return over_tools.form(self.block(block_type), self.tools, self.connections)
 
     def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the tool and the parameters that a block's values stand for."""
-        return blocks.plan(self.block(block_type), self.tools, self.connections, values)
+        return over_tools.plan(self.block(block_type), self.tools, self.connections, values)
 
     def outputs(self, block_type: str, operation: str | None = None) -> dict[str, Schema]:
         """Return the outputs of a block, of one operation or of all."""
-        return blocks.outputs(self.block(block_type), self.tools, operation)
+        return over_tools.outputs(self.block(block_type), self.tools, operation)
 
     def _failed(self) -> str:
         if any(plugin.state == "broken" for plugin in self.report):

@@ -84,7 +84,9 @@ class Checker:
             if path[0] in already:
                 continue
             schema = self.properties.get(path[0], {})
-            secret = schema.get("writeOnly") or is_secret_name(path[0])
+            secret = any(
+                (schema.get("writeOnly"), error.schema.get("writeOnly"), is_secret_name(path[0]))
+            )
             shown = MASK if secret else shorten(error.instance)
             place = path[0] + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path[1:])
             yield f"{place}: got {shown}; pass {describe(error.schema, error)}"

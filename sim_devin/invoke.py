@@ -1,0 +1,238 @@
+"""THE call: coerce → check → build → send → read. Every way in ends here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sim_devin import request as requesting
+from sim_devin import response as responding
+from sim_devin import retry
+from sim_devin.clock import Clock, RealClock
+from sim_devin.errors import (
+    InvalidParams,
+    MissingCredentials,
+    SimDevinError,
+)
+from sim_devin.redaction import Redactor
+from sim_devin.request import Request, trim
+from sim_devin.response import Response
+from sim_devin.schema import Checker
+from sim_devin.spec import Connection, Schema, ToolSpec
+from sim_devin.transport import Transport
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a tool's calls go and as whom. Its repr hides the credentials.
+
+    Attributes:
+        connection: the tool's connection.
+        credentials: its fields' values; some may be missing.
+        base_url: overrides the connection's own.
+        ceilings: parameter name -> the most it may be; applied to every call that has it.
+    """
+
+    connection: Connection
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    base_url: str = ""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that passed its checks: what will be sent, and what may never be shown."""
+
+    spec: ToolSpec
+    params: Mapping[str, Any]
+    target: Target
+    redactor: Redactor = field(repr=False)
+
+    def request(self) -> Request:
+        """Return the HTTP request. Pure; no I/O."""
+
+        def build(params: Mapping[str, Any]) -> Request:
+            target = self.target
+            base_url = target.base_url or target.connection.base_url
+            return requesting.build(
+                self.spec, target.connection, params, target.credentials, base_url
+            )
+
+        prepare = self.spec.prepare
+        return prepare(self.params, build) if prepare else build(self.params)
+
+    def read(self, response: Response, *, now: float | None = None) -> dict[str, Any]:
+        """Return the tool's output. Pure; no I/O."""
+        return read(self.spec, response, self.params, now=now)
+
+
+def read(
+    spec: ToolSpec,
+    response: Response,
+    params: Mapping[str, Any] | None = None,
+    *,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """Return the output of `spec` from an answer, through the plugin's `read` if it has one."""
+
+    def plain(answer: Response) -> dict[str, Any]:
+        return responding.read(spec, answer, params, now=now)
+
+    return spec.read(response, plain) if spec.read else plain(response)
+
+
+def prepare(
+    spec: ToolSpec, params: Mapping[str, Any], target: Target, checker: Checker
+) -> Prepared:
+    """Coerce and check the parameters of a call.
+
+    Fields of the connection may stand among `params` (as a block has them) and win over
+    the target's.
+
+    Raises:
+        InvalidParams: with every problem of the call at once.
+        MissingCredentials: a field of the connection has no value.
+    """
+    fields = target.connection.fields
+    own = {name: value for name, value in params.items() if name not in fields}
+    given = {
+        name: params[name] if params.get(name) not in (None, "") else target.credentials.get(name)
+        for name in fields
+    }
+    redactor = Redactor(
+        [
+            *(given[name] for name in fields if fields[name].secret),
+            *_secret_values(spec.params, own),
+        ]
+    )
+    try:
+        problems, missing, credentials = _credentials(target.connection, given)
+        coerced = checker.coerce(own)
+        _lower(coerced, target.ceilings, spec)
+        problems += checker.problems(coerced, own)
+        if problems:
+            raise InvalidParams(spec.id, problems)
+        if missing:
+            raise _missing(target.connection, missing)
+    except SimDevinError as error:
+        raise redactor.error(error) from None
+    settled = Target(target.connection, credentials, target.base_url, target.ceilings)
+    return Prepared(spec, coerced, settled, redactor)
+
+
+def _credentials(
+    connection: Connection, given: Mapping[str, Any]
+) -> tuple[list[str], list[str], dict[str, str]]:
+    problems: list[str] = []
+    missing: list[str] = []
+    credentials: dict[str, str] = {}
+    for name in connection.fields:
+        value = given[name]
+        if value is None or (isinstance(value, str) and not trim(value)):
+            missing.append(name)
+        elif not isinstance(value, str):
+            problems.append(f"{name}: got a {type(value).__name__}; pass text")
+        else:
+            credentials[name] = value
+    return problems, missing, credentials
+
+
+def _missing(connection: Connection, names: list[str]) -> MissingCredentials:
+    titles = [f"{name} ({connection.fields[name].title})" for name in names]
+    variables = [connection.fields[name].env for name in names]
+    return MissingCredentials(
+        f"{connection.title} needs {' and '.join(titles)}.",
+        hint=f"Set {' and '.join(variables)}, or try it without an account: --simulate.",
+    )
+
+
+def _lower(params: dict[str, Any], ceilings: Mapping[str, float], spec: ToolSpec) -> None:
+    """Apply ceilings: they can only lower a value, and set it where none was given."""
+    for name, ceiling in ceilings.items():
+        if name not in spec.properties:
+            continue
+        value = params.get(name)
+        if value is None or (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and value > ceiling
+        ):
+            params[name] = ceiling
+
+
+def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
+    """Yield the texts that stand at `writeOnly` places of a schema."""
+    if schema.get("writeOnly") and isinstance(value, str):
+        yield value
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _secret_values(schema.get("properties", {}).get(name, {}), item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secret_values(schema.get("items", {}), item)
+
+
+class Call(Protocol):
+    """Carries out another tool of the same app, with the same credentials."""
+
+    def __call__(self, tool_id: str, params: Mapping[str, Any], /) -> dict[str, Any]:
+        """Return the tool's output or raise a `SimDevinError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a plugin's `run` and `reconcile` functions get besides the parameters.
+
+    Attributes:
+        call: carries out another tool, without reconciliation.
+        clock: time; wait with ``clock.wait(cancel, seconds)``.
+        cancel: set when the caller wants to stop.
+        deadline: moment of ``clock.monotonic()`` to be finished by, or None.
+        on_progress: told about steps of long work.
+        ledger: where intents are recorded before something that must not happen twice.
+        settle: how an ambiguous end is settled.
+    """
+
+    call: Call
+    clock: Clock
+    cancel: threading.Event = field(default_factory=threading.Event)
+    deadline: float | None = None
+    on_progress: Callable[[Any], None] | None = None
+    ledger: Any = None
+    settle: Any = None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What carries a prepared call out."""
+
+    transport: Transport
+    clock: Clock = field(default_factory=RealClock)
+    policy: retry.RetryPolicy = field(default_factory=retry.RetryPolicy)
+
+    def call(
+        self,
+        prepared: Prepared,
+        *,
+        cancel: threading.Event | None = None,
+        deadline: float | None = None,
+    ) -> dict[str, Any]:
+        """Carry out a prepared HTTP call and return the tool's output.
+
+        Raises:
+            SimDevinError: with every secret masked.
+        """
+        try:
+            response = retry.send(
+                prepared.spec,
+                prepared.request(),
+                self.transport,
+                self.clock,
+                policy=self.policy,
+                cancel=cancel,
+                deadline=deadline,
+            )
+            return prepared.read(response, now=self.clock.time())
+        except SimDevinError as error:
+            raise prepared.redactor.error(error) from None
