@@ -40,6 +40,15 @@ class Target:
     base_url: str = ""
     ceilings: Mapping[str, float] = field(default_factory=dict)
 
+    def over(self, credentials: Mapping[str, str], ceilings: Mapping[str, float]) -> Target:
+        """Return the target with `credentials` over its own and the lower of the ceilings."""
+        lowest = {
+            name: min(limits[name] for limits in (self.ceilings, ceilings) if name in limits)
+            for name in {**self.ceilings, **ceilings}
+        }
+        merged = {**self.credentials, **{k: v for k, v in credentials.items() if v}}
+        return Target(self.connection, merged, self.base_url, lowest)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -65,7 +74,7 @@ class Prepared:
 
     def read(self, response: Response, *, now: float | None = None) -> dict[str, Any]:
         """Return the tool's output. Pure; no I/O."""
-        return read(self.spec, response, self.params, now=now)
+        return read(self.spec, response, self.params, now=now, redactor=self.redactor)
 
 
 def read(
@@ -74,13 +83,17 @@ def read(
     params: Mapping[str, Any] | None = None,
     *,
     now: float | None = None,
+    redactor: Redactor | None = None,
 ) -> dict[str, Any]:
     """Return the output of `spec` from an answer, through the plugin's `read` if it has one."""
 
     def plain(answer: Response) -> dict[str, Any]:
         return responding.read(spec, answer, params, now=now)
 
-    return spec.read(response, plain) if spec.read else plain(response)
+    try:
+        return spec.read(response, plain) if spec.read else plain(response)
+    except SimDevinError as error:
+        raise (redactor or Redactor()).error(error) from None
 
 
 def prepare(
@@ -201,6 +214,22 @@ class Context:
     on_progress: Callable[[Any], None] | None = None
     ledger: Any = None
     settle: Any = None
+
+
+def act(
+    function: Callable[[Mapping[str, Any], Context], dict[str, Any]],
+    prepared: Prepared,
+    context: Context,
+) -> dict[str, Any]:
+    """Carry out a tool through a plugin's function (`run` or `reconcile`).
+
+    Raises:
+        SimDevinError: with every secret masked.
+    """
+    try:
+        return function(prepared.params, context)
+    except SimDevinError as error:
+        raise prepared.redactor.error(error) from None
 
 
 @dataclass(frozen=True)

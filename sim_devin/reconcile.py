@@ -245,7 +245,11 @@ def _look_until(context: Context, look: Callable[[], T | None]) -> T | None:
         if left <= 0 and not last_look_failed:
             return None
         if left <= -context.settle.grace:
-            return None  # the service has been away for a second window: a human decides
+            # Not one look succeeded at the end, so "not there" was never seen.
+            raise UncertainResult(
+                "An interrupted request could not be looked up: the service does not answer.",
+                hint="Look for it before you repeat it.",
+            )
         if clock.wait(context.cancel, min(pause, left) if left > 0 else pause):
             raise Cancelled("Cancelled while looking for the outcome of an interrupted request.")
         pause = min(LONGEST_PAUSE, pause * 2)

@@ -20,6 +20,7 @@ from sim_devin.errors import (
     ServerError,
     SimDevinError,
     TransportError,
+    UnknownName,
     UnreadableResponse,
     WaitTimedOut,
 )
@@ -203,6 +204,18 @@ def until_over(verdict: Verdict) -> bool:
 
 
 UNTIL: Mapping[str, Until] = {"settled": until_settled, "over": until_over}
+
+
+def until_named(name: str) -> Until:
+    """Return a stop rule by its name.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    try:
+        return UNTIL[name]
+    except KeyError:
+        raise UnknownName("way to wait", name, UNTIL, hint=f"Known: {', '.join(UNTIL)}.") from None
 
 
 def wait(

@@ -1,0 +1,205 @@
+"""Settings and credentials: from arguments, the environment, a config file, the keyring.
+
+The config file is TOML; it must not be readable by others, since it may hold an API key::
+
+    [credentials.devin]
+    apiKey = "cog_…"
+    orgId = "org-…"
+
+    [settings]
+    max_acu = 10
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim_devin.errors import CallerError
+from sim_devin.reconcile import GRACE, Settle
+from sim_devin.spec import Connection
+
+APP_NAME = "sim-devin"
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an app goes by. Its repr hides the credentials.
+
+    Attributes:
+        credentials: connection id -> field -> value, from the config file.
+        env: the environment that was read.
+        base_url: overrides the connection's base URL; empty for none.
+        max_acu: ceiling for the ACU limit of every session; None for none.
+        retries: tries after the first; None for the default.
+        settle: how an ambiguous create or message is settled.
+        specs: folders of spec files to load as plugins.
+        disabled: names of plugins that are not loaded.
+        strict: whether a broken plugin is fatal.
+        simulate: whether to talk to the built-in simulator.
+    """
+
+    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    base_url: str = ""
+    max_acu: int | None = None
+    retries: int | None = None
+    settle: Settle = field(default_factory=Settle)
+    specs: tuple[Path, ...] = ()
+    disabled: tuple[str, ...] = ()
+    strict: bool = False
+    simulate: bool = False
+
+    def credentials_for(self, connection: Connection) -> dict[str, str]:
+        """Return the known fields of a connection: environment first, then file, then keyring."""
+        found: dict[str, str] = {}
+        stored = self.credentials.get(connection.id, {})
+        for name, declared in connection.fields.items():
+            value = self.env.get(declared.env, "").strip() or str(stored.get(name, "")).strip()
+            value = value or _from_keyring(f"{connection.id}.{name}", wanted=declared.secret)
+            if value:
+                found[name] = value
+        return found
+
+    def base_url_for(self, connection: Connection) -> str:
+        """Return the base URL to use for a connection."""
+        return self.base_url or self.env.get(connection.base_url_env, "") or connection.base_url
+
+
+def config_path(env: Mapping[str, str]) -> Path:
+    """Return where the config file is: ``SIM_DEVIN_CONFIG`` or the user's config folder."""
+    named = env.get("SIM_DEVIN_CONFIG", "")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_config_path
+
+    return user_config_path(APP_NAME) / "config.toml"
+
+
+def load_settings(env: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
+    """Return the settings of the environment and the config file; the environment wins.
+
+    Raises:
+        CallerError: a value cannot be used, or the config file is readable by others.
+    """
+    env = os.environ if env is None else env
+    document = _read_config(config or config_path(env), named=config is not None)
+    table = document.get("settings", {})
+
+    def value(name: str, default: Any = None) -> Any:
+        return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
+
+    max_acu = value("max_acu")
+    retries = value("retries")
+    return Settings(
+        credentials=document.get("credentials", {}),
+        env=env,
+        base_url=str(value("base_url", "")),
+        max_acu=None if max_acu in (None, "") else _integer("max_acu", max_acu, 1),
+        retries=None if retries in (None, "") else _integer("retries", retries, 0),
+        settle=Settle(
+            grace=_seconds("grace", value("grace", GRACE)),
+            policy=_one_of("ambiguous", value("ambiguous", "hold"), ("hold", "retry")),
+        ),
+        specs=tuple(Path(item) for item in _many(value("specs", "")) if item),
+        disabled=tuple(item.strip() for item in _many(value("disable", ""), ",") if item.strip()),
+        strict=_flag("strict", value("strict", "")),
+        simulate=_flag("simulate", value("simulate", "")),
+    )
+
+
+def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if named:
+            raise CallerError(f"There is no config file {path}.") from None
+        return {}
+    except OSError as error:
+        raise CallerError(f"The config file {path} cannot be read: {error.strerror}.") from None
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        # A syntax error's text can quote the line, and with it the key.
+        place = "" if isinstance(error, UnicodeDecodeError) else f" ({_position(error)})"
+        raise CallerError(f"The config file {path} is not valid TOML{place}.") from None
+    if document.get("credentials") and os.name == "posix":
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise CallerError(
+                f"The config file {path} holds credentials and others can read it.",
+                hint=f"Run: chmod 600 {path}",
+            )
+    return document
+
+
+def _position(error: Exception) -> str:
+    _, found, place = str(error).rpartition("(at ")
+    return place.rstrip(")") if found else "see the file"
+
+
+def _from_keyring(name: str, *, wanted: bool) -> str:
+    """Return a secret kept by the operating system, when the keyring library is installed."""
+    if not wanted:
+        return ""
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        return ""
+    try:
+        return keyring.get_password(APP_NAME, name) or ""
+    except keyring.errors.KeyringError:
+        return ""
+
+
+def _many(value: Any, separator: str = os.pathsep) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else str(value).split(separator)
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise _wrong(name, value, f"a whole number of at least {least}")
+    return number
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < 1e9:
+        raise _wrong(name, value, "a number of seconds")
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text not in (*_TRUE, *_FALSE):
+        raise _wrong(name, value, "1 or 0")
+    return text in _TRUE
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    if value not in allowed:
+        raise _wrong(name, value, " or ".join(allowed))
+    return value
+
+
+def _wrong(name: str, value: Any, wanted: str) -> CallerError:
+    variable = f"SIM_DEVIN_{name.upper()}"
+    return CallerError(
+        f"The setting {name} ({variable}) is {str(value)[:60]!r}; it must be {wanted}."
+    )
