@@ -1,0 +1,202 @@
+"""Faults: what goes wrong between the service and its client, by rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from sim_devin.simulator.answers import Answer, Break, Problem, failure
+from sim_devin.simulator.switches import Switches
+
+KINDS = {
+    "status": "answer with `status` and a problem body",
+    "html": "answer with an HTML page and `status`, as a proxy does",
+    "reset": "break the connection without an answer",
+    "timeout": "never answer; the connection stays open for at most `seconds`",
+    "commit_delay": "never answer, and let a create become real only `seconds` simulated later",
+    "slow": "answer after `seconds`",
+    "truncate": "break the connection after half of the body",
+    "bad_json": "answer 200 with a body that is not JSON",
+    "wrong_shape": "answer 200 with JSON of another shape",
+    "empty": "answer 200 without a body",
+}
+_COMMITTED = {"slow", "truncate", "bad_json", "wrong_shape", "empty", "commit_delay"}
+_BREAKS: dict[str, Break] = {
+    "reset": "reset",
+    "timeout": "timeout",
+    "commit_delay": "timeout",
+    "truncate": "truncate",
+}
+_LONGEST_SILENCE = 60.0
+_PAGE = (
+    b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+)
+
+
+class FaultError(ValueError):
+    """A fault that does not exist or is put wrongly."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A rule: which requests go wrong, how, and how often.
+
+    `kind` is one of `KINDS`; `method` and the regular expression `path` (searched in the
+    request's path) say for which requests, all when left out. The first `after` matching
+    requests are let through, then `times` of them fail (None: all), each with `probability`.
+    With `commit` the service carries the request out before things go wrong: None keeps what
+    is usual for the kind. `retry_after` is in seconds; as an HTTP date with
+    `retry_after_form` ``"date"``. `seconds` are real ones, except for ``commit_delay``.
+    """
+
+    kind: str
+    method: str | None = None
+    path: str | None = None
+    times: int | None = 1
+    after: int = 0
+    probability: float = 1.0
+    commit: bool | None = None
+    status: int | None = None
+    detail: str | None = None
+    retry_after: float | None = None
+    retry_after_form: str | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise FaultError(f"no fault is of kind {self.kind!r}; there are: {', '.join(KINDS)}")
+        try:
+            re.compile("" if self.path is None else self.path)
+        except (re.error, TypeError) as error:
+            raise FaultError(f"path: {self.path!r} is not a regular expression: {error}") from error
+        for name, least in (("times", 1), ("after", 0), ("status", 200), ("seconds", 0)):
+            value = getattr(self, name)
+            wrong = isinstance(value, bool) or not isinstance(value, int | float | None)
+            if wrong or (value is not None and value < least):
+                raise FaultError(f"{name}: expected a number, {least} or more, got {value!r}")
+        probability: Any = self.probability  # may come from JSON
+        if not isinstance(probability, int | float) or not 0 <= probability <= 1:
+            raise FaultError(f"probability: expected 0 to 1, got {probability!r}")
+        if self.retry_after_form not in (None, "seconds", "date", "none"):
+            message = f"expected seconds, date or none, got {self.retry_after_form!r}"
+            raise FaultError(f"retry_after_form: {message}")
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Fault:
+        """Return the fault that JSON `data` describes; `FaultError` says what is wrong."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in data:
+            if key not in names:
+                raise FaultError(f"a fault has no {key!r}; it has {', '.join(names)}")
+        if "kind" not in data:
+            raise FaultError(f"kind: is missing; one of {', '.join(KINDS)} is expected")
+        return cls(**data)
+
+    @property
+    def commits(self) -> bool:
+        """Return whether the service carries the request out."""
+        return self.kind in _COMMITTED if self.commit is None else self.commit
+
+    @property
+    def commit_delay(self) -> float:
+        """Return the simulated seconds until a create becomes real."""
+        return (self.seconds or 0.0) if self.kind == "commit_delay" else 0.0
+
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether a request is meant."""
+        return (self.method is None or self.method.upper() == method) and (
+            self.path is None or re.search(self.path, path) is not None
+        )
+
+    def spoil(self, answer: Answer, path: str, now: float, switches: Switches) -> Answer:
+        """Return what becomes of `answer`; `now` is the time for a Retry-After date."""
+        seconds = self.seconds
+        if self.kind == "status":
+            return self._refusal(path, now, switches)
+        if self.kind == "html":
+            return Answer(self.status or 502, {"Content-Type": "text/html"}, _PAGE)
+        if self.kind == "slow":
+            return dataclasses.replace(answer, delay=1.0 if seconds is None else seconds)
+        if self.kind == "bad_json":
+            return Answer(200, {"Content-Type": "application/json"}, b'{"items": [{"session_id":')
+        if self.kind == "wrong_shape":
+            return Answer(200, {"Content-Type": "application/json"}, b'["unexpected"]')
+        if self.kind == "empty":
+            return Answer(200, {}, b"")
+        silence = _LONGEST_SILENCE if seconds is None or self.kind == "commit_delay" else seconds
+        fault = _BREAKS[self.kind]
+        delay = silence if fault == "timeout" else 0.0
+        return dataclasses.replace(answer, fault=fault, delay=delay)
+
+    def _refusal(self, path: str, now: float, switches: Switches) -> Answer:
+        status = self.status or 503
+        details = {429: "Too many requests", 500: "Internal error", 503: "Service unavailable"}
+        problem = Problem(status, self.detail or details.get(status, "Simulated fault"))
+        headers: dict[str, str] = {}
+        form = self.retry_after_form or switches.retry_after
+        if form != "none" and (status == 429 or self.retry_after is not None):
+            wait = 1.0 if self.retry_after is None else self.retry_after
+            headers["Retry-After"] = (
+                f"{wait:g}" if form == "seconds" else formatdate(now + wait, usegmt=True)
+            )
+        legacy = switches.error_body == "legacy"
+        return failure(problem, path, legacy=legacy, headers=headers)
+
+
+class Faults:
+    """The faults in force. The first rule that matches a request is applied to it."""
+
+    def __init__(self, faults: Iterable[Fault] = (), *, seed: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._rules: list[_Rule] = [_Rule(fault) for fault in faults]
+
+    def add(self, *faults: Fault) -> None:
+        """Put `faults` into force, after those that already are."""
+        with self._lock:
+            self._rules = [*self._rules, *(_Rule(fault) for fault in faults)]
+
+    def clear(self) -> None:
+        """Lift all faults."""
+        with self._lock:
+            self._rules = []
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Return the faults in force as JSON data, `times` being what is left of each."""
+        with self._lock:
+            return [{**dataclasses.asdict(rule.fault), "times": rule.left} for rule in self._rules]
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Return the fault that hits this request, and count it."""
+        if not self._rules:
+            return None
+        with self._lock:
+            for rule in self._rules:
+                if not rule.fault.matches(method, path):
+                    continue
+                if rule.skip > 0:
+                    rule.skip -= 1
+                    continue
+                if self._random.random() >= rule.fault.probability:
+                    continue
+                if rule.left is not None:
+                    rule.left -= 1
+                    if rule.left == 0:
+                        self._rules = [other for other in self._rules if other is not rule]
+                return rule.fault
+        return None
+
+
+class _Rule:
+    """A fault with what is left of its counts."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.times
+        self.skip = fault.after

@@ -1,0 +1,222 @@
+"""What is not known about the real service, as switches.
+
+Every field of `Switches` is a question the public documentation leaves open, or answers
+in more than one way. The defaults are the best guess; a test that must hold either way
+runs under both settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+DAY = 86_400.0
+
+
+class SwitchError(ValueError):
+    """A switch that does not exist, or a value it does not take."""
+
+
+def _switch(default: Any, about: str, *allowed: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"about": about, "allowed": allowed})
+
+
+@dataclasses.dataclass(frozen=True)
+class Switches:
+    """How the pretended service behaves where the real one is unknown or varies.
+
+    Times are in simulated seconds, statuses are HTTP status codes. Raises `SwitchError` for
+    a value a switch does not take. `describe` lists name, default, choices and meaning.
+    """
+
+    session_id: str = _switch(
+        "bare", "form of session ids in answers: 32 hex digits, or the same after devin-",
+        "bare", "prefixed",
+    )  # fmt: skip
+    path_ids: str = _switch(
+        "both", "form of session ids that paths accept; another form is not found",
+        "both", "prefixed", "bare",
+    )  # fmt: skip
+    error_body: str = _switch(
+        "problem", "problem+json, or the older {detail: text or list}", "problem", "legacy"
+    )
+    missing_auth_status: int = _switch(403, "answer to a request without a key", 403, 401)
+    bad_token_status: int = _switch(401, "answer to a key that is not valid", 401, 403)
+    create_permission: str = _switch(
+        "UseDevinSessions", "permission that creating a session takes",
+        "UseDevinSessions", "ManageOrgSessions",
+    )  # fmt: skip
+    completion: str = _switch(
+        "finished", "how a scenario's `complete` step ends: running/finished, "
+        "running/waiting_for_user, or exit/finished",
+        "finished", "waiting_for_user", "exit",
+    )  # fmt: skip
+    optional_fields: str = _switch(
+        "null", "optional fields without a value are null, or left out", "null", "absent"
+    )
+    extra_fields: bool = _switch(
+        False, "add fields newer than the published contract to sessions and messages"
+    )
+    drift_detail: str | None = _switch(
+        None, "a status_detail nobody knows, shown in place of `working`"
+    )
+    auto_title: bool = _switch(True, "make a title up when none was given; else it stays null")
+    attachments_envelope: str = _switch(
+        "array", "attachments as a bare array, or as {items: [...]}", "array", "items"
+    )
+    attachment_url: str = _switch(
+        "webapp", "url of a listed attachment: the web application's (needs a browser session), "
+        "the API's, or a signed one",
+        "webapp", "api", "signed",
+    )  # fmt: skip
+    page_fields: str = _switch(
+        "full", "page envelope: all four fields, or only those that say something",
+        "full", "minimal",
+    )  # fmt: skip
+    last_page_cursor: str = _switch(
+        "null", "end_cursor of the last page: null, or the cursor of its last item",
+        "null", "cursor",
+    )  # fmt: skip
+    bad_cursor_status: int = _switch(
+        422, "answer to an `after` that the service never issued", 422, 400
+    )
+    timestamps: str = _switch(
+        "seconds", "unit of created_at and updated_at", "seconds", "milliseconds"
+    )
+    prompt_is_message: bool = _switch(True, "list the prompt as the first message")
+    list_archived: str = _switch(
+        "include", "archived sessions in a list without is_archived", "include", "exclude"
+    )
+    list_lag: float = _switch(0.0, "the list shows the state of this many seconds ago")
+    get_lag: float = _switch(0.0, "a new session is not found by id for this many seconds")
+    acu_lag: float = _switch(30.0, "acus_consumed shows the amount of this many seconds ago")
+    category_delay: float = _switch(90.0, "category stays null for this long after the create")
+    retry_after: str = _switch(
+        "seconds", "Retry-After of a 429 that does not say otherwise", "seconds", "date", "none"
+    )
+    devin_id_query: str = _switch(
+        "ignore", "the undocumented devin_id query of a create: ignored, an id whose repeat is a "
+        "409, or an id whose repeat answers the first session",
+        "ignore", "conflict", "idempotent",
+    )  # fmt: skip
+    out_of_quota: bool = _switch(False, "answer every create with 403 out_of_quota")
+    enabled_modes: tuple[str, ...] = _switch(
+        ("normal", "fast", "lite", "ultra", "fusion"), "values of devin_mode the organization has"
+    )
+    platforms: tuple[str, ...] = _switch(
+        ("linux", "windows"), "platform labels the organization has"
+    )
+    allowed_tags: tuple[str, ...] | None = _switch(None, "the only tags accepted, if not all are")
+    disallowed_tag_status: int = _switch(422, "answer to a tag outside allowed_tags", 422, 400, 403)
+    tag_limit: int = _switch(50, "most tags of a request and of a session")
+    archived_write_status: int = _switch(
+        409, "answer to a message or tags for an archived session", 409, 400, 403
+    )
+    ended_message_status: int = _switch(
+        409, "answer to a message for a session in exit or error", 409, 400, 403, 404
+    )
+    expired_message_status: int = _switch(
+        409, "answer to a message after continuation_seconds", 409, 400, 403, 404
+    )
+    unpaid_message: str = _switch(
+        "suspend_again", "a message for a session suspended over money: taken but suspended again, "
+        "taken and resumed, or refused with 403",
+        "suspend_again", "resume", "refuse",
+    )  # fmt: skip
+    delete_twice_status: int = _switch(
+        200, "answer to DELETE of a session that has ended", 200, 400, 404, 409
+    )
+    archive_twice_status: int = _switch(
+        200, "answer to archiving an archived session", 200, 400, 409
+    )
+    idle_seconds: float = _switch(1_800.0, "idle time until suspended/inactivity")
+    continuation_seconds: float = _switch(30 * DAY, "age at which a session takes no messages")
+    wake_seconds: float = _switch(5.0, "how long a woken session stays `resuming`")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, _checked(field, value))
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Switches:
+        """Return switches from names and values, each value as itself or as text.
+
+        ``{"list_lag": "30", "allowed_tags": "a,b"}`` is what a command line gives.
+        """
+        return cls().changed(values)
+
+    def changed(self, values: Mapping[str, Any]) -> Switches:
+        """Return these switches with some `values` replaced; text is converted as in `parse`."""
+        fields = {field.name: field for field in dataclasses.fields(self)}
+        for name in values:
+            if name not in fields:
+                raise SwitchError(f"no switch is named {name!r}; there are: {', '.join(fields)}")
+        given = {
+            name: _from_text(fields[name], value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return dataclasses.replace(self, **given)
+
+    @classmethod
+    def describe(cls) -> list[tuple[str, Any, tuple[Any, ...], str]]:
+        """Return (name, default, choices, meaning) of every switch, in order."""
+        return [
+            (field.name, field.default, field.metadata["allowed"], field.metadata["about"])
+            for field in dataclasses.fields(cls)
+        ]
+
+
+def _from_text(field: dataclasses.Field[Any], text: str) -> Any:
+    kind = str(field.type)
+    if kind.endswith("None") and text.lower() in ("", "none", "null"):
+        return None
+    if kind.startswith("tuple"):
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    if kind == "bool":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind in ("int", "float"):
+        try:
+            return int(text) if kind == "int" else float(text)
+        except ValueError:
+            return text
+    return text
+
+
+_NAMES = {
+    "str": "a text",
+    "bool": "true or false",
+    "int": "a whole number, 0 or more",
+    "float": "a number of seconds, 0 or more",
+    "tuple[str, ...]": "a list of texts",
+}
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    kind, _, optional = str(field.type).partition(" | ")
+    if value is None and optional:
+        return None
+    given, value = value, _converted(kind, value)
+    allowed = field.metadata["allowed"]
+    if value is None:
+        raise SwitchError(f"switch {field.name}: expected {_NAMES[kind]}, got {given!r}")
+    if allowed and value not in allowed:
+        choices = ", ".join(str(item) for item in allowed)
+        raise SwitchError(f"switch {field.name}: expected one of {choices}, got {value!r}")
+    return value
+
+
+def _converted(kind: str, value: Any) -> Any:
+    """Return `value` as the kind of a switch, or None when it is not of that kind."""
+    if kind.startswith("tuple"):
+        good = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+        return tuple(value) if good else None
+    if kind == "bool" or isinstance(value, bool):
+        return value if kind == "bool" and isinstance(value, bool) else None
+    if kind == "str":
+        return value if isinstance(value, str) else None
+    numbers = int if kind == "int" else int | float
+    if not isinstance(value, numbers) or not 0 <= value < float("inf"):
+        return None
+    return value if kind == "int" else float(value)
