@@ -69,7 +69,7 @@ def _refuse_strangers(headers: Mapping[str, str], peer: str | None) -> None:
 
 
 def _is_loopback(host: str | None) -> bool:
-    if host in ("localhost", "testserver"):
+    if host == "localhost":
         return True
     try:
         return host is not None and ipaddress.ip_address(host).is_loopback

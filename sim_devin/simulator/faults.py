@@ -6,7 +6,7 @@ import dataclasses
 import random
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -34,9 +34,41 @@ _BREAKS: dict[str, Break] = {
     "truncate": "truncate",
 }
 _LONGEST_SILENCE = 60.0
+_Test = Callable[[Any], bool]
 _PAGE = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 )
+
+
+def _number(least: float, most: float = float("inf"), *, whole: bool = False) -> _Test:
+    kinds = int if whole else int | float
+
+    def good(value: Any) -> bool:
+        return isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most
+
+    return good
+
+
+def _or_none(good: _Test) -> _Test:
+    return lambda value: value is None or good(value)
+
+
+# Values may come from JSON, so types are checked, too.
+_FIELDS: dict[str, tuple[_Test, str]] = {
+    "method": (lambda value: value is None or isinstance(value, str), "a text"),
+    "times": (_or_none(_number(1, whole=True)), "a whole number, 1 or more, or null"),
+    "after": (_number(0, whole=True), "a whole number, 0 or more"),
+    "probability": (_number(0, 1), "0 to 1"),
+    "commit": (lambda value: value in (None, True, False), "true, false or null"),
+    "status": (_or_none(_number(200, 599, whole=True)), "an HTTP status, 200 to 599"),
+    "detail": (lambda value: value is None or isinstance(value, str), "a text"),
+    "retry_after": (_or_none(_number(0)), "seconds, 0 or more"),
+    "retry_after_form": (
+        lambda value: value in (None, "seconds", "date", "none"),
+        "seconds, date or none",
+    ),
+    "seconds": (_or_none(_number(0, 3e6)), "seconds, 0 or more"),
+}
 
 
 class FaultError(ValueError):
@@ -75,17 +107,10 @@ class Fault:
             re.compile("" if self.path is None else self.path)
         except (re.error, TypeError) as error:
             raise FaultError(f"path: {self.path!r} is not a regular expression: {error}") from error
-        for name, least in (("times", 1), ("after", 0), ("status", 200), ("seconds", 0)):
+        for name, (good, expected) in _FIELDS.items():
             value = getattr(self, name)
-            wrong = isinstance(value, bool) or not isinstance(value, int | float | None)
-            if wrong or (value is not None and value < least):
-                raise FaultError(f"{name}: expected a number, {least} or more, got {value!r}")
-        probability: Any = self.probability  # may come from JSON
-        if not isinstance(probability, int | float) or not 0 <= probability <= 1:
-            raise FaultError(f"probability: expected 0 to 1, got {probability!r}")
-        if self.retry_after_form not in (None, "seconds", "date", "none"):
-            message = f"expected seconds, date or none, got {self.retry_after_form!r}"
-            raise FaultError(f"retry_after_form: {message}")
+            if not good(value):
+                raise FaultError(f"{name}: expected {expected}, got {value!r}")
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Fault:

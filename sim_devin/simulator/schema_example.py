@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from sim_devin.simulator.schema_check import as_list, fits, resolve, same
+
 _DEEPEST = 12
+_EFFORT = 5_000
 _OPTIONAL_DEPTH = 4
 _FORMATS = {
     "date": "2026-01-15",
@@ -35,158 +38,133 @@ _TEXTS = (
 def instance(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a small object that is valid against `schema`, or ``{}`` if none was found."""
     try:
-        candidates = islice(_candidates(schema, schema, 0), 200)
-        for candidate in candidates:
+        for candidate in _Maker(schema).candidates(schema, 0):
             if isinstance(candidate, dict) and fits(candidate, schema):
                 return candidate
-    except (RecursionError, TypeError, ValueError, re.error):
+    except (
+        re.error,
+        RecursionError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+    ):
         pass  # not a schema that can be followed; the empty object stands for it
     return {}
 
 
-def fits(value: Any, schema: Any, root: Any = None) -> bool:
-    """Return whether `value` is valid against `schema`, by the keywords of Draft 7.
+class _Maker:
+    """Makes values that may be valid against parts of the schema `root`, likely ones first.
 
-    `root` is the document that local references point into (`schema` itself when left out).
-    Formats are not checked.
+    `ValueError` once too many were tried: combinations multiply.
     """
-    root = schema if root is None else root
-    if isinstance(schema, bool):
-        return schema
-    if "$ref" in schema:
-        return fits(value, _resolve(schema["$ref"], root), root)
-    kinds = schema.get("type")
-    if kinds is not None and not any(_is(value, kind) for kind in _as_list(kinds)):
-        return False
-    if "const" in schema and not _same(value, schema["const"]):
-        return False
-    if "enum" in schema and not any(_same(value, item) for item in schema["enum"]):
-        return False
-    return _fits_combined(value, schema, root) and _fits_kind(value, schema, root)
 
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.root = root
+        self.left = _EFFORT
 
-def _fits_combined(value: Any, schema: Mapping[str, Any], root: Any) -> bool:
-    if not all(fits(value, item, root) for item in schema.get("allOf", ())):
-        return False
-    if "anyOf" in schema and not any(fits(value, item, root) for item in schema["anyOf"]):
-        return False
-    if "oneOf" in schema and sum(fits(value, item, root) for item in schema["oneOf"]) != 1:
-        return False
-    if "not" in schema and fits(value, schema["not"], root):
-        return False
-    if "if" in schema:
-        branch = "then" if fits(value, schema["if"], root) else "else"
-        return fits(value, schema.get(branch, True), root)
-    return True
+    def candidates(self, schema: Any, depth: int) -> Iterator[Any]:
+        if schema is False or depth > _DEEPEST:
+            return
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("too hard")
+        if schema is True or not schema:
+            yield "example"
+            yield {}
+        elif "$ref" in schema:
+            yield from self.candidates(resolve(schema["$ref"], self.root), depth + 1)
+        else:
+            for merged in self.branches(schema, depth):
+                for kind in _kinds(merged):
+                    yield from self.of_kind(kind, merged, depth)
 
+    def first(self, schema: Any, depth: int) -> Any:
+        """Return the first candidate that is valid, or `_NOTHING`."""
+        for candidate in islice(self.candidates(schema, depth), 100):
+            if fits(candidate, schema, self.root):
+                return candidate
+        return _NOTHING
 
-def _fits_kind(value: Any, schema: Mapping[str, Any], root: Any) -> bool:
-    if isinstance(value, str):
-        pattern = schema.get("pattern")
-        fitting = pattern is None or re.search(pattern, value) is not None
-        return fitting and _within(len(value), schema, "minLength", "maxLength")
-    if isinstance(value, bool) or value is None:
-        return True
-    if isinstance(value, int | float):
-        return _fits_number(value, schema)
-    if isinstance(value, list):
-        return _fits_array(value, schema, root)
-    return _fits_object(value, schema, root)
-
-
-def _fits_number(value: float, schema: Mapping[str, Any]) -> bool:
-    step = schema.get("multipleOf")
-    return (
-        _within(value, schema, "minimum", "maximum")
-        and value > schema.get("exclusiveMinimum", float("-inf"))
-        and value < schema.get("exclusiveMaximum", float("inf"))
-        and (step is None or value % step == 0)
-    )
-
-
-def _fits_array(value: list[Any], schema: Mapping[str, Any], root: Any) -> bool:
-    items = schema.get("items", True)
-    if isinstance(items, list):
-        schemas = [*items, *([schema.get("additionalItems", True)] * len(value))]
-    else:
-        schemas = [items] * len(value)
-    contained = schema.get("contains")
-    return (
-        _within(len(value), schema, "minItems", "maxItems")
-        and all(fits(item, each, root) for item, each in zip(value, schemas, strict=False))
-        and (contained is None or any(fits(item, contained, root) for item in value))
-        and not (schema.get("uniqueItems") and _repeats(value))
-    )
-
-
-def _fits_object(value: Mapping[str, Any], schema: Mapping[str, Any], root: Any) -> bool:
-    properties = schema.get("properties", {})
-    patterns = schema.get("patternProperties", {})
-    others = schema.get("additionalProperties", True)
-    if not _within(len(value), schema, "minProperties", "maxProperties"):
-        return False
-    if not all(name in value for name in schema.get("required", ())):
-        return False
-    for name, item in value.items():
-        matching = [each for pattern, each in patterns.items() if re.search(pattern, name)]
-        if name in properties:
-            matching.append(properties[name])
-        if not all(fits(item, each, root) for each in matching or [others]):
-            return False
-        if not fits(name, schema.get("propertyNames", True), root):
-            return False
-    for name, needed in schema.get("dependencies", {}).items():
-        if name in value:
-            wanted = {"required": needed} if isinstance(needed, list) else needed
-            if not fits(value, wanted, root):
-                return False
-    return True
-
-
-def _candidates(schema: Any, root: Any, depth: int) -> Iterator[Any]:
-    """Yield values that may be valid against `schema`, likely ones first."""
-    if schema is False or depth > _DEEPEST:
-        return
-    if schema is True or not schema:
-        yield "example"
-        yield {}
-        return
-    if "$ref" in schema:
-        yield from _candidates(_resolve(schema["$ref"], root), root, depth + 1)
-        return
-    if "const" in schema:
-        yield schema["const"]
-        return
-    if "enum" in schema:
-        yield from schema["enum"]
-        return
-    for merged in _branches(schema, root, depth):
-        for kind in _kinds(merged):
-            yield from _of_kind(kind, merged, root, depth)
-
-
-def _branches(schema: Mapping[str, Any], root: Any, depth: int) -> Iterator[Mapping[str, Any]]:
-    """Yield `schema` with its combinations resolved: everything of allOf, one of the others."""
-    parts = schema.get("allOf", ())
-    base = {key: value for key, value in schema.items() if key not in ("allOf", "anyOf", "oneOf")}
-    for part in parts:
-        base = _merge(base, _followed(part, root))
-    for key in ("then", "else"):
-        if key in schema:
-            yield from _branches(_merge({**base, "if": True}, schema[key]), root, depth + 1)
-    choices = [schema[key] for key in ("anyOf", "oneOf") if key in schema]
-    choices += [base.pop(key) for key in ("anyOf", "oneOf") if key in base]
-    if not choices or depth > _DEEPEST:
+    def branches(self, schema: Mapping[str, Any], depth: int) -> Iterator[Mapping[str, Any]]:
+        """Yield `schema` with its combinations resolved: all of allOf, one of the others."""
+        base = dict(schema)
+        for _ in range(_DEEPEST):
+            for part in base.pop("allOf", ()):
+                base = _merge(base, self.followed(part))
+        for key in ("then", "else"):
+            if key in base:
+                branch = base.pop(key)
+                yield from self.branches(_merge(base, self.followed(branch)), depth)
+        for key in ("anyOf", "oneOf"):
+            if key in base and depth <= _DEEPEST:
+                for choice in base.pop(key):
+                    yield from self.branches(_merge(base, self.followed(choice)), depth + 1)
+                return
         yield base
-        return
-    for choice in choices[0]:
-        merged = _merge(base, _followed(choice, root))
-        if len(choices) > 1:
-            merged["anyOf"] = choices[1]
-        yield from _branches(merged, root, depth + 1)
+
+    def followed(self, schema: Any) -> Any:
+        for _ in range(_DEEPEST):
+            if not isinstance(schema, Mapping) or "$ref" not in schema:
+                break
+            schema = resolve(schema["$ref"], self.root)
+        return schema
+
+    def of_kind(self, kind: str, schema: Mapping[str, Any], depth: int) -> Iterator[Any]:
+        if kind == "given":
+            yield from [schema["const"]] if "const" in schema else schema["enum"]
+        elif kind == "object":
+            yield from self.objects(schema, depth)
+        elif kind == "array":
+            yield from self.arrays(schema, depth)
+        elif kind == "string":
+            yield from _strings(schema)
+        elif kind in ("integer", "number"):
+            yield from _numbers(schema, whole=kind == "integer")
+        elif kind == "boolean":
+            yield True
+            yield False
+        elif kind == "null":
+            yield None
+
+    def objects(self, schema: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+        properties = schema.get("properties", {})
+        others = schema.get("additionalProperties", True)
+        required = list(schema.get("required", ()))
+        optional = [name for name in properties if name not in required]
+        for names in ([*required, *optional] if depth < _OPTIONAL_DEPTH else required, required):
+            made: dict[str, Any] = {}
+            for name in names:
+                value = self.first(properties.get(name, others), depth + 1)
+                if value is not _NOTHING:
+                    made[name] = value
+            for number in range(len(made), min(schema.get("minProperties", 0), 100)):
+                made[f"extra_{number}"] = self.first(others, depth + 1)
+            yield made
+
+    def arrays(self, schema: Mapping[str, Any], depth: int) -> Iterator[list[Any]]:
+        items = schema.get("items", schema.get("contains", True))
+        if isinstance(items, list):
+            yield [self.first(item, depth + 1) for item in items]
+            return
+        fewest = max(schema.get("minItems", 0), 1 if "contains" in schema else 0)
+        unique = schema.get("uniqueItems") is True
+        for count in (max(fewest, 1), fewest) if depth < _OPTIONAL_DEPTH else (fewest,):
+            made: list[Any] = []
+            for candidate in islice(self.candidates(items, depth + 1), 100):
+                if len(made) == count:
+                    break
+                fresh = not unique or not any(same(candidate, other) for other in made)
+                if fresh and fits(candidate, items, self.root):
+                    made.append(candidate)
+            if made and not unique:
+                made += [made[-1]] * (min(count, 1_000) - len(made))
+            yield made
 
 
 def _merge(left: Mapping[str, Any], right: Any) -> dict[str, Any]:
+    """Return a schema that asks for what both ask, as far as one level can say it."""
     if not isinstance(right, Mapping):
         return dict(left)
     merged = {**left, **right}
@@ -198,19 +176,11 @@ def _merge(left: Mapping[str, Any], right: Any) -> dict[str, Any]:
     return merged
 
 
-def _followed(schema: Any, root: Any) -> Any:
-    hops = 0
-    while isinstance(schema, Mapping) and "$ref" in schema and hops < _DEEPEST:
-        schema = _resolve(schema["$ref"], root)
-        hops += 1
-    return schema
-
-
 def _kinds(schema: Mapping[str, Any]) -> list[str]:
     if "const" in schema or "enum" in schema:
         return ["given"]
     if "type" in schema:
-        kinds = _as_list(schema["type"])
+        kinds = as_list(schema["type"])
         return sorted(kinds, key=lambda kind: kind == "null")
     if {"properties", "required", "minProperties", "additionalProperties"} & schema.keys():
         return ["object"]
@@ -221,72 +191,14 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
     return ["string", "object", "boolean", "integer", "null"]
 
 
-def _of_kind(kind: str, schema: Mapping[str, Any], root: Any, depth: int) -> Iterator[Any]:
-    if kind == "given":
-        yield from [schema["const"]] if "const" in schema else schema["enum"]
-    elif kind == "object":
-        yield from _objects(schema, root, depth)
-    elif kind == "array":
-        yield from _arrays(schema, root, depth)
-    elif kind == "string":
-        yield from _strings(schema)
-    elif kind in ("integer", "number"):
-        yield from _numbers(schema, whole=kind == "integer")
-    elif kind == "boolean":
-        yield True
-        yield False
-    elif kind == "null":
-        yield None
-
-
-def _objects(schema: Mapping[str, Any], root: Any, depth: int) -> Iterator[dict[str, Any]]:
-    properties = schema.get("properties", {})
-    required = list(schema.get("required", ()))
-    optional = [name for name in properties if name not in required]
-    for names in ([*required, *optional] if depth < _OPTIONAL_DEPTH else required, required):
-        made: dict[str, Any] = {}
-        for name in names:
-            part = properties.get(name, schema.get("additionalProperties", True))
-            value = _first(part, root, depth + 1)
-            if value is not _NOTHING:
-                made[name] = value
-        while len(made) < schema.get("minProperties", 0):
-            made[f"extra_{len(made)}"] = _first(
-                schema.get("additionalProperties", True), root, depth + 1
-            )
-        yield made
-
-
-def _arrays(schema: Mapping[str, Any], root: Any, depth: int) -> Iterator[list[Any]]:
-    items = schema.get("items", schema.get("contains", True))
-    if isinstance(items, list):
-        yield [_first(item, root, depth + 1) for item in items]
-        return
-    fewest = max(schema.get("minItems", 0), 1 if "contains" in schema else 0)
-    for count in dict.fromkeys((max(fewest, 1 if depth < _OPTIONAL_DEPTH else 0), fewest)):
-        made: list[Any] = []
-        for candidate in islice(_candidates(items, root, depth + 1), 100):
-            if len(made) == count:
-                break
-            fresh = not schema.get("uniqueItems") or not any(_same(candidate, x) for x in made)
-            if fresh and fits(candidate, items, root):
-                made.append(candidate)
-        if made and not schema.get("uniqueItems"):
-            made += [made[-1]] * (count - len(made))
-        if len(made) == count:
-            yield made
-    if fewest == 0:
-        yield []
-
-
 def _strings(schema: Mapping[str, Any]) -> Iterator[str]:
     shortest, longest = schema.get("minLength", 0), schema.get("maxLength")
     texts = (_FORMATS[schema["format"]],) if schema.get("format") in _FORMATS else _TEXTS
+    if "pattern" in schema:
+        texts += tuple(letter * length for length in range(1, 13) for letter in "1aA")
     for text in texts:
-        padded = text + "x" * (shortest - len(text))
+        padded = text + "x" * (min(shortest, 100_000) - len(text))
         yield padded if longest is None else padded[:longest]
-    for number in range(max(0, shortest)):
-        yield str(number).rjust(shortest, "0")
 
 
 def _numbers(schema: Mapping[str, Any], *, whole: bool) -> Iterator[float]:
@@ -306,55 +218,3 @@ def _numbers(schema: Mapping[str, Any], *, whole: bool) -> Iterator[float]:
 
 
 _NOTHING = object()
-
-
-def _first(schema: Any, root: Any, depth: int) -> Any:
-    for candidate in islice(_candidates(schema, root, depth), 100):
-        if fits(candidate, schema, root):
-            return candidate
-    return _NOTHING
-
-
-def _resolve(reference: str, root: Any) -> Any:
-    if not reference.startswith("#"):
-        raise ValueError(f"reference {reference} leaves the schema")
-    found = root
-    for part in reference[1:].strip("/").split("/"):
-        if part:
-            key = part.replace("~1", "/").replace("~0", "~")
-            found = found[int(key)] if isinstance(found, list) else found[key]
-    return found
-
-
-def _is(value: Any, kind: str) -> bool:
-    if isinstance(value, bool):
-        return kind == "boolean"
-    if isinstance(value, float) and value.is_integer() and kind == "integer":
-        return True
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "string": str,
-        "integer": int,
-        "number": (int, float),
-        "array": list,
-        "object": dict,
-        "null": type(None),
-    }
-    return isinstance(value, kinds.get(kind, ()))
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, bool) != isinstance(right, bool):
-        return False
-    return bool(left == right)
-
-
-def _repeats(values: list[Any]) -> bool:
-    return any(_same(item, other) for at, item in enumerate(values) for other in values[:at])
-
-
-def _within(size: float, schema: Mapping[str, Any], least: str, most: str) -> bool:
-    return bool(schema.get(least, size) <= size <= schema.get(most, size))
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -191,6 +191,7 @@ def _output(session: Session, step: Step) -> Mapping[str, Any] | None:
 def _spend(session: Session, acus: float) -> dict[str, Any]:
     """Return the changes that `acus` consumed in all bring, the session's limit included."""
     limit = session.max_acu_limit
+    acus = max(acus, session.view.acus)
     if limit is None or acus < limit:
         return {"acus": acus}
     session.next_step = len(session.steps)

@@ -13,14 +13,12 @@ from typing import Any
 from sim_devin.simulator import paging, script, validation
 from sim_devin.simulator.access import Caller
 from sim_devin.simulator.answers import Problem
-from sim_devin.simulator.builtin_scenarios import BUILTINS
 from sim_devin.simulator.clock import Clock
 from sim_devin.simulator.filters import SessionFilter
 from sim_devin.simulator.model import Attachment, Message, Session, View
-from sim_devin.simulator.scenario import Scenario
+from sim_devin.simulator.repertoire import Repertoire
 from sim_devin.simulator.switches import Switches
 
-_HINT = re.compile(r"\[scenario:\s*([^\]\s]+)\s*\]")
 _FILE_PATH = re.compile(r"/attachments/([0-9a-f-]{36})/[^/]+$")
 
 
@@ -43,29 +41,20 @@ class Service:
         self,
         clock: Clock,
         switches: Switches,
-        scenarios: Iterable[Scenario] = (),
-        default_scenario: str = "finish",
-        rng: random.Random | None = None,
+        repertoire: Repertoire,
+        rng: random.Random,
     ) -> None:
         self.clock = clock
         self.switches = switches
-        self.custom = {scenario.name: scenario for scenario in scenarios}
-        self.default_scenario = default_scenario
-        self._random = rng or random.Random()  # noqa: S311 - nothing here is secret
+        self.repertoire = repertoire
+        self._random = rng
         self.reset()
-        if default_scenario not in self.scenarios:
-            raise ValueError(f"no scenario is named {default_scenario!r}")
 
     def reset(self) -> None:
         """Forget all sessions, files and counts."""
         self.organizations: dict[str, Organization] = {}
         self.counts: Counter[str] = Counter()
         self._numbers = 0
-
-    @property
-    def scenarios(self) -> dict[str, Scenario]:
-        """Return all scenarios by name; custom ones hide built-in ones."""
-        return {**BUILTINS, **self.custom}
 
     def organization(self, org_id: str) -> Organization:
         """Return the organization, which comes into being when first named."""
@@ -116,6 +105,7 @@ class Service:
             devin_mode=body.get("devin_mode") or self.switches.enabled_modes[0],
         )
         self._attach(session, body.get("attachment_urls") or ())
+        self.counts["sessions_created"] += 1
         return self._wire(session, full=False)
 
     def add(
@@ -127,7 +117,7 @@ class Service:
         tags: Iterable[str] = (),
         created_at: float | None = None,
         session_id: str | None = None,
-        scenario: Scenario | str | None = None,
+        scenario: str | None = None,
         parent_session_id: str | None = None,
         **fields: Any,
     ) -> Session:
@@ -137,10 +127,12 @@ class Service:
         """
         tags = tuple(dict.fromkeys(tags))
         if scenario is None:
-            scenario = self._choose(prompt, title, tags)
-        elif isinstance(scenario, str):
-            scenario = self.scenarios[scenario]
+            chosen = self.repertoire.choose(prompt, title, tags)
+        else:
+            chosen = self.repertoire.scenarios[scenario]
         organization = self.organization(org_id)
+        if parent_session_id is not None:
+            parent_session_id = parent_session_id.removeprefix("devin-")
         now = self.clock.time() if created_at is None else created_at
         self._numbers += 1
         session = Session(
@@ -149,9 +141,9 @@ class Service:
             number=self._numbers,
             created_at=now,
             prompt=prompt,
-            scenario=scenario,
+            scenario=chosen,
             timeline=[View(updated_at=now, title=title, tags=tags)],
-            steps=scenario.steps,
+            steps=chosen.steps,
             anchor=now,
             active_at=now,
             parent_session_id=parent_session_id,
@@ -164,7 +156,6 @@ class Service:
             children = (*parent.view.child_session_ids, session.id)
             parent.change(now, child_session_ids=children)
         organization.sessions[session.id] = session
-        self.counts["sessions_created"] += 1
         return session
 
     def get(self, caller: Caller, session_id: str) -> dict[str, Any]:
@@ -364,20 +355,6 @@ class Service:
 
     def _wire(self, session: Session, *, full: bool) -> dict[str, Any]:
         return session.wire(self.clock.time(), self.switches, full=full)
-
-    def _choose(self, prompt: str, title: str | None, tags: tuple[str, ...]) -> Scenario:
-        scenarios = self.scenarios
-        hint = _HINT.search(prompt)
-        if hint:
-            if hint[1] not in scenarios:
-                known = ", ".join(sorted(scenarios))
-                message = f"The simulator has no scenario {hint[1]!r}; it has {known}"
-                raise Problem(400, message)
-            return scenarios[hint[1]]
-        for scenario in self.custom.values():
-            if scenario.match is not None and scenario.match.fits(prompt, title, tags):
-                return scenario
-        return scenarios[self.default_scenario]
 
     def _known(self, org_id: str, devin_id: str | None) -> Session | None:
         """Return the session an idempotent create repeats, if it repeats one."""

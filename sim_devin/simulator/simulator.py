@@ -7,7 +7,7 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.simulator.access import Gate, Key
@@ -16,6 +16,7 @@ from sim_devin.simulator.api import Api, Request
 from sim_devin.simulator.clock import Clock, SimClock
 from sim_devin.simulator.faults import Fault, Faults
 from sim_devin.simulator.links import SIGNED_FILES
+from sim_devin.simulator.repertoire import Repertoire
 from sim_devin.simulator.scenario import Scenario
 from sim_devin.simulator.service import Service
 from sim_devin.simulator.switches import Switches
@@ -39,7 +40,7 @@ class LogEntry:
     path: str
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = field(repr=False)  # may hold session secrets
     status: int | None
     fault: str | None = None
 
@@ -79,9 +80,8 @@ class Simulator:
         self._service = Service(
             self.clock,
             switches or Switches(),
-            scenarios=scenarios,
-            default_scenario=default_scenario,
-            rng=random.Random(seed),  # noqa: S311 - repeatable on purpose
+            Repertoire(scenarios, default_scenario),
+            random.Random(seed),  # noqa: S311 - repeatable on purpose
         )
         self._api = Api(self._service, Gate(keys), self.prefix)
         self._lock = threading.RLock()
@@ -104,7 +104,7 @@ class Simulator:
     @property
     def scenarios(self) -> dict[str, Scenario]:
         """All scenarios by name; custom ones hide built-in ones."""
-        return self._service.scenarios
+        return self._service.repertoire.scenarios
 
     def handle(
         self,
@@ -135,9 +135,7 @@ class Simulator:
     def add_scenario(self, scenario: Scenario, *, default: bool = False) -> None:
         """Offer one more scenario, and let it be the `default` one if asked to."""
         with self._lock:
-            self._service.custom[scenario.name] = scenario
-            if default:
-                self._service.default_scenario = scenario.name
+            self._service.repertoire.add(scenario, default=default)
 
     def add_session(self, org_id: str, prompt: str, **fields: Any) -> str:
         """Put a session there without a request and return its id.
