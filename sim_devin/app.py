@@ -13,7 +13,7 @@ from typing import Any
 from sim_devin import invoke, plugins, registry, wait
 from sim_devin.clock import Clock, RealClock
 from sim_devin.reconcile import Ledger, MemoryLedger, Settle
-from sim_devin.redaction import Redactor
+from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.retry import RetryPolicy
@@ -152,7 +152,7 @@ class App:
         self.store = store
         self._transport = transport
         self._base_url = base_url
-        self._credentials = credentials
+        self._credentials = Credentials(credentials)
         self._policy = policy
         self._max_acu = max_acu
         self._ledger = ledger

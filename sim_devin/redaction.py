@@ -39,6 +39,13 @@ def is_secret_name(name: str) -> bool:
     return name.lower().translate(_SEPARATORS).endswith(_SECRET_ENDINGS)
 
 
+class Credentials(dict[str, str]):
+    """Credential fields and their values, with a repr that shows the names alone."""
+
+    def __repr__(self) -> str:
+        return f"Credentials({', '.join(self)})"
+
+
 class Redactor:
     """Masks a set of known secret values, and whatever looks like a secret by its name.
 

@@ -1,0 +1,383 @@
+"""A typed client: one method per operation, pages followed, sessions run to their end.
+
+Everything goes through the same tools as blocks and agents do; the parameters are the
+tools' own in snake case, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from sim_devin.app import App, open_app
+from sim_devin.errors import UnreadableResponse
+from sim_devin.redaction import Credentials
+from sim_devin.wait import Outcome, Progress, State
+
+M = TypeVar("M", bound="Answer")
+
+
+class Answer(BaseModel):
+    """Base of what the client returns. Unknown fields are kept; enums are open."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="allow", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class PullRequest(Answer):
+    """A pull request of a session. `pr_state` is such as open, merged, closed or draft."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    pr_url: str
+    pr_state: str | None = None
+
+
+class Session(Answer):
+    """A session. Times are Unix seconds; `status_detail` and `structured_output` come by get."""
+
+    session_id: str
+    url: str | None = None
+    status: str | None = None
+    status_detail: str | None = None
+    title: str | None = None
+    created_at: float | None = None
+    updated_at: float | None = None
+    acus_consumed: float | None = None
+    tags: list[str] = []
+    pull_requests: list[PullRequest] = []
+    structured_output: Any = None
+    playbook_id: str | None = None
+    is_archived: bool = False
+
+
+class Message(Answer):
+    """A message. `source` is devin or user; `event_id` does not sort by time."""
+
+    event_id: str | None = None
+    source: str | None = None
+    message: str | None = None
+    created_at: float | None = None
+
+
+class Attachment(Answer):
+    """A file given to a session or made by it."""
+
+    attachment_id: str | None = None
+    name: str | None = None
+    url: str | None = None
+    source: str | None = None
+    content_type: str | None = None
+
+
+class SessionPage(Answer):
+    """One page of sessions; pass `end_cursor` as ``after`` for the next."""
+
+    sessions: list[Session]
+    end_cursor: str | None = None
+    has_next_page: bool = False
+    total: int | None = None
+
+
+class MessagePage(Answer):
+    """One page of messages, oldest first; pass `end_cursor` as ``after`` for the next."""
+
+    messages: list[Message]
+    end_cursor: str | None = None
+    has_next_page: bool = False
+    total: int | None = None
+
+
+class SessionRun(BaseModel):
+    """What `Devin.run_session` brings back.
+
+    Attributes:
+        session: the session as last seen.
+        outcome: how it ended, such as ``done`` or ``blocked_on_user``; see `sim_devin.wait`.
+        reason: the outcome in words.
+        messages: the conversation, oldest first.
+        attachments: the session's files.
+        timed_out: whether the deadline came before the session settled.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    session: Session
+    outcome: State
+    reason: str
+    messages: list[Message]
+    attachments: list[Attachment]
+    timed_out: bool = False
+
+
+class Devin:
+    """A client for one organisation.
+
+    `api_key` and `org_id` come from ``DEVIN_API_KEY`` and ``DEVIN_ORG_ID`` (or the config
+    file) unless given; further arguments are those of `sim_devin.open_app`::
+
+        with Devin(simulate=True) as devin:
+            print(devin.run_session("Fix the build of acme/web").outcome)
+
+    Creates and messages are settled when their end is unknown, never repeated blindly.
+    Every method raises `sim_devin.SimDevinError`.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        org_id: str | None = None,
+        *,
+        app: App | None = None,
+        **options: Any,
+    ) -> None:
+        given = {"apiKey": api_key, "orgId": org_id}
+        self._credentials = Credentials({name: value for name, value in given.items() if value})
+        self.app = app or open_app(**options)
+
+    def __enter__(self) -> Devin:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "Devin()"
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self.app.close()
+
+    # -- sessions --------------------------------------------------------------------------
+
+    def create_session(
+        self,
+        prompt: str,
+        *,
+        playbook_id: str | None = None,
+        max_acu_limit: int | None = None,
+        tags: Sequence[str] | None = None,
+        title: str | None = None,
+        repos: Sequence[str] | None = None,
+        knowledge_ids: Sequence[str] | None = None,
+        secret_ids: Sequence[str] | None = None,
+        session_secrets: Sequence[Mapping[str, Any]] | None = None,
+        session_links: Sequence[str] | None = None,
+        attachment_urls: Sequence[str] | None = None,
+        child_playbook_id: str | None = None,
+        devin_mode: str | None = None,
+        platform: str | None = None,
+        resumable: bool | None = None,
+        bypass_approval: bool | None = None,
+        create_as_user_id: str | None = None,
+        structured_output_schema: Mapping[str, Any] | None = None,
+        structured_output_required: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """Start a session. See docs/tools.md, devin_create_session."""
+        given = _given(locals())
+        return self._as(Session, "devin_create_session", given)
+
+    def get_session(self, session_id: str) -> Session:
+        """Return a session."""
+        return self._as(Session, "devin_get_session", _given(locals()))
+
+    def list_sessions(
+        self,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        session_ids: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+        created_after: int | None = None,
+        created_before: int | None = None,
+        updated_after: int | None = None,
+        updated_before: int | None = None,
+        playbook_id: str | None = None,
+        origins: Sequence[str] | None = None,
+        schedule_id: str | None = None,
+        user_ids: Sequence[str] | None = None,
+        service_user_ids: Sequence[str] | None = None,
+        is_archived: bool | None = None,
+        category: str | None = None,
+        repo_names: Sequence[str] | None = None,
+        automation_ids: Sequence[str] | None = None,
+        parent_session_id: str | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+    ) -> SessionPage:
+        """Return one page of sessions. See docs/tools.md, devin_list_sessions."""
+        given = _given(locals())
+        return self._as(SessionPage, "devin_list_sessions", given)
+
+    def iter_sessions(self, **filters: Any) -> Iterator[Session]:
+        """Yield sessions across pages; `filters` are the arguments of `list_sessions`."""
+        for page in _pages(lambda after: self.list_sessions(**{**filters, "after": after})):
+            yield from page.sessions
+
+    def archive_session(self, session_id: str) -> Session:
+        """Archive a session and return it."""
+        return self._as(Session, "devin_archive_session", _given(locals()))
+
+    def terminate_session(self, session_id: str, *, archive: bool | None = None) -> Session:
+        """End a session for good, and archive it if asked to; return it."""
+        return self._as(Session, "devin_terminate_session", _given(locals()))
+
+    # -- conversation ----------------------------------------------------------------------
+
+    def send_message(
+        self,
+        session_id: str,
+        message: str,
+        *,
+        attachment_urls: Sequence[str] | None = None,
+        message_as_user_id: str | None = None,
+    ) -> Session:
+        """Say something to a session and return it; wakes a suspended one."""
+        return self._as(Session, "devin_send_message", _given(locals()))
+
+    def list_session_messages(
+        self, session_id: str, *, limit: int | None = None, after: str | None = None
+    ) -> MessagePage:
+        """Return one page of a session's messages."""
+        return self._as(MessagePage, "devin_list_session_messages", _given(locals()))
+
+    def iter_messages(self, session_id: str, *, limit: int | None = None) -> Iterator[Message]:
+        """Yield a session's messages across pages, oldest first."""
+        for page in _pages(
+            lambda after: self.list_session_messages(session_id, limit=limit, after=after)
+        ):
+            yield from page.messages
+
+    def list_session_attachments(self, session_id: str) -> list[Attachment]:
+        """Return a session's files."""
+        answer = self._call("devin_list_session_attachments", _given(locals()))
+        return [_model(Attachment, item) for item in answer["attachments"]]
+
+    # -- tags ------------------------------------------------------------------------------
+
+    def get_session_tags(self, session_id: str) -> list[str]:
+        """Return a session's tags."""
+        return self._tags("devin_get_session_tags", _given(locals()))
+
+    def append_session_tags(self, session_id: str, tags: Sequence[str]) -> list[str]:
+        """Add tags to a session and return all it has."""
+        return self._tags("devin_append_session_tags", _given(locals()))
+
+    def replace_session_tags(self, session_id: str, tags: Sequence[str]) -> list[str]:
+        """Put exactly these tags on a session; an empty list removes all."""
+        return self._tags("devin_replace_session_tags", _given(locals()))
+
+    # -- time ------------------------------------------------------------------------------
+
+    def wait(
+        self,
+        session_ids: Iterable[str],
+        *,
+        until: str = "settled",
+        deadline: float | None = None,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[Outcome]:
+        """Wait for sessions; see `sim_devin.App.wait`."""
+        return self.app.wait(
+            session_ids,
+            until=until,
+            deadline=deadline,
+            cancel=cancel,
+            on_progress=on_progress,
+            credentials=self._credentials,
+        )
+
+    def run_session(
+        self,
+        prompt: str,
+        *,
+        until: str = "settled",
+        deadline: float | None = None,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        **create: Any,
+    ) -> SessionRun:
+        """Create a session, wait until it settles, and collect what it made.
+
+        `create` are further arguments of `create_session`; `deadline` is in seconds. A
+        structured output counts as the result when it fits ``structured_output_schema``.
+        """
+        session = self.create_session(prompt, **create)
+        (outcome,) = self.app.wait(
+            [session.session_id],
+            until=until,
+            deadline=deadline,
+            schema=create.get("structured_output_schema"),
+            cancel=cancel,
+            on_progress=on_progress,
+            credentials=self._credentials,
+        )
+        return SessionRun(
+            session=_model(Session, outcome.session) if outcome.session else session,
+            outcome=outcome.state,
+            reason=outcome.reason,
+            messages=list(self.iter_messages(session.session_id)),
+            attachments=self.list_session_attachments(session.session_id),
+            timed_out=outcome.timed_out,
+        )
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return self.app.call(tool_id, params, credentials=self._credentials, reconcile=True)
+
+    def _as(self, model: type[M], tool_id: str, params: Mapping[str, Any]) -> M:
+        return _model(model, self._call(tool_id, params))
+
+    def _tags(self, tool_id: str, params: Mapping[str, Any]) -> list[str]:
+        return [str(tag) for tag in self._call(tool_id, params)["tags"] or []]
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's own arguments under the tool's names, without those left out."""
+    return {
+        to_camel(name): value
+        for name, value in arguments.items()
+        if name != "self" and value is not None
+    }
+
+
+def _model(model: type[M], data: Mapping[str, Any]) -> M:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, item["loc"])) for item in error.errors()[:5])
+        raise UnreadableResponse(
+            f"The answer does not fit {model.__name__}: {places}.",
+            accepted=True,
+            hint="The call itself succeeded: do not repeat it. app.call gives the raw output.",
+        ) from None
+
+
+P = TypeVar("P", SessionPage, MessagePage)
+
+
+def _pages(fetch: Callable[[str | None], P]) -> Iterator[P]:
+    """Yield pages until the last; a cursor that comes again ends it, so that it cannot loop."""
+    seen: set[str] = set()
+    after: str | None = None
+    while True:
+        page = fetch(after)
+        yield page
+        after = page.end_cursor
+        if not page.has_next_page or after is None or after in seen:
+            return
+        seen.add(after)
