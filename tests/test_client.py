@@ -162,4 +162,4 @@ def test_wrong_arguments_are_reported_before_anything_is_sent():
 
 def test_the_key_is_not_in_the_clients_repr():
     client, _ = client_over()
-    assert "cog_" not in repr(client) + repr(vars(client.app))
+    assert "cog_test_key_000000" not in repr(client) + repr(vars(client)) + repr(vars(client.app))

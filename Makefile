@@ -1,0 +1,53 @@
+# Every verb sets up what it needs; `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix cover record bench lock clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY) ## run a workflow against the built-in simulator: no account needed
+	$(BIN)/sim-devin run examples/first_run.json --simulate
+
+test: check ## everything that has to pass: tests, lint, types, import contracts
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(READY) ## lint, format, types and import contracts alone; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+
+fix: $(READY) ## mend what a machine can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python scripts/generate.py
+
+cover: $(READY) ## tests with branch coverage
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+record: $(READY) ## record the cassettes anew, against the simulator
+	$(BIN)/python scripts/record_cassettes.py
+
+bench: $(READY) ## speed, as ratios against baselines of the same run
+	$(BIN)/python benchmarks/call.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/engine.py
+
+lock: $(READY) ## pin the dependencies anew
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+clean: ## remove what the other verbs made
+	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
