@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
+LONGEST = 86_400.0
+"""No code runs longer than this many seconds, whatever its caller allows."""
+
 
 class _Missing(Enum):
     MISSING = "MISSING"

@@ -25,12 +25,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sim_devin.code_outcome import MISSING, CodeError, Kind, Outcome, at_line, to_json
+from sim_devin.code_outcome import LONGEST, MISSING, CodeError, Kind, Outcome, at_line, to_json
 from sim_devin.errors import MissingDependency
 
 DEFAULT_TIMEOUT = 5.0
 DEFAULT_MEMORY = 64 * 1024 * 1024
-_LONGEST = 86_400.0  # seconds; the engine counts them in a C clock_t, which may be short
 
 _WORKER = Path(__file__).with_name("javascript_worker.py")
 _IDLE_WORKERS = 4
@@ -165,17 +164,12 @@ def _ask(
         "bindings": bindings,
         "compileOnly": compile_only,
     }
-    timeout = min(max(float(timeout), 0.0), _LONGEST)
+    timeout = min(max(float(timeout), 0.0), LONGEST)
     try:
         request = f"{timeout!r} {memory} {to_json(payload)}\n".encode()
     except RecursionError:
         raise _too_deep() from None
-    started = time.monotonic()
-    reply, status = _pool.ask(request)
-    if not reply:
-        if time.monotonic() - started >= timeout:
-            raise _timed_out(timeout)
-        raise JavaScriptError(f"The JavaScript engine died (status {status}).", kind="crash")
+    reply = _exchange(request, timeout)
     try:
         report = json.loads(reply)
     except RecursionError:
@@ -196,6 +190,19 @@ def _ask(
         # Often the engine has no memory left for an error of its own, and throws null instead.
         raise _out_of_memory(memory)
     raise _failure(source, kind, report)
+
+
+def _exchange(request: bytes, timeout: float) -> bytes:
+    # The second helper is a fresh one: the first may have been killed by somebody while idle.
+    # Code has no effect outside its context, so running it again does no harm.
+    for fresh in (False, True):
+        started = time.monotonic()
+        reply = _pool.ask(request, fresh=fresh)
+        if reply:
+            return reply
+        if time.monotonic() - started >= timeout:
+            raise _timed_out(timeout)
+    raise JavaScriptError("The JavaScript engine died over this code", kind="crash")
 
 
 def _timed_out(timeout: float) -> JavaScriptError:
@@ -276,17 +283,14 @@ class _Worker:
             return b""
         return stdout.readline()
 
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def close(self) -> int:
-        """End the process, and return its exit status."""
+    def close(self) -> None:
+        """End the process."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
         self.process.kill()
-        return self.process.wait()
+        self.process.wait()
 
 
 class _Pool:
@@ -297,28 +301,21 @@ class _Pool:
         self._idle: list[_Worker] = []
         self._inherited: list[_Worker] = []
 
-    def ask(self, request: bytes) -> tuple[bytes, int]:
-        """Return the reply, or nothing and the exit status of the helper that died over it."""
-        worker = self._take()
+    def ask(self, request: bytes, *, fresh: bool) -> bytes:
+        """Return the reply of an idle or a fresh helper, or nothing if it died over it."""
+        worker = _Worker() if fresh else self._take()
         reply = b""
-        status = 0
         try:
             reply = worker.ask(request)
         finally:
             if not (reply and self._give_back(worker)):
-                status = worker.close()
-        return reply, status
+                worker.close()
+        return reply
 
     def _take(self) -> _Worker:
-        while True:
-            with self._lock:
-                if not self._idle:
-                    break
-                worker = self._idle.pop()
-            if worker.alive():
-                return worker
-            worker.close()
-        return _Worker()
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        return worker or _Worker()
 
     def _give_back(self, worker: _Worker) -> bool:
         with self._lock:
