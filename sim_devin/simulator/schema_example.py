@@ -130,17 +130,17 @@ class _Maker:
 
     def objects(self, schema: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
         properties = schema.get("properties", {})
-        others = schema.get("additionalProperties", True)
         required = list(schema.get("required", ()))
         optional = [name for name in properties if name not in required]
         for names in ([*required, *optional] if depth < _OPTIONAL_DEPTH else required, required):
             made: dict[str, Any] = {}
             for name in names:
-                value = self.first(properties.get(name, others), depth + 1)
+                value = self.first(_property(schema, name), depth + 1)
                 if value is not _NOTHING:
                     made[name] = value
             for number in range(len(made), min(schema.get("minProperties", 0), 100)):
-                made[f"extra_{number}"] = self.first(others, depth + 1)
+                name = f"extra_{number}"
+                made[name] = self.first(_property(schema, name), depth + 1)
             yield made
 
     def arrays(self, schema: Mapping[str, Any], depth: int) -> Iterator[list[Any]]:
@@ -161,6 +161,17 @@ class _Maker:
             if made and not unique:
                 made += [made[-1]] * (min(count, 1_000) - len(made))
             yield made
+
+
+def _property(schema: Mapping[str, Any], name: str) -> Any:
+    """Return the schema of the property `name` of an object with `schema`."""
+    patterns = schema.get("patternProperties", {})
+    parts = [part for pattern, part in patterns.items() if re.search(pattern, name)]
+    if name in schema.get("properties", {}):
+        parts.append(schema["properties"][name])
+    if len(parts) > 1:
+        return {"allOf": parts}
+    return parts[0] if parts else schema.get("additionalProperties", True)
 
 
 def _merge(left: Mapping[str, Any], right: Any) -> dict[str, Any]:
