@@ -98,7 +98,7 @@ def _faults(simulator: Simulator, data: Any) -> None:
     items = data if isinstance(data, list) else [data]
     try:
         faults = [Fault.parse(item) for item in items]
-    except (FaultError, TypeError) as error:
+    except FaultError as error:
         raise Problem(422, str(error)) from error
     simulator.faults.add(*faults)
 

@@ -113,8 +113,10 @@ class Fault:
                 raise FaultError(f"{name}: expected {expected}, got {value!r}")
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Fault:
+    def parse(cls, data: Any) -> Fault:
         """Return the fault that JSON `data` describes; `FaultError` says what is wrong."""
+        if not isinstance(data, Mapping):
+            raise FaultError(f"a fault is an object, got {data!r}")
         names = [field.name for field in dataclasses.fields(cls)]
         for key in data:
             if key not in names:
