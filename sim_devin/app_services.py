@@ -1,0 +1,151 @@
+"""The engine's outside world, as an app has it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.blocks import FormField
+from sim_devin.clock import Clock
+from sim_devin.errors import UnknownName
+from sim_devin.handler import Handler
+from sim_devin.services import Model, Sender
+from sim_devin.spec import BlockSpec, Schema
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+class AppServices:
+    """Implements `services.Services` over an app.
+
+    Args:
+        app: the app.
+        reconcile: whether ambiguous creates and messages are settled by looking for them.
+        allows_python: whether Function blocks may run Python.
+        workflows: registered workflows for child runs, by id.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        reconcile: bool = False,
+        allows_python: bool = False,
+        workflows: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._app = app
+        self._reconcile = reconcile
+        self._allows_python = allows_python
+        self._workflows = workflows or {}
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Block type -> handler."""
+        return self._app.registry.handlers
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        return self._app.clock
+
+    @property
+    def transport(self) -> Sender:
+        """Sends requests of the API block."""
+        return self._app.transport
+
+    @property
+    def llm(self) -> Model | None:
+        """The model, if one was handed in."""
+        model: Model | None = self._app.llm
+        return model
+
+    @property
+    def allows_python(self) -> bool:
+        """Whether Function blocks may run Python."""
+        return self._allows_python
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """The app's own credentials."""
+        registry = self._app.registry
+        return [
+            value
+            for connection in registry.connections.values()
+            for name, value in self._app.credentials_of(connection.id).items()
+            if connection.fields[name].secret
+        ]
+
+    def block(self, block_type: str) -> BlockSpec | None:
+        """Return a block type's spec, or None."""
+        return self._app.registry.blocks.get(block_type)
+
+    def form(self, block_type: str) -> tuple[FormField, ...]:
+        """Return the fields of a block type."""
+        return self._app.registry.form(block_type)
+
+    def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return which tool a block's values call, and with which parameters."""
+        return self._app.plan_block(block_type, values)
+
+    def outputs(self, block_type: str, operation: str | None) -> Mapping[str, Schema]:
+        """Return output name -> schema of a block type."""
+        return self._app.registry.outputs(block_type, operation)
+
+    def tool_params(self, tool_id: str) -> Mapping[str, Schema]:
+        """Return the parameters a tool takes; none for an unknown one."""
+        tool = self._app.registry.tools.get(tool_id)
+        return {} if tool is None else tool.properties
+
+    def required_params(self, tool_id: str) -> Sequence[str]:
+        """Return the names of the parameters a tool requires."""
+        return self._app.registry.tool(tool_id).required
+
+    def tool_description(self, tool_id: str) -> str:
+        """Return what a tool does."""
+        return self._app.registry.tool(tool_id).description
+
+    def credentials(self, block_type: str) -> Mapping[str, str]:
+        """Return credential field -> environment variable of the block's connections."""
+        registry = self._app.registry
+        block = registry.blocks.get(block_type)
+        found: dict[str, str] = {}
+        for tool_id in block.operations.values() if block is not None else ():
+            tool = registry.tools.get(tool_id)
+            connection = registry.connections.get(tool.connection or "") if tool else None
+            for name, field in connection.fields.items() if connection else ():
+                found.setdefault(name, field.env)
+        return found
+
+    def has_credential(self, name: str) -> bool:
+        """Return whether the app itself has a credential of this name."""
+        connections = self._app.registry.connections
+        return any(self._app.credentials_of(key).get(name) for key in connections)
+
+    def call_tool(
+        self,
+        tool_id: str,
+        params: Mapping[str, Any],
+        *,
+        cancel: threading.Event,
+        timeout: float | None,
+        ceilings: Mapping[str, float],
+        on_progress: Callable[[Any], None] | None,
+    ) -> dict[str, Any]:
+        """Call a tool through the app."""
+        if tool_id not in self._app.registry.tools:
+            raise UnknownName("tool", tool_id, self._app.registry.tools)
+        return self._app.call(
+            tool_id,
+            params,
+            reconcile=self._reconcile,
+            ceilings=ceilings,
+            cancel=cancel,
+            deadline=timeout,
+            on_progress=on_progress,
+        )
+
+    def workflow(self, workflow_id: str) -> Any:
+        """Return a registered workflow, or None."""
+        return self._workflows.get(workflow_id)

@@ -1,0 +1,40 @@
+"""What an exception means for the block it ended: text, hint, and whether to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim_devin.errors import AmbiguousResult, ApiError, Cancelled, MissingDependency, SimDevinError
+from sim_devin.handler import BlockError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A block's failure in words. `output` joins ``error`` in what the block puts out."""
+
+    text: str
+    hint: str = ""
+    output: Mapping[str, Any] = field(default_factory=dict)
+    child_logs: Any = None
+
+
+def describe(error: BaseException) -> Failure:
+    """Return a failure in words: the service's own explanation where there is one."""
+    if isinstance(error, BlockError):
+        return Failure(str(error), error.hint, error.output, error.child_logs)
+    if isinstance(error, ApiError):
+        return Failure(error.detail or "; ".join(error.problems) or error.message, error.hint)
+    if isinstance(error, SimDevinError):
+        return Failure(error.message, error.hint)
+    return Failure(str(error) or type(error).__name__)
+
+
+def may_retry(error: BaseException) -> bool:
+    """Return whether a block's retry policy applies: not where trying again could do it twice."""
+    if isinstance(error, BlockError):
+        return error.retry
+    if isinstance(error, (AmbiguousResult, Cancelled, MissingDependency)):
+        return False
+    return isinstance(error, Exception)

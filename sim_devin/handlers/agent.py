@@ -1,0 +1,206 @@
+"""The Agent block: a language model with tools of the registry at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin.errors import SimDevinError
+from sim_devin.failures import describe
+from sim_devin.handler import BlockContext, BlockError, handler
+from sim_devin.handlers.model import ask, cost, json_reply, tokens
+from sim_devin.handlers.router import DEFAULT_MODEL
+from sim_devin.references import MISSING, json_text, parse_json, value_text
+from sim_devin.schema import publish
+from sim_devin.workflow import Block
+
+MAX_ROUNDS = 20  # of tool calls, as in Sim
+STANDARD = ("content", "model", "tokens", "toolCalls", "providerTiming", "cost")
+
+
+def response_schema(value: Any) -> Mapping[str, Any] | None:
+    """Return the JSON Schema of a response format, in either of the shapes exports have."""
+    parsed = parse_json(value) if isinstance(value, str) else value
+    if not isinstance(parsed, Mapping) or not parsed:
+        return None
+    inner = parsed.get("schema")
+    return inner if isinstance(inner, Mapping) else parsed
+
+
+def declared(block: Block) -> dict[str, Any]:
+    """Return what may be read of the block: the response format's fields, or the usual ones."""
+    schema = response_schema(block.values.get("responseFormat"))
+    properties = schema.get("properties") if schema else None
+    if isinstance(properties, Mapping):
+        return {**properties, **{name: {} for name in STANDARD if name != "content"}}
+    return {name: {} for name in STANDARD}
+
+
+class ToolEntry:
+    """One tool of an agent: what the model sees, and what the user fixed."""
+
+    def __init__(self, block: BlockContext, entry: Mapping[str, Any]) -> None:
+        block_type = str(entry.get("type") or "")
+        fixed = entry.get("params")
+        self.values: dict[str, Any] = {
+            key: value
+            for key, value in (fixed.items() if isinstance(fixed, Mapping) else ())
+            if value not in (None, "")
+        }
+        if entry.get("operation"):
+            self.values.setdefault("operation", entry["operation"])
+        try:
+            self.tool_id, self.params = block.plan_of(block_type, self.values)
+        except SimDevinError as error:
+            raise BlockError(
+                f"the agent's tool {entry.get('title') or block_type!r} cannot be used: "
+                f"{error.message}",
+                hint=error.hint,
+                retry=False,
+            ) from error
+        # What the user filled in is settled; a model neither sees nor changes it.
+        self.params = {key: value for key, value in self.params.items() if value not in (None, "")}
+        credentials = block.services.credentials(block_type)
+        self.params |= {key: self.values[key] for key in credentials if key in self.values}
+        self.shown = {
+            name: schema
+            for name, schema in block.services.tool_params(self.tool_id).items()
+            if schema.get("x-visibility") != "user-only"
+            and name not in self.params
+            and name not in credentials
+        }
+
+    def schema(self, block: BlockContext) -> dict[str, Any]:
+        """Return the entry as a function for the model."""
+        required = block.services.required_params(self.tool_id)
+        parameters = publish(
+            {
+                "type": "object",
+                "properties": self.shown,
+                "required": [name for name in required if name in self.shown],
+            }
+        )
+        return {
+            "name": self.tool_id,
+            "description": block.services.tool_description(self.tool_id),
+            "parameters": parameters,
+        }
+
+    def call(self, block: BlockContext, arguments: Mapping[str, Any]) -> Any:
+        """Call the tool with the model's arguments under the user's; an error is an answer."""
+        allowed = {key: value for key, value in arguments.items() if key in self.shown}
+        try:
+            return block.call_tool(self.tool_id, {**allowed, **self.params})
+        except SimDevinError as error:
+            return {"error": True, "message": describe(error).text, "tool": self.tool_id}
+
+
+@handler(outputs=declared)
+def agent(block: BlockContext) -> dict[str, Any]:
+    """Ask the model, carrying out the tools it calls, until it answers."""
+    values = block.values
+    entries: dict[str, ToolEntry] = {}
+    for item in _tool_entries(values.get("tools")):
+        entry = ToolEntry(block, item)
+        entries.setdefault(entry.tool_id, entry)
+    schema = response_schema(values.get("responseFormat"))
+    model = str(values.get("model") or DEFAULT_MODEL)
+    messages = _messages(values)
+    calls: list[dict[str, Any]] = []
+    for _ in range(MAX_ROUNDS):
+        reply = ask(
+            block,
+            messages,
+            model=model,
+            tools=[entry.schema(block) for entry in entries.values()],
+            response_format=None if schema is None else {"name": "response", "schema": schema},
+        )
+        asked = _asked(reply)
+        if not asked:
+            return _output(reply, model, calls, structured=schema is not None)
+        messages.append(
+            {"role": "assistant", "content": reply.get("content") or "", "toolCalls": asked}
+        )
+        for item in asked:
+            messages.append(_carry_out(block, entries, item, calls))
+    raise BlockError(f"the model still called tools after {MAX_ROUNDS} rounds", retry=False)
+
+
+def _tool_entries(value: Any) -> list[Mapping[str, Any]]:
+    rows = parse_json(value) if isinstance(value, str) else value
+    return [
+        row
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and row.get("usageControl") != "none"
+    ]
+
+
+def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = values.get("messages")
+    rows = parse_json(rows) if isinstance(rows, str) else rows
+    messages = [
+        {"role": str(row["role"]), "content": value_text(row.get("content") or "")}
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and row.get("role")
+    ]
+    for role, key in (("system", "systemPrompt"), ("user", "userPrompt")):
+        value = values.get(key)
+        if value and not any(message["role"] == role for message in messages):
+            messages.append({"role": role, "content": value_text(value)})
+    return messages
+
+
+def _asked(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    calls = reply.get("toolCalls")
+    if isinstance(calls, Mapping):
+        calls = calls.get("list")
+    return [
+        call
+        for call in (calls if isinstance(calls, list) else ())
+        if isinstance(call, Mapping) and call.get("name")
+    ]
+
+
+def _carry_out(
+    block: BlockContext,
+    entries: Mapping[str, ToolEntry],
+    asked: Mapping[str, Any],
+    calls: list[dict[str, Any]],
+) -> dict[str, Any]:
+    name = str(asked["name"])
+    arguments = asked.get("arguments")
+    arguments = parse_json(arguments) if isinstance(arguments, str) else arguments
+    arguments = arguments if isinstance(arguments, Mapping) else {}
+    entry = entries.get(name)
+    if entry is None:
+        result: Any = {"error": True, "message": f"there is no tool {name}", "tool": name}
+    else:
+        result = entry.call(block, arguments)
+    failed = isinstance(result, Mapping) and result.get("error") is True
+    calls.append(
+        {"name": name, "arguments": dict(arguments), "result": result, "success": not failed}
+    )
+    return {
+        "role": "tool",
+        "toolCallId": asked.get("id"),
+        "name": name,
+        "content": json_text(result),
+    }
+
+
+def _output(
+    reply: Mapping[str, Any], model: str, calls: list[dict[str, Any]], *, structured: bool
+) -> dict[str, Any]:
+    about = {
+        "model": reply.get("model") or model,
+        "tokens": tokens(reply),
+        "toolCalls": {"list": calls, "count": len(calls)},
+        "cost": cost(reply),
+    }
+    if not structured:
+        return {"content": reply.get("content") or "", **about}
+    parsed = json_reply(reply.get("content"))
+    if parsed is MISSING:
+        warning = "the model's answer is not the JSON it was asked for"
+        return {"content": reply.get("content") or "", **about, "_responseFormatWarning": warning}
+    return {**parsed, **about}

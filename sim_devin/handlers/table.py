@@ -1,0 +1,22 @@
+"""Table widgets: rows of ``{"cells": {"Key": …, "Value": …}}``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sim_devin.references import parse_json
+
+
+def table_pairs(table: Any) -> Iterator[tuple[str, Any]]:
+    """Yield key and value of each row that has a key; a plain mapping gives its items."""
+    if isinstance(table, str):
+        table = parse_json(table)
+    if isinstance(table, Mapping):
+        yield from ((str(key), value) for key, value in table.items() if key)
+        return
+    for row in table if isinstance(table, list) else ():
+        cells = row.get("cells") if isinstance(row, Mapping) else None
+        if isinstance(cells, Mapping) and cells.get("Key"):
+            value = cells.get("Value")
+            yield str(cells["Key"]), "" if value is None else value

@@ -1,0 +1,13 @@
+"""Triggers: what starts a run hands on its inputs; any other trigger has nothing to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim_devin.handler import BlockContext, handler
+
+
+@handler(inline=True, retries=False)
+def trigger(block: BlockContext) -> dict[str, Any]:
+    """Return nothing: the engine puts the run's inputs in the place of the start block's output."""
+    return {}

@@ -1,0 +1,135 @@
+"""Everything the engine needs from outside, in one object that can be handed in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sim_devin.blocks import FormField
+from sim_devin.clock import Clock
+from sim_devin.handler import Handler
+from sim_devin.request import Request
+from sim_devin.response import Response
+from sim_devin.spec import BlockSpec, Schema
+
+
+class Sender(Protocol):
+    """A transport."""
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        """Send one request and return the answer; `timeout` in seconds."""
+        ...
+
+
+class Model(Protocol):
+    """A language model."""
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str,
+        tools: Sequence[Mapping[str, Any]],
+        response_format: Mapping[str, Any] | None,
+    ) -> Mapping[str, Any]:
+        """Return a reply: ``content``, and where known ``model``, ``tokens``, ``toolCalls``."""
+        ...
+
+
+class Services(Protocol):
+    """The engine's outside world. The engine itself knows nothing of HTTP or of Devin."""
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """Block type -> handler. A block type without one calls its tools."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
+    @property
+    def transport(self) -> Sender | None:
+        """Sends requests of the API block."""
+        ...
+
+    @property
+    def llm(self) -> Model | None:
+        """The model of agents, routers and evaluators."""
+        ...
+
+    @property
+    def allows_python(self) -> bool:
+        """Whether Function blocks may run Python; only where the user asked for it."""
+        ...
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """Values known outside of the run that no log may show."""
+        ...
+
+    def block(self, block_type: str) -> BlockSpec | None:
+        """Return a block type's spec, or None for an unknown type."""
+        ...
+
+    def form(self, block_type: str) -> tuple[FormField, ...]:
+        """Return the fields of a block type."""
+        ...
+
+    def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return which tool a block's values call, and with which parameters."""
+        ...
+
+    def outputs(self, block_type: str, operation: str | None) -> Mapping[str, Schema]:
+        """Return output name -> schema of a block type, {} when it declares none."""
+        ...
+
+
+    def tool_params(self, tool_id: str) -> Mapping[str, Schema]:
+        """Return the parameters a tool takes."""
+        ...
+
+    def required_params(self, tool_id: str) -> Sequence[str]:
+        """Return the names of the parameters a tool requires."""
+        ...
+
+    def tool_description(self, tool_id: str) -> str:
+        """Return what a tool does, in words for a model."""
+        ...
+
+    def credentials(self, block_type: str) -> Mapping[str, str]:
+        """Return credential field -> environment variable of the block's connections."""
+        ...
+
+    def has_credential(self, name: str) -> bool:
+        """Return whether a credential is set outside of the workflow."""
+        ...
+
+    def call_tool(
+        self,
+        tool_id: str,
+        params: Mapping[str, Any],
+        *,
+        cancel: threading.Event,
+        timeout: float | None,
+        ceilings: Mapping[str, float],
+        on_progress: Callable[[Any], None] | None,
+    ) -> dict[str, Any]:
+        """Call a tool and return its output.
+
+        Args:
+            cancel: give up soon once it is set.
+            timeout: seconds the call may take at most; None for the transport's own limits.
+            ceilings: parameter -> highest value that may go out, whatever `params` say.
+            on_progress: told about the steps of a long call.
+
+        Raises:
+            SimDevinError: the call failed.
+        """
+        ...
+
+    def workflow(self, workflow_id: str) -> Any:
+        """Return a registered workflow for a child run (document or path), or None."""
+        ...

@@ -1,0 +1,51 @@
+"""A small bounded pool of threads that starts threads as needed and leaves none behind."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+Task = Callable[[], None]
+
+
+class Workers:
+    """Runs tasks on at most `size` threads. Tasks must not raise."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    def submit(self, task: Task) -> None:
+        """Run `task` as soon as a thread is free."""
+        context = contextvars.copy_context()
+        with self._lock:
+            self._busy += 1
+            starts_thread = self._busy > len(self._threads) and len(self._threads) < self.size
+            if starts_thread:
+                thread = threading.Thread(
+                    target=self._work, name=f"sim-devin-run-{len(self._threads)}", daemon=True
+                )
+                self._threads.append(thread)
+        self._tasks.put(lambda: context.run(task))
+        if starts_thread:
+            thread.start()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+            with self._lock:
+                self._busy -= 1
+
+    def close(self, timeout: float | None) -> list[Any]:
+        """End the threads; return those that are still busy after `timeout` seconds."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+        return [thread for thread in self._threads if thread.is_alive()]
