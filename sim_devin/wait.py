@@ -185,6 +185,16 @@ class Progress:
     waited: float
     next_look: float  # seconds until the next look; 0 when the session settled
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the look as JSON data, without the session."""
+        return {
+            "sessionId": self.session_id,
+            "outcome": self.verdict.state,
+            "reason": self.verdict.reason,
+            "waitedSeconds": round(self.waited, 3),
+            "nextLookSeconds": round(self.next_look, 3),
+        }
+
 
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 Until = Callable[[Verdict], bool]
