@@ -86,7 +86,7 @@ def at_line(source: str, line: int | None) -> str:
     """Return ``Line 2: `source text` - `` for a line of `source`, or nothing without a line."""
     if line is None:
         return ""
-    lines = source.splitlines()
+    lines = source.split("\n")  # engines count by it; splitlines() knows more ends of lines
     text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
     return f"Line {line}: `{text}` - " if text else f"Line {line}: "
 

@@ -195,6 +195,7 @@ def test_printed_lines_are_collected():
         ),
         ("throw { get message() { throw 1 } }", "thrown", None, "an error that cannot be shown"),
         ("import x from 'y'", "syntax", 1, "Syntax Error: Line 1: "),
+        ("'\u2028\x0b'\nthrow 1 .x.y", "type", 2, "Type Error: Line 2: `throw 1 .x.y` - "),
     ],
 )
 def test_a_function_that_fails_says_why_and_where(body, kind, line, message):
