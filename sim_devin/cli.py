@@ -30,6 +30,16 @@ COMMANDS: Mapping[str, str] = {
     "completion": "Print the completion script of a shell.",
 }
 
+EXIT_CODES = (
+    ("0", "done"),
+    ("1", "the run failed, or a session that was waited for is not done"),
+    ("2", "a mistake in what was asked for; nothing was sent"),
+    ("3", "no usable API key or organization"),
+    ("4", "no usable answer came back"),
+    ("5", "the service answered with an error"),
+    ("130", "interrupted"),
+)
+
 
 class Commands(click.Group):
     """The group of all commands, each imported on first use."""
@@ -72,6 +82,15 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def format_epilog(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - as click calls it
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write what the exit codes mean."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl(list(EXIT_CODES))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for.
 
@@ -95,13 +114,9 @@ class Commands(click.Group):
 @click.version_option(package_name="sim-devin", message="sim-devin %(version)s")
 @verbose_option
 def cli() -> None:
-    r"""Put Devin, the autonomous software engineer, into automated work.
+    """Put Devin, the autonomous software engineer, into automated work.
 
     Try it without an account: every command that talks to Devin takes --simulate.
-
-    \b
-    Exit codes: 0 done · 1 the run failed · 2 a mistake in what was asked for
-                3 credentials · 4 network · 5 the service's error · 130 interrupted
     """
 
 

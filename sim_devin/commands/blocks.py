@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sim_devin.commands.examples import CommandWithExamples
 from sim_devin.commands.options import AppOptions, app_options, json_option
 from sim_devin.commands.output import echo_json, echo_table
 from sim_devin.errors import UnknownName
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from sim_devin.spec import BlockSpec
 
 
-@click.command("blocks")
+FEW = 3  # operations worth naming in the list
+
+
+@click.command(
+    "blocks",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin blocks",
+        "sim-devin blocks devin --operation create_session",
+    ),
+)
 @click.argument("block_type", metavar="[TYPE]", required=False)
 @click.option("--operation", metavar="NAME", help="Show the form of one operation only.")
 @json_option()
@@ -25,11 +36,7 @@ if TYPE_CHECKING:
 def command(
     block_type: str | None, operation: str | None, as_json: bool, options: AppOptions
 ) -> None:
-    r"""List the blocks, or show the form of one, operation by operation.
-
-    \b
-    sim-devin blocks devin --operation create_session
-    """
+    """List the blocks, or show the form of one, operation by operation."""
     with options.open() as app:
         registry = app.registry
     if block_type is not None:
@@ -53,7 +60,13 @@ def _rows(types: list[str], registry: Registry) -> Iterator[tuple[str, str, str,
         kind = "handler" if block is None else "block"
         owner = registry.owners[f"{kind}:{block_type}"]
         title = block_type.replace("_", " ").title() if block is None else block.title
-        yield block_type, owner, title, "" if block is None else ", ".join(block.operations)
+        yield block_type, owner, title, "" if block is None else _operations(block)
+
+
+def _operations(block: BlockSpec) -> str:
+    names = list(block.operations)
+    more = f", … ({len(names)} in all)" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def _described(

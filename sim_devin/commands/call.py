@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim_devin.commands.arguments import json_object, named_values, warn_about_history
+from sim_devin.commands.examples import CommandWithExamples
 from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import (
     AppOptions,
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from sim_devin.app import App
 
 
-@click.command("call")
+@click.command(
+    "call",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin call devin_create_session prompt='Fix the flaky test' maxAcuLimit=5",
+        "sim-devin call devin_create_session prompt=@task.md --simulate",
+        "echo '{\"limit\": 5}' | sim-devin call devin_list_sessions --json -",
+    ),
+)
 @click.argument("tool", shell_complete=complete_tool)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @json_input_option(
@@ -53,16 +62,11 @@ def command(
     quiet: bool,
     options: AppOptions,
 ) -> None:
-    r"""Call one tool and print its output as JSON.
+    """Call one tool and print its output as JSON.
 
     Values are text and are converted to the type that the parameter declares. NAME=@FILE
     reads the value from a file, NAME=@- from standard input; write @@ for a text that starts
     with @. A repeated NAME makes a list.
-
-    \b
-    sim-devin call devin_create_session prompt='Fix the flaky test' maxAcuLimit=5
-    sim-devin call devin_get_session sessionId=devin-4f1c… --simulate
-    echo '{"limit": 5}' | sim-devin call devin_list_sessions --json -
     """
     given: dict[str, Any] = json_object(json_input) if json_input is not None else {}
     typed = named_values(params)

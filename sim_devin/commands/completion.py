@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import click
 
+from sim_devin.commands.examples import CommandWithExamples
+
 PROGRAM = "sim-devin"
 VARIABLE = "_SIM_DEVIN_COMPLETE"
 
 
-@click.command("completion")
+@click.command(
+    "completion",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin completion bash > ~/.local/share/bash-completion/completions/sim-devin",
+        'sim-devin completion zsh > "${fpath[1]}/_sim-devin"',
+        "sim-devin completion fish > ~/.config/fish/completions/sim-devin.fish",
+    ),
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    r"""Print the completion script of a shell.
-
-    \b
-    bash: sim-devin completion bash > ~/.local/share/bash-completion/completions/sim-devin
-    zsh:  sim-devin completion zsh > "${fpath[1]}/_sim-devin"
-    fish: sim-devin completion fish > ~/.config/fish/completions/sim-devin.fish
-    """
+    """Print the completion script of a shell."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sim_devin.commands.examples import CommandWithExamples
 from sim_devin.commands.options import AppOptions, app_options, complete_tool, json_option
 from sim_devin.commands.output import echo_json, echo_table, harmless
 
@@ -25,18 +26,20 @@ _TRAITS = {
 }
 
 
-@click.command("tools")
+@click.command(
+    "tools",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin tools",
+        "sim-devin tools devin_create_session",
+    ),
+)
 @click.argument("name", required=False, shell_complete=complete_tool)
 @click.option("--advanced", is_flag=True, help="Show the advanced parameters of the tool, too.")
 @json_option()
 @app_options(talks=False)
 def command(name: str | None, advanced: bool, as_json: bool, options: AppOptions) -> None:
-    r"""List the tools, or show one: parameters, outputs, traits, permission, an example.
-
-    \b
-    sim-devin tools
-    sim-devin tools devin_create_session
-    """
+    """List the tools, or show one: parameters, outputs, traits, permission, an example."""
     with options.open() as app:
         registry = app.registry
     if name is not None:

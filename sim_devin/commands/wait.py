@@ -49,12 +49,11 @@ def command(
     quiet: bool,
     options: AppOptions,
 ) -> None:
-    r"""Wait for Devin sessions and say how each ended.
+    """Wait for Devin sessions and say how each ended.
 
     All sessions are asked for together, in growing intervals. Stopping the wait (Ctrl-C, or
     the timeout) leaves the sessions alone; wait again with the same ids.
 
-    \b
     Exit code 0: all are done. 1: at least one is not: it failed, ended without a
     result, sleeps, ran out of money, waits for somebody, or the timeout came first.
     """

@@ -1,0 +1,284 @@
+"""``sim-devin run``: one workflow, run here and now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.commands.arguments import json_object, named_values, warn_about_history
+from sim_devin.commands.examples import CommandWithExamples
+from sim_devin.commands.interrupts import cancelled_by_signals
+from sim_devin.commands.options import (
+    SPEED,
+    AppOptions,
+    app_options,
+    json_option,
+    quiet_option,
+    seconds,
+)
+from sim_devin.commands.output import echo_json
+from sim_devin.errors import CallerError, Cancelled, UnknownName
+
+if TYPE_CHECKING:
+    import threading
+
+    from sim_devin.app import App
+    from sim_devin.events import Listener
+    from sim_devin.run import RunResult
+    from sim_devin.workflow import Workflow
+
+TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
+
+
+@click.command(
+    "run",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin run fix-issue.json --simulate",
+        "sim-devin run fix-issue.json --input repo=acme/web --input issue=123",
+        "sim-devin run fix-issue.json --set 'Ask Devin.maxAcuLimit=5' --json",
+    ),
+)
+@click.argument("workflow", metavar="WORKFLOW")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give the start block an input."
+)
+@click.option(
+    "--input-json",
+    metavar="-|FILE|TEXT",
+    help="Take the inputs as a JSON object from standard input, a file or the text itself.",
+)
+@click.option(
+    "--env",
+    "env_items",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set what {{NAME}} stands for; the environment's own variables are known already.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="BLOCK.FIELD=VALUE",
+    help="Give a field a value, such as one that the export left out.",
+)
+@click.option(
+    "--bindings",
+    metavar="-|FILE|TEXT",
+    help='Take such values from a JSON object: {"Block.field": value}.',
+)
+@click.option(
+    "--child",
+    "children",
+    multiple=True,
+    metavar="ID=FILE",
+    help="Say which file a Workflow block's workflow id stands for.",
+)
+@click.option(
+    "--trigger",
+    type=click.Choice(TRIGGERS),
+    default="manual",
+    show_default=True,
+    help="How the run starts, and so at which start block.",
+)
+@click.option("--from-block", metavar="BLOCK", help="Run this block and what follows it only.")
+@click.option(
+    "--snapshot",
+    metavar="FILE",
+    help="The earlier run whose outputs --from-block goes by, as --save-snapshot wrote it.",
+)
+@click.option(
+    "--save-snapshot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the state of the run at its end to a file.",
+)
+@click.option("--stop-after", metavar="BLOCK", help="Start nothing new after this block.")
+@click.option(
+    "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this time: 90, 15m, 2h."
+)
+@click.option(
+    "--max-acu", type=click.IntRange(min=1), help="Most ACUs that a session of the run may use."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=SPEED,
+    show_default=True,
+    help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",
+)
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Print the events of the run as JSON lines, the last one with the result.",
+)
+@json_option("Print the result as JSON; errors are JSON on standard error, too.")
+@quiet_option
+@app_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    workflow: str,
+    inputs: tuple[str, ...],
+    input_json: str | None,
+    env_items: tuple[str, ...],
+    settings: tuple[str, ...],
+    bindings: str | None,
+    children: tuple[str, ...],
+    trigger: str,
+    from_block: str | None,
+    snapshot: str | None,
+    save_snapshot: Path | None,
+    stop_after: str | None,
+    deadline: float | None,
+    max_acu: int | None,
+    speed: float,
+    events: bool,
+    as_json: bool,
+    quiet: bool,
+    options: AppOptions,
+) -> None:
+    """Run a workflow that was exported from Sim and show how it went.
+
+    WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets that the export
+    left out are taken from the environment (DEVIN_API_KEY, DEVIN_ORG_ID); what is still
+    missing is listed before anything runs. Ctrl-C cancels the run; Devin's sessions go on.
+
+    Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
+    nobody answered. 130: it was cancelled.
+    """
+    given: dict[str, Any] = json_object(input_json) if input_json is not None else {}
+    given |= named_values(inputs)
+    values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
+    values |= named_values(settings)
+    _warn((*env_items, *((item.rpartition(".")[2]) for item in settings)))
+    with options.open(speed=speed, max_acu=max_acu) as app, ExitStack() as stack:
+        document = _document(workflow)
+        notice = "Cancelling the run… press Ctrl-C again to stop at once."
+        cancel = stack.enter_context(cancelled_by_signals(notice))
+        listener = _listener(app, stack, events=events, quiet=quiet)
+        result = app.run(
+            document,
+            given,
+            env=_environment(app, named_values(env_items), ctx),
+            trigger=trigger,
+            children={key: Path(str(file)) for key, file in named_values(children).items()} or None,
+            from_block=_block(document, from_block),
+            snapshot=json_object(snapshot) if snapshot is not None else None,
+            stop_after=_block(document, stop_after),
+            deadline=deadline,
+            cancel=cancel,
+            bindings=values,
+            on_event=listener,
+        )
+        result = _sit_out(app, result, cancel, listener)
+        stack.close()
+        if save_snapshot is not None:
+            _save(save_snapshot, result.snapshot)
+        _show(result, events=events, as_json=as_json)
+    ctx.exit(_exit_code(result))
+
+
+def _document(source: str) -> Workflow:
+    from sim_devin.workflow import load_workflow
+
+    return load_workflow(json_object("-") if source == "-" else Path(source))
+
+
+def _block(workflow: Workflow, name: str | None) -> str | None:
+    """Return the id of a block that was named by its id or its name."""
+    from sim_devin.bindings import find_block
+
+    if name is None:
+        return None
+    block = find_block(workflow, name)
+    if block is None:
+        raise UnknownName("block", name, [item.name for item in workflow.blocks.values()])
+    return block.id
+
+
+def _environment(app: App, given: Mapping[str, str], ctx: click.Context) -> dict[str, str]:
+    """Return what ``{{NAME}}`` stands for; a simulated run needs no credentials of one's own."""
+    from sim_devin.commands.failures import SIMULATED
+    from sim_devin.wiring import SIMULATED_CREDENTIALS
+
+    pretended: dict[str, str] = {}
+    if ctx.meta.get(SIMULATED):
+        pretended = {
+            field.env: SIMULATED_CREDENTIALS[name]
+            for connection in app.registry.connections.values()
+            for name, field in connection.fields.items()
+            if name in SIMULATED_CREDENTIALS
+        }
+    return {**os.environ, **pretended, **given}
+
+
+def _warn(items: tuple[str, ...]) -> None:
+    from sim_devin.redaction import is_secret_name
+
+    pairs = (item.partition("=")[::2] for item in items)
+    warn_about_history(
+        name
+        for name, value in pairs
+        if is_secret_name(name) and value and not value.startswith(("@", "{{"))
+    )
+
+
+def _listener(app: App, stack: ExitStack, *, events: bool, quiet: bool) -> Listener | None:
+    from sim_devin.commands import run_view
+
+    if events:
+        return run_view.EventLines()
+    if quiet:
+        return None
+    return stack.enter_context(run_view.progress(app.clock))
+
+
+def _sit_out(
+    app: App, result: RunResult, cancel: threading.Event, listener: Listener | None
+) -> RunResult:
+    """Wait where a run only waits for a moment to come, and let it go on."""
+    from sim_devin.run import unix
+
+    while result.status == "paused" and all(
+        point.get("pauseKind") == "time" for point in result.pause_points
+    ):
+        due = min(unix(point["resumeAt"]) for point in result.pause_points)
+        if app.clock.wait(cancel, max(0.0, due - app.clock.time())):
+            raise Cancelled("The run was cancelled while it was paused.")
+        result = app.resume(result, cancel=cancel, on_event=listener)
+    return result
+
+
+def _save(file: Path, snapshot: Mapping[str, Any]) -> None:
+    text = json.dumps(snapshot, default=str)
+    try:
+        # A run's outputs may be confidential.
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise CallerError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+def _show(result: RunResult, *, events: bool, as_json: bool) -> None:
+    if events:
+        echo_json({"event": "result", "result": result.to_json()}, compact=True)
+    elif as_json:
+        echo_json(result.to_json())
+    else:
+        from sim_devin.commands.run_report import report
+
+        report(result)
+
+
+def _exit_code(result: RunResult) -> int:
+    if result.status == "cancelled" and result.reason != "deadline":
+        return Cancelled.exit_code
+    return 0 if result.success and result.status is None else 1

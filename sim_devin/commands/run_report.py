@@ -1,0 +1,116 @@
+"""The result of a run, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.commands.output import duration, harmless, json_text
+
+if TYPE_CHECKING:
+    from sim_devin.run import RunResult
+
+LONGEST = 4000  # characters of an output worth showing; --json has it all
+
+
+def report(result: RunResult) -> None:
+    """Print how a run ended: its sessions, its output, and what to do next."""
+    for line in _lines(result):
+        click.echo(line)
+
+
+def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
+    """Return what the blocks of a run said of each Devin session, the latest word winning."""
+    found: dict[str, dict[str, Any]] = {}
+    for log in result.logs:
+        output = log.output
+        if not isinstance(output, Mapping) or not isinstance(output.get("sessionId"), str):
+            continue
+        session_id = output["sessionId"].removeprefix("devin-")
+        known = found.setdefault(session_id, {})
+        known |= {key: value for key, value in output.items() if value not in (None, "", [], {})}
+    return found
+
+
+def _lines(result: RunResult) -> Iterator[str]:
+    yield _headline(result)
+    for session in sessions(result).values():
+        yield ""
+        yield from _session(session)
+    if result.error:
+        yield ""
+        yield f"Error: {harmless(result.error)}"
+        if result.hint:
+            yield f"  {harmless(result.hint)}"
+    for point in result.pause_points:
+        yield ""
+        yield from _pause(point)
+    if result.status != "paused" and result.output not in (None, {}, ""):
+        yield ""
+        yield "Output"
+        yield from _indented(_shown(result.output))
+
+
+def _headline(result: RunResult) -> str:
+    if result.status == "cancelled":
+        state = "ran out of time" if result.reason == "deadline" else "was cancelled"
+    elif result.status == "paused":
+        state = "is paused"
+    else:
+        state = "ended well" if result.success else "failed"
+    took = duration(max(0.0, result.ended - result.started))
+    blocks = len(result.logs) + result.dropped_logs
+    return f"The run {state} after {took}, {blocks} block{'' if blocks == 1 else 's'}."
+
+
+def _session(session: Mapping[str, Any]) -> Iterator[str]:
+    status = " · ".join(str(session[key]) for key in ("status", "statusDetail") if session.get(key))
+    facts = {
+        "Session": session["sessionId"],
+        "Title": session.get("title"),
+        "Link": session.get("url"),
+        "Outcome": _outcome(session),
+        "Status": status,
+        "ACUs": f"{session['acusConsumed']:g}" if "acusConsumed" in session else None,
+    }
+    for name, value in facts.items():
+        if value:
+            yield f"{name:<9}{harmless(value)}"
+    for item in session.get("pullRequests", []):
+        state = f" ({item['pr_state']})" if item.get("pr_state") else ""
+        yield f"{'Pull':<9}{harmless(item.get('pr_url', ''))}{harmless(state)}"
+    if "structuredOutput" in session:
+        yield "Result"
+        yield from _indented(_shown(session["structuredOutput"]))
+
+
+def _outcome(session: Mapping[str, Any]) -> str | None:
+    if "outcome" not in session:
+        return None
+    outcome = str(session["outcome"]).replace("_", " ")
+    return f"{outcome} ({session['reason']})" if session.get("reason") else outcome
+
+
+def _pause(point: Mapping[str, Any]) -> Iterator[str]:
+    what = "until " + point["resumeAt"] if point.get("resumeAt") else "for a person to answer"
+    yield f"Paused at {harmless(point.get('blockName', ''))}: waits {harmless(what)}."
+    data = point.get("response", {}).get("data", {})
+    for item in data.get("responseStructure") or []:
+        yield f"  {harmless(item.get('name'))}: {harmless(json_text(item.get('value')))}"
+    names = [str(field.get("name")) for field in data.get("inputFormat") or []]
+    if names:
+        yield f"  It asks for: {harmless(', '.join(names))}"
+
+
+def _shown(value: Any) -> str:
+    text = json_text(value) if not isinstance(value, str) else value
+    if len(text) > LONGEST:
+        return f"{text[:LONGEST]}\n… ({len(text)} characters; --json shows all)"
+    return text
+
+
+def _indented(text: str) -> Iterator[str]:
+    for line in harmless(text).splitlines():
+        yield f"  {line}"
