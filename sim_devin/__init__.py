@@ -10,13 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim_devin.app import App, open_app
+    from sim_devin.app import App
     from sim_devin.client import Devin
     from sim_devin.errors import SimDevinError
     from sim_devin.hookspecs import hookimpl
     from sim_devin.request import Request
     from sim_devin.response import Response
     from sim_devin.spec_files import Specs, load_specs
+    from sim_devin.wiring import open_app
 
 _HOME = {
     "App": "sim_devin.app",
@@ -27,7 +28,7 @@ _HOME = {
     "Specs": "sim_devin.spec_files",
     "hookimpl": "sim_devin.hookspecs",
     "load_specs": "sim_devin.spec_files",
-    "open_app": "sim_devin.app",
+    "open_app": "sim_devin.wiring",
 }
 
 __all__ = [

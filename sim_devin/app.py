@@ -1,4 +1,4 @@
-"""The wiring: registry + settings + transport + clock → `call`, `wait`, `run`."""
+"""The app: tools, blocks and workflows behind one object. Made by `sim_devin.open_app`."""
 
 from __future__ import annotations
 
@@ -6,124 +6,26 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sim_devin import invoke, plugins, registry, wait
-from sim_devin.clock import Clock, RealClock
-from sim_devin.reconcile import Ledger, MemoryLedger, Settle
+from sim_devin import engine, invoke, registry, wait
+from sim_devin.app_services import AppServices
+from sim_devin.clock import Clock
+from sim_devin.events import Listener
+from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.retry import RetryPolicy
+from sim_devin.run import RunResult
 from sim_devin.schema import Checker
-from sim_devin.settings import Settings, load_settings
+from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
-from sim_devin.store import MemoryStore, RunStore
+from sim_devin.store import RunStore
 from sim_devin.transport import HttpTransport, Transport, check_base_url
 
-SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
-
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
-
-
-def open_app(
-    *,
-    transport: Transport | None = None,
-    llm: Any = None,
-    store: RunStore | None = None,
-    plugins: Iterable[object] = (),
-    base_url: str | None = None,
-    clock: Clock | None = None,
-    credentials: Mapping[str, str] | None = None,
-    specs: Iterable[Path | str] = (),
-    discover: bool = True,
-    simulate: bool | None = None,
-    retries: int | None = None,
-    max_acu: int | None = None,
-    ledger: Ledger | None = None,
-    settle: Settle | None = None,
-    strict: bool | None = None,
-    env: Mapping[str, str] | None = None,
-    config: Path | None = None,
-) -> App:
-    """Return an app. Arguments win over the environment, which wins over the config file.
-
-    Args:
-        transport: carries requests; `HttpTransport` unless given.
-        llm: the model of agent, router and evaluator blocks.
-        store: keeps runs; in memory unless given.
-        plugins: further plugins, as modules or objects with hook implementations.
-        base_url: the API's address up to and including ``/v3``.
-        clock: the time.
-        credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
-        specs: folders of spec files to load as plugins.
-        discover: whether to load installed plugins.
-        simulate: talk to the built-in simulator: no account, no key, no network.
-        retries: tries after the first one; 0 turns retrying off.
-        max_acu: ceiling for the ACU limit of every session; it can only lower one.
-        ledger: where intents of creates and messages are recorded; in memory unless given.
-        settle: how an ambiguous create or message is settled.
-        strict: whether a broken plugin is fatal.
-        env: the environment to read; the process's unless given.
-        config: the config file; the user's unless given.
-
-    Raises:
-        CallerError: a setting cannot be used.
-        PluginError: in strict mode, when a plugin is broken.
-    """
-    settings = load_settings(env, config)
-    strict = settings.strict if strict is None else strict
-    loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
-    simulate = settings.simulate if simulate is None else simulate
-    if simulate and transport is None:
-        from sim_devin.simulate import SimulatedTransport
-
-        simulated = SimulatedTransport(clock)
-        transport, clock = simulated, simulated.clock
-    return App(
-        registry=registry.build(loaded, strict=strict),
-        settings=settings,
-        transport=transport,
-        clock=clock or RealClock(),
-        llm=llm,
-        store=store or MemoryStore(),
-        base_url=check_base_url(base_url) if base_url else "",
-        credentials=credentials or (SIMULATED_CREDENTIALS if simulate else {}),
-        policy=_policy(settings.retries if retries is None else retries),
-        max_acu=_lowest(max_acu, settings.max_acu),
-        ledger=ledger or MemoryLedger(),
-        settle=settle or settings.settle,
-    )
-
-
-def _load(
-    settings: Settings,
-    extra: Iterable[object],
-    folders: Iterable[Path | str],
-    *,
-    discover: bool,
-    strict: bool,
-) -> list[plugins.Loaded]:
-    from sim_devin import devin, handlers
-
-    return plugins.load(
-        {"devin": devin, "workflow": handlers},
-        extra,
-        folders=[*settings.specs, *map(Path, folders)],
-        discover=discover,
-        disabled=settings.disabled,
-        strict=strict,
-    )
-
-
-def _policy(retries: int | None) -> RetryPolicy:
-    return RetryPolicy() if retries is None else RetryPolicy(retries=retries)
-
-
-def _lowest(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 class App:
@@ -159,6 +61,7 @@ class App:
         self._settle = settle
         self._checkers: dict[str, Checker] = {}
         self._targets: dict[str, invoke.Target] = {}
+        self._paused: dict[str, RunResult] = {}
 
     def __enter__(self) -> App:
         return self
@@ -197,6 +100,10 @@ class App:
             for name, declared in connection.fields.items()
             if declared.secret
         )
+
+    def credentials_of(self, connection_id: str) -> Mapping[str, str]:
+        """Return the fields of a connection that this app was given or found."""
+        return self._target(self.registry.connections[connection_id]).credentials
 
     # -- tools -----------------------------------------------------------------------------
 
@@ -346,6 +253,126 @@ class App:
             cancel=cancel,
             on_progress=on_progress,
         )
+
+    # -- workflows -------------------------------------------------------------------------
+
+    def run(
+        self,
+        workflow: engine.Source,
+        inputs: Any = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        trigger: str = "manual",
+        run_id: str | None = None,
+        children: engine.Children | None = None,
+        from_block: str | None = None,
+        snapshot: Mapping[str, Any] | None = None,
+        stop_after: str | None = None,
+        deadline: float | None = None,
+        cancel: threading.Event | None = None,
+        bindings: Mapping[str, Any] | None = None,
+        on_event: Listener | None = None,
+        reconcile: bool = False,
+        max_acu: int | None = None,
+        allow_python: bool = False,
+    ) -> RunResult:
+        """Run a workflow and return how it ended. A failing block is in the result, not raised.
+
+        Args:
+            workflow: a Sim export as parsed JSON, or the path of one.
+            inputs: what the start block is given.
+            env: what ``{{NAME}}`` stands for; the process's environment unless given.
+            trigger: ``manual``, ``api``, ``chat`` or ``external``.
+            run_id: the run's id; made up unless given.
+            children: workflow id -> document or path, for Workflow blocks.
+            from_block: run only this block and what follows, on the outputs of `snapshot`.
+            snapshot: `RunResult.snapshot` of an earlier run.
+            stop_after: id of a block after which nothing new starts.
+            deadline: seconds from now after which the run is cancelled.
+            cancel: set it to cancel the run.
+            bindings: values of fields that exports leave out, ``"Block.field"`` -> value.
+            on_event: told what happens, see `sim_devin.events`.
+            reconcile: settle ambiguous creates and messages by looking for them.
+            max_acu: ceiling for the ACU limits of all sessions of the run together.
+            allow_python: let Function blocks run Python in a process of their own.
+
+        Raises:
+            InvalidWorkflow: the document cannot be run; every problem is listed.
+            CredentialsError: a credential refers to a variable that is not set.
+        """
+        result = engine.run(
+            workflow,
+            inputs,
+            services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
+            env=env,
+            trigger=trigger,
+            run_id=run_id,
+            children=children,
+            from_block=from_block,
+            snapshot=snapshot,
+            stop_after=stop_after,
+            deadline=deadline,
+            cancel=cancel,
+            bindings=bindings,
+            ceilings=None if max_acu is None else {"maxAcuLimit": max_acu},
+            on_event=on_event,
+        )
+        return self._keep(result)
+
+    def resume(
+        self,
+        run: RunResult | str,
+        answer: Any = None,
+        *,
+        context_id: str | None = None,
+        env: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        cancel: threading.Event | None = None,
+        on_event: Listener | None = None,
+        reconcile: bool = False,
+        allow_python: bool = False,
+    ) -> RunResult:
+        """Answer a paused run and let it go on.
+
+        Args:
+            run: the result of the paused run, or the id of one in the store.
+            answer: the fields of the pause's form; nothing for a pause of time.
+            context_id: which pause is answered; the first unless given.
+            env: as for `run`; needed again for a run of another process.
+            deadline: as for `run`.
+            cancel: as for `run`.
+            on_event: as for `run`.
+            reconcile: as for `run`.
+            allow_python: as for `run`.
+
+        Raises:
+            UnknownName: no run of that id is in the store.
+            CallerError: the run is not paused.
+        """
+        paused: RunResult | Mapping[str, Any]
+        if isinstance(run, RunResult):
+            paused = run
+        else:
+            paused = self._paused.get(run) or self.store.load(run)["snapshot"]
+        result = engine.resume(
+            paused,
+            answer,
+            services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
+            context_id=context_id,
+            env=env,
+            deadline=deadline,
+            cancel=cancel,
+            on_event=on_event,
+        )
+        return self._keep(result)
+
+    def _keep(self, result: RunResult) -> RunResult:
+        """Put a result into the store; a paused one also with what its snapshot leaves out."""
+        self.store.save(result.run_id, {"result": result.to_json(), "snapshot": result.snapshot})
+        self._paused.pop(result.run_id, None)
+        if result.status == "paused":
+            self._paused[result.run_id] = result
+        return result
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
-from sim_devin.app import App, open_app
+from sim_devin.app import App
 from sim_devin.errors import UnreadableResponse
 from sim_devin.redaction import Credentials
 from sim_devin.wait import Outcome, Progress, State
+from sim_devin.wiring import open_app
 
 M = TypeVar("M", bound="Answer")
 

@@ -31,9 +31,7 @@ class AppOptions:
     config: Path | None = None
     specs: tuple[Path, ...] = ()
 
-    def open(
-        self, *, speed: float = SPEED, strict: bool | None = None, max_acu: int | None = None
-    ) -> App:
+    def open(self, *, speed: float = SPEED, strict: bool | None = None) -> App:
         """Return the app; `speed` is the pace of the simulator's clock, if there is one.
 
         Raises:
@@ -57,7 +55,6 @@ class AppOptions:
             config=self.config,
             specs=self.specs,
             strict=strict,
-            max_acu=max_acu,
         )
         meta = click.get_current_context().meta
         meta[SIMULATED] = simulate

@@ -1,0 +1,116 @@
+"""The wiring: arguments, environment, config file and plugins → an `App`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sim_devin import plugins, registry
+from sim_devin.app import App
+from sim_devin.clock import Clock, RealClock
+from sim_devin.reconcile import Ledger, MemoryLedger, Settle
+from sim_devin.retry import RetryPolicy
+from sim_devin.settings import Settings, load_settings
+from sim_devin.store import MemoryStore, RunStore
+from sim_devin.transport import Transport, check_base_url
+
+SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
+
+
+def open_app(
+    *,
+    transport: Transport | None = None,
+    llm: Any = None,
+    store: RunStore | None = None,
+    plugins: Iterable[object] = (),
+    base_url: str | None = None,
+    clock: Clock | None = None,
+    credentials: Mapping[str, str] | None = None,
+    specs: Iterable[Path | str] = (),
+    discover: bool = True,
+    simulate: bool | None = None,
+    retries: int | None = None,
+    max_acu: int | None = None,
+    ledger: Ledger | None = None,
+    settle: Settle | None = None,
+    strict: bool | None = None,
+    env: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> App:
+    """Return an app. Arguments win over the environment, which wins over the config file.
+
+    Args:
+        transport: carries requests; `HttpTransport` unless given.
+        llm: the model of agent, router and evaluator blocks.
+        store: keeps runs; in memory unless given.
+        plugins: further plugins, as modules or objects with hook implementations.
+        base_url: the API's address up to and including ``/v3``.
+        clock: the time.
+        credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
+        specs: folders of spec files to load as plugins.
+        discover: whether to load installed plugins.
+        simulate: talk to the built-in simulator: no account, no key, no network.
+        retries: tries after the first one; 0 turns retrying off.
+        max_acu: ceiling for the ACU limit of every session; it can only lower one.
+        ledger: where intents of creates and messages are recorded; in memory unless given.
+        settle: how an ambiguous create or message is settled.
+        strict: whether a broken plugin is fatal.
+        env: the environment to read; the process's unless given.
+        config: the config file; the user's unless given.
+
+    Raises:
+        CallerError: a setting cannot be used.
+        PluginError: in strict mode, when a plugin is broken.
+    """
+    settings = load_settings(env, config)
+    strict = settings.strict if strict is None else strict
+    loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
+    simulate = settings.simulate if simulate is None else simulate
+    if simulate and transport is None:
+        from sim_devin.simulate import SimulatedTransport
+
+        simulated = SimulatedTransport(clock)
+        transport, clock = simulated, simulated.clock
+    return App(
+        registry=registry.build(loaded, strict=strict),
+        settings=settings,
+        transport=transport,
+        clock=clock or RealClock(),
+        llm=llm,
+        store=store or MemoryStore(),
+        base_url=check_base_url(base_url) if base_url else "",
+        credentials=credentials or (SIMULATED_CREDENTIALS if simulate else {}),
+        policy=_policy(settings.retries if retries is None else retries),
+        max_acu=_lowest(max_acu, settings.max_acu),
+        ledger=ledger or MemoryLedger(),
+        settle=settle or settings.settle,
+    )
+
+
+def _load(
+    settings: Settings,
+    extra: Iterable[object],
+    folders: Iterable[Path | str],
+    *,
+    discover: bool,
+    strict: bool,
+) -> list[plugins.Loaded]:
+    from sim_devin import devin, handlers
+
+    return plugins.load(
+        {"devin": devin, "workflow": handlers},
+        extra,
+        folders=[*settings.specs, *map(Path, folders)],
+        discover=discover,
+        disabled=settings.disabled,
+        strict=strict,
+    )
+
+
+def _policy(retries: int | None) -> RetryPolicy:
+    return RetryPolicy() if retries is None else RetryPolicy(retries=retries)
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
