@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import email.utils
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,11 +68,11 @@ def read(
     if not response.body.strip():
         if spec.traits.read_only:
             raise _unreadable(spec, response, "the answer is empty")
-        if any(name not in spec.properties for name in _required(spec)):
+        if _unknown(spec):
             raise _unreadable(spec, response, "the answer is empty")
         return _accepted(spec, params)
     output = _take(spec, response, spec.answer, _parse(spec, response))
-    missing = [name for name in _required(spec) if output.get(name) is None]
+    missing = [name for name in _unknown(spec) if output.get(name) is None]
     if missing:
         raise _unreadable(spec, response, f"{', '.join(missing)} is missing from it")
     return output
@@ -81,12 +82,18 @@ def _required(spec: ToolSpec) -> tuple[str, ...]:
     return tuple(spec.answer.get("required", ()))
 
 
+def _unknown(spec: ToolSpec) -> list[str]:
+    """Return the required outputs that only the answer can tell: no parameter holds them."""
+    return [name for name in _required(spec) if name not in spec.properties]
+
+
 def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> dict[str, Any]:
     properties: Mapping[str, Schema] = schema["properties"]
-    lists = [name for name, item in properties.items() if item.get("type") == "array"]
-    if isinstance(payload, list) and len(properties) == 1 and "items" in properties[lists[0]]:
-        # A bare array stands for its one property (list attachments).
-        payload = {properties[lists[0]].get("x-from", lists[0]): payload}
+    if isinstance(payload, list) and len(properties) == 1:
+        # A bare array of objects stands for the one property (list attachments).
+        for name, item in properties.items():
+            if _item_properties(item) is not None:
+                payload = {item.get("x-from", name): payload}
     if not isinstance(payload, dict):
         raise _unreadable(spec, response, f"expected a JSON object, got {_kind(payload)}")
     wires = {name: item.get("x-from", name) for name, item in properties.items()}
@@ -103,8 +110,8 @@ def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> d
 def _value(spec: ToolSpec, response: Response, name: str, schema: Schema, value: Any) -> Any:
     if value is None:
         return copy.copy(schema.get("default"))
-    item_properties = schema.get("items", {}).get("properties") if "x-from" in schema else None
-    if item_properties is None or not any("x-from" in item for item in item_properties.values()):
+    item_properties = _item_properties(schema)
+    if item_properties is None:
         return value  # unknown types pass through: enums and extra fields drift
     if not isinstance(value, list):
         raise _unreadable(spec, response, f"{name} is {_kind(value)}, not a list")
@@ -121,6 +128,12 @@ def _value(spec: ToolSpec, response: Response, name: str, schema: Schema, value:
     return items
 
 
+def _item_properties(schema: Schema) -> Mapping[str, Schema] | None:
+    """Return the properties of a list's items if they are to be renamed, else None."""
+    properties: Mapping[str, Schema] = schema.get("items", {}).get("properties", {})
+    return properties if any("x-from" in item for item in properties.values()) else None
+
+
 def _accepted(spec: ToolSpec, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return an output for a success without a body: what the call itself told, else null."""
     known = params or {}
@@ -132,7 +145,7 @@ def _accepted(spec: ToolSpec, params: Mapping[str, Any] | None) -> dict[str, Any
 
 def _parse(spec: ToolSpec, response: Response) -> Any:
     try:
-        return json.loads(response.body.decode("utf-8-sig"), parse_constant=_no_constant)
+        return json.loads(_text(response), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         kind = response.headers.get("content-type", "no content type")
         raise _unreadable(
@@ -140,8 +153,19 @@ def _parse(spec: ToolSpec, response: Response) -> Any:
         ) from None
 
 
+def _text(response: Response) -> str:
+    """Return the body as the Fetch standard reads one: broken UTF-8 replaced, no byte order mark."""
+    return response.body.decode("utf-8", "replace").removeprefix("\ufeff")
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float | None:
+    """Return a number, or None for one too large for a double: JSON could not carry it on."""
+    value = float(digits)
+    return value if math.isfinite(value) else None
 
 
 def _unreadable(spec: ToolSpec, response: Response, why: str) -> UnreadableResponse:
@@ -235,7 +259,7 @@ def _about_money(detail: str, payload: Any) -> bool:
 
 def _payload(response: Response) -> Any:
     try:
-        return json.loads(response.body.decode("utf-8-sig"))
+        return json.loads(_text(response))
     except (ValueError, RecursionError):
         return None
 

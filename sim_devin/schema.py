@@ -136,7 +136,7 @@ def _to_list(schema: Schema, value: Any) -> Any:
         value = parsed if isinstance(parsed, list) else value.split(",")
     if not isinstance(value, (list, tuple)):
         return value
-    texts = [_item_text(item) for item in value]
+    texts = ["null" if item is None else _item_text(item) for item in value]
     if not all(isinstance(item, str) for item in texts):
         return list(value)
     kept = (trim(item) for item in texts)
