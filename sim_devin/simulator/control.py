@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from sim_devin.simulator.answers import Answer, Problem, failure, success
 from sim_devin.simulator.faults import Fault, FaultError
@@ -20,6 +20,7 @@ from sim_devin.simulator.simulator import Simulator
 from sim_devin.simulator.switches import SwitchError
 
 CONTROL = "/__simulator/"
+_PORT = re.compile(r":\d*$")
 
 
 def control(
@@ -63,7 +64,7 @@ def state(simulator: Simulator, *, sessions: bool = True) -> dict[str, Any]:
 def _refuse_strangers(headers: Mapping[str, str], peer: str | None) -> None:
     # A page in a browser on this machine is on loopback, too: it shows an Origin, or, after
     # rebinding a name, a Host that is not ours.
-    host = urlsplit(f"//{headers.get('host', 'localhost')}").hostname or ""
+    host = _PORT.sub("", headers.get("host", "localhost")).strip("[]")
     if not _is_loopback(peer) or not _is_loopback(host) or "origin" in headers:
         raise Problem(403, "Only programs on this machine may control the simulator")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from sim_devin.simulator.answers import Problem
 from sim_devin.simulator.model import Attachment
@@ -53,9 +53,7 @@ class Links:
 
 def _other_origin(host: str) -> str:
     """Return another name of the same loopback host: the real files lie elsewhere, too."""
-    name = urlsplit(f"//{host}").hostname
-    if name == "127.0.0.1":
-        return host.replace("127.0.0.1", "localhost", 1)
-    if name == "localhost":
-        return host.replace("localhost", "127.0.0.1", 1)
+    name = host.split(":")[0]
+    if name in ("127.0.0.1", "localhost"):
+        return ("localhost" if name == "127.0.0.1" else "127.0.0.1") + host[len(name) :]
     return host

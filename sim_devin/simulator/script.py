@@ -173,9 +173,10 @@ def _play(session: Session, step: Step, at: float, switches: Switches, new_id: N
     if step.message is not None:
         session.messages.append(Message(new_id(), "devin", fill(step.message), at))
     for file in step.attachments:
-        content = fill(file.content).encode()
+        name = fill(file.name).encode("utf-8", "replace").decode()
+        content = fill(file.content).encode("utf-8", "replace")
         session.attachments.append(
-            Attachment(new_id(), fill(file.name), content, file.content_type, source="devin")
+            Attachment(new_id(), name, content, file.content_type, source="devin")
         )
     session.active_at = at
     session.change(at, **changes)

@@ -88,7 +88,6 @@ class Service:
         if known is not None:
             return self._wire(known, full=False)
         user_id = body.get("create_as_user_id") or caller.user_id
-        limit = body.get("max_acu_limit")
         session = self.add(
             caller.org_id,
             body["prompt"],
@@ -98,7 +97,7 @@ class Service:
             session_id=None if devin_id is None else self._own_id(devin_id),
             repos=tuple(body.get("repos") or ()),
             structured_output_schema=body.get("structured_output_schema"),
-            max_acu_limit=None if limit is None else float(limit),
+            max_acu_limit=body.get("max_acu_limit"),
             user_id=user_id,
             service_user_id=None if user_id else caller.service_user_id,
             playbook_id=body.get("playbook_id"),

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from sim_devin.simulator import Key
+from sim_devin.simulator import Key, parse
 
 EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n--not the boundary\r\n\r\n"
 
@@ -70,6 +70,7 @@ def test_the_signed_address_lies_at_another_origin(client):
         ("127.0.0.1:99", "localhost:99"),
         ("localhost:99", "127.0.0.1:99"),
         ("sim.example", "sim.example"),
+        ("[::1]:99", "[::1]:99"),
     ):
         answer = client.call("GET", path, headers={"Host": host})
         assert urlsplit(answer.headers["Location"]).netloc == other
@@ -120,3 +121,11 @@ def test_a_file_of_another_organization_is_not_there(make):
 def test_the_name_must_fit(client):
     file = upload(client)
     assert client.call("GET", f"/attachments/{file['attachment_id']}/b.bin").status == 404
+
+
+def test_names_and_contents_survive_lone_surrogates(make, clock):
+    files = [{"name": "{prompt}.txt", "content": "{prompt}"}]
+    scenarios = parse({"name": "s", "steps": [{"attachments": files}]})
+    client = make(scenarios=scenarios, default_scenario="s")
+    session_id = client.create("\ud800")
+    assert client.ok("GET", f"/sessions/{session_id}/attachments")[0]["name"] == "?.txt"

@@ -224,6 +224,12 @@ def test_a_cap_suspends(client, clock):
     assert client.get(session_id)["acus_consumed"] == 2
 
 
+def test_a_huge_cap_is_none(client, clock):
+    session_id = client.create(max_acu_limit=10**400)
+    clock.advance(300)
+    assert client.state(session_id) == ("running", "finished")
+
+
 def test_nothing_happens_to_what_is_not_looked_at_too_early(client, clock):
     """Changes carry the time they happened, not the time somebody looked."""
     session_id = client.create()
