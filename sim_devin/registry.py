@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
 from sim_devin import blocks as over_tools
-from sim_devin.errors import InvalidSpec, PluginError, UnknownName
+from sim_devin.errors import InvalidSpec, PluginError, UnknownName, did_you_mean
 from sim_devin.plugins import Loaded
 from sim_devin.spec import BlockSpec, Connection, Schema, ToolSpec
-from sim_devin.spec_files import connection_problems
+from sim_devin.spec_files import Specs, connection_problems
 
 
 @dataclass(frozen=True)
@@ -73,60 +73,123 @@ class Registry:
 def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
     """Return the registry of what the plugins bring.
 
-    An item that contradicts the rest (a tool whose connection is missing, a block whose tool
-    is missing) is left out and reported; so is the second of two that claim one id.
+    An item that does not fit the rest is left out and reported, each by itself: a tool whose
+    connection is missing, a block whose tool is missing, a handler of somebody else's block.
+    Of two that claim one id the first stays and the second is left out; the report names
+    both owners. Nothing is renamed or replaced.
 
     Raises:
         PluginError: in strict mode, instead of reporting.
     """
-    plugins = tuple(plugins)
-    owners: dict[str, str] = {}
-    collected: dict[str, dict[str, Any]] = {
-        kind: {} for kind in ("connection", "tool", "block", "handler")
-    }
-    for kind, items_of in (
-        ("connection", lambda p: ((c.id, c) for c in p.specs.connections)),
-        ("tool", lambda p: ((t.id, t) for t in p.specs.tools)),
-        ("block", lambda p: ((b.type, b) for b in p.specs.blocks)),
-        ("handler", lambda p: p.handlers.items()),
-    ):
-        for plugin in plugins:
-            for name, item in items_of(plugin):
-                owner = owners.setdefault(f"{kind}:{name}", plugin.name)
-                if owner != plugin.name or name in collected[kind]:
-                    _clash(kind, name, owner, plugin, strict)
-                    continue
-                problems = list(_problems(kind, item, collected))
-                if problems:
-                    del owners[f"{kind}:{name}"]
-                    plugin.fail("spec", InvalidSpec(f"{kind} {name}", problems), strict=strict)
-                    continue
-                collected[kind][name] = item
-    return Registry(
-        tools=MappingProxyType(collected["tool"]),
-        blocks=MappingProxyType(collected["block"]),
-        connections=MappingProxyType(collected["connection"]),
-        handlers=MappingProxyType(collected["handler"]),
-        owners=MappingProxyType(owners),
-        report=plugins,
+    collection = _Collection(
+        [
+            replace(plugin, failures=[*plugin.failures], details=[*plugin.details])
+            for plugin in plugins
+        ]
+    )
+    for kind, offered_by in _OFFERS.items():
+        for plugin in collection.plugins:
+            for name, item in offered_by(plugin):
+                try:
+                    collection.add(kind, name, item, plugin)
+                except PluginError as error:
+                    plugin.fail("clash", error, strict=strict)
+                except InvalidSpec as error:
+                    plugin.fail("spec", error, strict=strict)
+    return collection.registry()
+
+
+# In this order, so that each can refer to those before it.
+_OFFERS: Mapping[str, Callable[[Loaded], Iterable[tuple[str, Any]]]] = {
+    "connection": lambda plugin: ((item.id, item) for item in plugin.specs.connections),
+    "tool": lambda plugin: ((item.id, item) for item in plugin.specs.tools),
+    "block": lambda plugin: ((item.type, item) for item in plugin.specs.blocks),
+    "handler": lambda plugin: plugin.handlers.items(),
+}
+
+
+class _Collection:
+    """A registry being filled."""
+
+    def __init__(self, plugins: list[Loaded]) -> None:
+        self.plugins = plugins
+        self.items: dict[str, dict[str, Any]] = {kind: {} for kind in _OFFERS}
+        self.owners: dict[str, Loaded] = {}
+
+    def add(self, kind: str, name: str, item: Any, plugin: Loaded) -> None:
+        """Take an item in.
+
+        Raises:
+            PluginError: another plugin has that id.
+            InvalidSpec: it does not fit what was taken in before.
+        """
+        owner = self.owners.get(f"{kind}:{name}")
+        if owner is not None:
+            raise _clash(f"{kind} {name!r}", owner, plugin)
+        problems: Iterable[str] = ()
+        if kind == "tool":
+            problems = _tool_problems(item, self.items["connection"])
+        elif kind == "block":
+            problems = _block_problems(item, self.items["tool"])
+        elif kind == "handler":
+            owner = self.owners.get(f"block:{name}", plugin)
+            if owner is not plugin:
+                raise _clash(f"block {name!r}", owner, plugin)
+        problems = list(problems)
+        if problems:
+            raise InvalidSpec(f"{kind} {name}", problems)
+        self.items[kind][name] = item
+        self.owners[f"{kind}:{name}"] = plugin
+
+    def registry(self) -> Registry:
+        for plugin in self.plugins:  # a report lists what is in use, not what was left out
+            plugin.specs = Specs(
+                tuple(t for t in plugin.specs.tools if self.items["tool"].get(t.id) is t),
+                tuple(b for b in plugin.specs.blocks if self.items["block"].get(b.type) is b),
+                tuple(
+                    c for c in plugin.specs.connections if self.items["connection"].get(c.id) is c
+                ),
+            )
+            plugin.handlers = {
+                block_type: handler
+                for block_type, handler in plugin.handlers.items()
+                if self.owners.get(f"handler:{block_type}") is plugin
+            }
+        return Registry(
+            tools=MappingProxyType(self.items["tool"]),
+            blocks=MappingProxyType(self.items["block"]),
+            connections=MappingProxyType(self.items["connection"]),
+            handlers=MappingProxyType(self.items["handler"]),
+            owners=MappingProxyType({item: owner.name for item, owner in self.owners.items()}),
+            report=tuple(self.plugins),
+        )
+
+
+def _clash(what: str, owner: Loaded, plugin: Loaded) -> PluginError:
+    if owner is plugin:
+        return PluginError(f"{what} is brought twice by {plugin.origin}.", hint="Rename one.")
+    return PluginError(
+        f"{what} belongs to {owner.origin}; that of {plugin.origin} is not used.",
+        hint="Rename it, or leave a plugin out with SIM_DEVIN_DISABLE.",
     )
 
 
-def _clash(kind: str, name: str, owner: str, plugin: Loaded, strict: bool) -> None:
-    error = PluginError(
-        f"{kind} {name!r} is claimed by both {owner!r} and {plugin.name!r}; "
-        f"the one of {owner!r} is used.",
-        hint="Rename one, or disable a plugin with SIM_DEVIN_DISABLE.",
-    )
-    plugin.fail("clash", error, strict=strict)
+def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Iterator[str]:
+    if (tool.request is None) == (tool.run is None):
+        yield "request: a tool has either a request or a function to run"
+    if tool.request is not None and tool.connection is None:
+        yield "connection: a request needs one; it says which server to ask"
+    if tool.connection is not None and tool.connection not in connections:
+        yield _missing("connection", "connection", tool.connection, connections)
+    else:
+        yield from connection_problems(tool, connections.values())
 
 
-def _problems(kind: str, item: Any, collected: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
-    if kind == "tool":
-        yield from connection_problems(item, collected["connection"].values())
-        if item.request is None and item.run is None:
-            yield "request: the tool has neither a request nor a function to run"
-    if kind == "block":
-        for operation, tool in item.operations.items():
-            if tool not in collected["tool"]:
-                yield f"operations.{operation}: there is no tool {tool!r}"
+def _block_problems(block: BlockSpec, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
+    for operation, tool in block.operations.items():
+        if tool not in tools:
+            yield _missing(f"operations.{operation}", "tool", tool, tools)
+
+
+def _missing(place: str, kind: str, name: str, known: Iterable[str]) -> str:
+    return f"{place}: there is no {kind} {name!r}. {did_you_mean(name, known)}".rstrip()
