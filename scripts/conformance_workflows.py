@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import sim_devin
-from sim_devin import engine
-from sim_devin.app_services import AppServices
 from sim_devin.errors import NotSent, SimDevinError
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -63,14 +61,16 @@ class Replay:
         del timeout
         found = key(request.method, request.url, request.json)
         with self._lock:
-            self.sent.append(
-                {"method": request.method, "url": request.url, "body": request.json}
-            )
             rule = self._rule(request)
             waiting = self._recorded.get(found)
             recorded = waiting.pop(0) if waiting else None
         if rule is not None and rule.get("delay_ms"):
             time.sleep(rule["delay_ms"] / 1000)
+        with self._lock:
+            if recorded is not None or rule is None or "throw" not in rule:
+                self.sent.append(
+                    {"method": request.method, "url": request.url, "body": request.json}
+                )
         if recorded is not None:
             if recorded.get("status") is None:
                 raise NotSent(str(recorded.get("error") or "the connection was refused"))
@@ -111,14 +111,26 @@ def answer(status: int, body: Any) -> Response:
 
 def made_up(request: Request) -> dict[str, Any]:
     """Return a session, for a request that the recorded run never made."""
-    prompt = str((request.json or {}).get("prompt", request.url.rpartition("/")[2]))
+    asked = request.json or {}
+    prompt = str(asked.get("prompt", request.url.rpartition("/")[2]))
     slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40]
-    return {"session_id": f"devin-{slug}", "title": prompt, "status": "new"}
+    return {
+        "session_id": f"devin-{slug}",
+        "status": "new",
+        "title": prompt,
+        "created_at": 1700000000,
+        "updated_at": 1700000000,
+        "acus_consumed": 0,
+        "tags": asked.get("tags", []),
+        "pull_requests": [],
+        "is_archived": False,
+    }
 
 
 def recorded_http(case: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     expect = case["expect"]
-    for run in (expect.get("firstRun") or {}, expect):
+    steps = [step.get("after") or {} for step in expect.get("resumeSteps") or ()]
+    for run in (expect.get("firstRun") or {}, expect.get("beforeResume") or {}, *steps, expect):
         for call in run.get("toolCalls", []):
             yield from call.get("http", [])
 
@@ -148,7 +160,6 @@ def play(case: Mapping[str, Any]) -> tuple[Any, Replay]:
         discover=False,
         env={},
     )
-    services = AppServices(app)
     cancel, options = threading.Event(), {}
     if "abortAfterMs" in case:
         seconds = case["abortAfterMs"] / 1000
@@ -161,18 +172,16 @@ def play(case: Mapping[str, Any]) -> tuple[Any, Replay]:
     try:
         snapshot = None
         if "runFromBlock" in case and case["expect"].get("firstRun"):
-            snapshot = engine.run(
+            snapshot = app.run(
                 case["workflow"],
                 case["input"],
-                services=services,
                 env=case["env"],
                 trigger=case["trigger"],
             ).snapshot
             replay.sent.clear()
-        result = engine.run(
+        result = app.run(
             case["workflow"],
             case["input"],
-            services=services,
             env=case["env"],
             trigger=case["trigger"],
             run_id="exec-1",
@@ -184,7 +193,8 @@ def play(case: Mapping[str, Any]) -> tuple[Any, Replay]:
             **options,
         )
         for step in case.get("resumes", []):
-            result = engine.resume(result, step.get("input"), services=services)
+            replay.sent.clear()  # the recording counts from the last answer on
+            result = app.resume(result, step.get("input"))
     except SimDevinError as error:
         return error, replay
     return result, replay
@@ -211,16 +221,20 @@ def differences(case: Mapping[str, Any], result: Any, replay: Replay) -> list[st
     compare("status", result.status, expect.get("status"))
     compare("output", plain(result.output), plain(expect["output"]))
     compare("failed", failed(result), (expect.get("thrown") or {}).get("blockId"))
-    compare("ran", ran(log.block_id for log in result.logs), ran(
-        log["blockId"] for log in expect["blockLogs"]
-    ))
+    compare(
+        "ran",
+        ran(log.block_id for log in result.logs),
+        ran(log["blockId"] for log in expect["blockLogs"]),
+    )
     recorded_outputs = plain(expect["blockOutputs"])
     ours = plain(json.loads(json.dumps(result.block_outputs)))
     for name in sorted({*ours, *recorded_outputs}):
         compare(f"output of {name}", ours.get(name), recorded_outputs.get(name))
-    compare("requests", calls(replay.sent), calls(
-        http for call in expect["toolCalls"] for http in call.get("http", [])
-    ))
+    compare(
+        "requests",
+        calls(replay.sent),
+        calls(http for call in expect["toolCalls"] for http in call.get("http", [])),
+    )
     compare("variables", plain(result.variables), plain(expect["workflowVariables"]))
     return found
 
@@ -243,7 +257,7 @@ def plain(value: Any) -> Any:
     """Return data without what changes from one recording to the next; 1.0 is 1."""
     if isinstance(value, Mapping):
         return {
-            name: plain(item)
+            name: "<text>" if name == "error" and isinstance(item, str) else plain(item)
             for name, item in value.items()
             if name not in PASSING and not (isinstance(item, Mapping) and "$js" in item)
         }
@@ -260,7 +274,9 @@ def short(value: Any) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("path", type=Path)
     parser.add_argument("names", nargs="*", help="only these cases")
     options = parser.parse_args()

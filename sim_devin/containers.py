@@ -7,13 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.handler import BlockError
+from sim_devin.names import Memory
 from sim_devin.program import Program
 from sim_devin.references import MISSING, parse_json
 from sim_devin.scopes import ContainerRun, Scope
-from sim_devin.templates import Memory, Template
+from sim_devin.templates import Template
 from sim_devin.workflow import Loop, Parallel
 
 EXECUTOR_COUNT = 1000  # what Sim's executor runs where a count is no number
+
+CONTINUES: Mapping[str, Any] = {
+    "shouldContinue": True,
+    "shouldExit": False,
+    "selectedRoute": "loop_continue",
+}
 
 Evaluate = Callable[[str], bool]
 
@@ -39,11 +46,15 @@ def open_container(program: Program, scope: Scope, index: int, memory: Memory) -
     if container.kind in ("forEach", "collection"):
         items = _items(program.collections[block.id], container, scope.outside(), memory)
         total = len(items)
-    elif container.kind in ("for", "count"):
-        total = _count(container.count)
-    elif container.kind == "doWhile" and not container.do_while_condition.strip():
+    elif isinstance(container, Parallel) or _only_counts(container):
         total = _count(container.count)
     return ContainerRun(container, scope, index, scope.node_id(block.id), items, total)
+
+
+def _only_counts(loop: Loop) -> bool:
+    if loop.kind == "doWhile":
+        return not loop.do_while_condition.strip()
+    return loop.kind == "for"
 
 
 def _count(value: Any) -> int:
@@ -99,7 +110,7 @@ def goes_on(run: ContainerRun, program: Program, memory: Memory, evaluate: Evalu
     container = run.container
     if run.total is not None:
         return run.next < run.total
-    if container.kind == "doWhile" and run.next == 0:
+    if container.kind == "doWhile" and not run.next:
         return True
     coming = Scope(program.graph, program.graph.bodies[container.id], run, run.next)
     try:

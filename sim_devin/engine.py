@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim_devin import events, graph, pauses, snapshot
+from sim_devin import events, graph, pauses
+from sim_devin import snapshot as snapshots
 from sim_devin.bindings import bind
 from sim_devin.budget import Budget
 from sim_devin.errors import CallerError, UnknownName
@@ -99,7 +100,7 @@ def run(
         _require_block(program, from_block)
     bound = Bound(
         env=os.environ if env is None else env,
-        bindings=bindings or {},
+        bindings={**_literal_secrets(program), **(bindings or {})},
         children=children,
         budget=Budget(ceilings or {}),
     )
@@ -187,15 +188,22 @@ def resume(
         answer: the fields of the form, or anything; for a ``time`` pause nothing is needed.
         services: everything outside.
         context_id: which pause is answered; the first one unless given.
-        env, children, deadline, cancel, bindings, ceilings, on_event, workers, max_logs: as
-            for `run`.
+        env: as for `run`, like the rest.
+        children: see `run`.
+        deadline: see `run`.
+        cancel: see `run`.
+        bindings: see `run`.
+        ceilings: see `run`.
+        on_event: see `run`.
+        workers: see `run`.
+        max_logs: see `run`.
 
     Raises:
         CallerError: the run is not paused, or has no such pause.
         InvalidWorkflow: the snapshot cannot be read.
     """
     known = paused.bound if isinstance(paused, RunResult) else None
-    state = snapshot.check(paused.snapshot if isinstance(paused, RunResult) else paused)
+    state = snapshots.check(paused.snapshot if isinstance(paused, RunResult) else paused)
     bound = Bound(
         env=env if env is not None else known.env if known else os.environ,
         bindings=bindings if bindings is not None else known.bindings if known else {},
@@ -217,9 +225,15 @@ def resume(
         workers=workers,
         max_logs=max_logs,
     )
-    snapshot.restore(execution, state)
+    snapshots.restore(execution, state)
     _answer(execution, context_id, answer)
     return _conclude(execution, bound)
+
+
+def _literal_secrets(program: Program) -> dict[str, str]:
+    """Return as bindings what a snapshot leaves out, so that this process can resume the run."""
+    secrets = snapshots.literal_secrets(program)
+    return {f"{block_id}.{field}": value for (block_id, field), value in secrets.items()}
 
 
 def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
@@ -295,12 +309,14 @@ def _result(execution: Execution, bound: Bound) -> RunResult:
         workflow_name=workflow.name,
         started=execution.started,
         ended=execution.clock.time(),
-        take_snapshot=lambda: snapshot.take(execution),
+        take_snapshot=lambda: snapshots.take(execution),
         bound=bound,
     )
     if execution.locked:
         return result
     if execution.cancelled:
+        for log in result.logs:
+            log.ended = result.ended if log.ended is None else log.ended
         result.success, result.status = False, "cancelled"
         result.reason = execution.cancelled
     elif execution.failure is not None:
@@ -333,7 +349,7 @@ def _require_block(program: Program, block_id: str) -> None:
 def _start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | None) -> None:
     """Make a block the only one that is ready, on the outputs of an earlier run."""
     program = execution.program
-    outputs: Mapping[str, Any] = snapshot.check(earlier)["outputs"] if earlier is not None else {}
+    outputs: Mapping[str, Any] = snapshots.check(earlier)["outputs"] if earlier is not None else {}
     root = execution.root
     indices = graph.downstream(program.graph, block_id)
     _, first = program.graph.place[block_id]

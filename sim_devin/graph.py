@@ -37,7 +37,7 @@ class Node:
     index: int
     block: Block
     out: list[tuple[int, tuple[Port, ...]]] = field(default_factory=list)
-    targets: dict[str, str] = field(default_factory=dict)  # handle -> id of its first target
+    targets: dict[str, str] = field(default_factory=dict)  # drawn handle -> its first target's id
     sources: list[int] = field(default_factory=list)
     has_error_port: bool = False
     plain: tuple[int, ...] | None = None  # all targets, if every edge is an ordinary one
@@ -88,7 +88,7 @@ def build(workflow: Workflow, start: str, *, everything: bool = False) -> Graph:
     for block in workflow.blocks.values():
         if block.id not in kept or block.type == NOTE:
             continue
-        body = bodies[block.parent] if block.parent in bodies else root
+        body = bodies.get(block.parent or "", root)
         place[block.id] = (body, len(body.nodes))
         body.nodes.append(Node(len(body.nodes), block))
     _connect(workflow, place)
@@ -118,15 +118,20 @@ def reachable(workflow: Workflow, start: str) -> set[str]:
 
 
 def _connect(workflow: Workflow, place: Mapping[str, tuple[Body, int]]) -> None:
+    """Wire the nodes of each body; edges to elsewhere only count as what a handle points at."""
     seen: set[tuple[str, str, str | None]] = set()
     joined: dict[tuple[str, str], list[Port]] = {}
     guessed = _guessed_handles(workflow)
     for number, edge in enumerate(workflow.edges):
         source, target = place.get(edge.source), place.get(edge.target)
-        if source is None or target is None or source[0] is not target[0]:
+        if source is None:
             continue
         node = source[0].nodes[source[1]]
         handle = guessed.get(number, edge.handle)
+        if edge.target in workflow.blocks and (edge.handle or node.block.type == "router"):
+            node.targets.setdefault(handle or "", edge.target)
+        if target is None or source[0] is not target[0]:
+            continue
         if handle in SIDE_HANDLES:
             handle = "source"
         if node.block.is_container:
@@ -136,7 +141,6 @@ def _connect(workflow: Workflow, place: Mapping[str, tuple[Body, int]]) -> None:
         seen.add((edge.source, edge.target, handle))
         port = _port(handle)
         node.has_error_port |= port.kind == ERROR
-        node.targets.setdefault(handle or "", edge.target)
         joined.setdefault((edge.source, edge.target), []).append(port)
     for (source_id, target_id), ports in joined.items():
         body, index = place[source_id]

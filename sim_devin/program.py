@@ -8,16 +8,18 @@ from typing import Any
 from sim_devin import graph as graphs
 from sim_devin import serializer
 from sim_devin.blocks import FormField
+from sim_devin.code_templates import LoopCondition, compile_field
 from sim_devin.errors import InvalidWorkflow, MissingCredentials
 from sim_devin.graph import Graph, Node
 from sim_devin.handler import Handler, HandlerOptions, options_of
 from sim_devin.handlers.tool import run_tool
 from sim_devin.handlers.trigger import trigger
+from sim_devin.names import Names
 from sim_devin.references import Reference, split
 from sim_devin.services import Services
 from sim_devin.spec import Schema
 from sim_devin.start import input_fields, is_start, start_block
-from sim_devin.templates import LoopCondition, Names, Template, compile_field, compile_value
+from sim_devin.templates import Template, compile_value
 from sim_devin.workflow import NOTE, Block, Loop, Workflow
 
 NO_RETRY = ("human_in_the_loop", NOTE)

@@ -174,8 +174,8 @@ def node_id(graph: Graph, block_id: str, branches: Mapping[str, tuple[int, int]]
     for position, container_id in enumerate(chain):
         if not isinstance(containers[container_id], Parallel):
             continue
-        branch, slot = branches.get(container_id, (0, 0))
         if position == len(chain) - 1 and block_id not in containers:
+            _, slot = branches.get(container_id, (0, 0))
             return f"{_cloned(graph, block_id, chain[:position], branches)}{mark(slot)}"
     return _cloned(graph, block_id, chain, branches)
 

@@ -86,7 +86,6 @@ class Services(Protocol):
         """Return output name -> schema of a block type, {} when it declares none."""
         ...
 
-
     def tool_params(self, tool_id: str) -> Mapping[str, Schema]:
         """Return the parameters a tool takes."""
         ...
@@ -120,6 +119,8 @@ class Services(Protocol):
         """Call a tool and return its output.
 
         Args:
+            tool_id: the tool.
+            params: its parameters, credentials among them.
             cancel: give up soon once it is set.
             timeout: seconds the call may take at most; None for the transport's own limits.
             ceilings: parameter -> highest value that may go out, whatever `params` say.

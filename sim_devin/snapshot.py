@@ -12,6 +12,8 @@ from sim_devin.errors import InvalidWorkflow
 from sim_devin.execution import Execution, Task
 from sim_devin.frontier import Frontier
 from sim_devin.handler import BlockContext
+from sim_devin.program import Program
+from sim_devin.references import split
 from sim_devin.run import BlockLog
 from sim_devin.scopes import ContainerRun, Scope
 
@@ -24,7 +26,7 @@ def take(execution: Execution) -> dict[str, Any]:
     return {
         "version": VERSION,
         "runId": execution.run_id,
-        "workflow": program.workflow.document,
+        "workflow": without_secrets(program),
         "trigger": program.kind,
         "start": program.start.id,
         "outputs": dict(execution.outputs),
@@ -36,7 +38,6 @@ def take(execution: Execution) -> dict[str, Any]:
             {
                 "block": task.step.node.id,
                 "path": [list(item) for item in task.scope.path()],
-                "values": task.context.values if task.context is not None else {},
                 "log": execution.logs.entries.index(task.log)
                 if task.log in execution.logs.entries
                 else None,
@@ -46,6 +47,33 @@ def take(execution: Execution) -> dict[str, Any]:
         ],
         "scope": _scope(execution.root),
     }
+
+
+def without_secrets(program: Program) -> dict[str, Any]:
+    """Return the document with every secret that stands in it as plain text left out."""
+    document = dict(program.workflow.document)
+    blocks = dict(document["blocks"])
+    for block_id, field in literal_secrets(program):
+        block = blocks[block_id]
+        sub_blocks = block["subBlocks"]
+        blank = {**sub_blocks, field: {**sub_blocks[field], "value": None}}
+        blocks[block_id] = {**block, "subBlocks": blank}
+    return {**document, "blocks": blocks}
+
+
+def literal_secrets(program: Program) -> dict[tuple[str, str], str]:
+    """Return (block id, field) -> value of the secrets the document itself holds."""
+    found: dict[tuple[str, str], str] = {}
+    stored = program.workflow.document.get("blocks", {})
+    for block in program.workflow.blocks.values():
+        for item in program.form(block.type):
+            sub_block = (stored.get(block.id, {}).get("subBlocks") or {}).get(item.id)
+            value = sub_block.get("value") if isinstance(sub_block, Mapping) else None
+            if item.secret and isinstance(value, str) and value:
+                if not all(isinstance(segment, str) for segment in split(value)):
+                    continue
+                found[block.id, item.id] = value
+    return found
 
 
 def _scope(scope: Scope) -> dict[str, Any]:
@@ -129,9 +157,7 @@ def _restore_pause(execution: Execution, saved: Mapping[str, Any]) -> None:
         else BlockLog(node_id, step.name, step.node.block.type, 0, 0.0, execution.redactor)
     )
     task = Task(step, scope, index, node_id, log)
-    task.context = BlockContext(
-        execution, log, step.node, node_id, dict(saved["values"]), {}, scope
-    )
+    task.context = BlockContext(execution, log, step.node, node_id, {}, {}, scope)
     execution.paused[saved["point"]["contextId"]] = (task, dict(saved["point"]))
 
 

@@ -67,9 +67,10 @@ def start_block(workflow: Workflow, trigger: str, is_trigger: IsTrigger) -> Bloc
             raise InvalidWorkflow(["the child workflow has more than one start block"])
         if found:
             return found[0]
+    known = ", ".join("any trigger" if name == "*" else name for name in _PRIORITY[kind])
     raise InvalidWorkflow(
         ["No start block found. Add a start block to this workflow."],
-        hint=f"A {trigger} run can start at: {', '.join(_PRIORITY[kind]).replace('*', 'a trigger')}.",
+        hint=f"A {trigger} run can start at: {known}.",
     )
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-Task = Callable[[], None]
+Task = Callable[[], Any]
 
 
 class Workers:
@@ -26,15 +26,13 @@ class Workers:
         context = contextvars.copy_context()
         with self._lock:
             self._busy += 1
-            starts_thread = self._busy > len(self._threads) and len(self._threads) < self.size
-            if starts_thread:
+            if self._busy > len(self._threads) and len(self._threads) < self.size:
                 thread = threading.Thread(
                     target=self._work, name=f"sim-devin-run-{len(self._threads)}", daemon=True
                 )
                 self._threads.append(thread)
+                thread.start()
         self._tasks.put(lambda: context.run(task))
-        if starts_thread:
-            thread.start()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

@@ -113,7 +113,7 @@ class Workflow:
         """Return the containers around a block, outermost first."""
         chain: list[str] = []
         block = self.blocks.get(block_id)
-        while block is not None and block.parent in self.containers and block.parent not in chain:
+        while block is not None and block.parent is not None and block.parent in self.containers:
             chain.append(block.parent)
             block = self.blocks.get(block.parent)
         return tuple(reversed(chain))
@@ -319,7 +319,7 @@ def _parent_cycles(blocks: Mapping[str, Block]) -> list[str]:
     problems: list[str] = []
     for block in blocks.values():
         seen, at = {block.id}, block.parent
-        while at in blocks:
+        while at is not None and at in blocks:
             if at in seen:
                 problems.append(f"Block {block.id}: its containers contain each other")
                 break

@@ -96,10 +96,10 @@ RESPONSE = BlockSpec(
             id="builderData",
             title="Response Structure",
             widget="response-format",
-            shown_for={"dataMode": ("structured",)},
+            shownFor={"dataMode": ("structured",)},
         ),
         BlockField(
-            id="data", title="Response Data", widget="code", shown_for={"dataMode": ("json",)}
+            id="data", title="Response Data", widget="code", shownFor={"dataMode": ("json",)}
         ),
         BlockField(id="status", title="Status Code", placeholder="200"),
         BlockField(id="headers", title="Response Headers", widget="table"),

@@ -24,7 +24,9 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
 
 def declared(block: Block) -> dict[str, Any]:
     """Return what may be read of the block: the form's fields and what tells of the pause."""
-    fields = {str(row["name"]): {} for row in _rows(block.values.get("inputFormat"))}
+    fields: dict[str, Any] = {
+        str(row["name"]): {} for row in _rows(block.values.get("inputFormat"))
+    }
     known = ("response", "url", "resumeEndpoint", "submission", "resumeInput", "submittedAt")
     return fields | {name: {} for name in known}
 

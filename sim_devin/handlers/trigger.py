@@ -8,6 +8,6 @@ from sim_devin.handler import BlockContext, handler
 
 
 @handler(inline=True, retries=False)
-def trigger(block: BlockContext) -> dict[str, Any]:
+def trigger(_: BlockContext) -> dict[str, Any]:
     """Return nothing: the engine puts the run's inputs in the place of the start block's output."""
     return {}

@@ -12,7 +12,7 @@ from sim_devin.variables import blank_value
 PREFIX = "Variables block execution failed"
 
 
-@handler(inline=True, outputs=lambda block: None)
+@handler(inline=True, outputs=lambda _: None)
 def variables(block: BlockContext) -> dict[str, Any]:
     """Set every assignment's variable; an unknown one only shows in the output."""
     rows = block.values.get("variables")
