@@ -181,12 +181,14 @@ class TestControl:
         assert http.get(sessions).status_code == 500
         assert http.post(control(url) + "clear_faults").json()["faults"] == []
 
-    def test_scenario(self, http, url, sessions):
-        data = {"name": "mine", "default": True, "steps": [{"status": "error"}]}
-        http.post(control(url) + "scenario", json=data)
-        session_id = http.post(sessions, json={"prompt": "x"}).json()["session_id"]
-        assert http.get(f"{sessions}/{session_id}").json()["status"] == "error"
-        http.post(control(url) + "scenario", json={**data, "steps": []})
+    @pytest.mark.parametrize(("default", "prompt"), [(True, "x"), (False, "[scenario: mine]")])
+    def test_scenario(self, http, default, prompt):
+        with serve(Simulator(prefix="/api/v3")) as url:
+            data = {"name": "mine", "default": default, "steps": [{"status": "error"}]}
+            assert "mine" in http.post(control(url) + "scenario", json=data).json()["scenarios"]
+            sessions = f"{url}/organizations/org-a/sessions"
+            session_id = http.post(sessions, json={"prompt": prompt}).json()["session_id"]
+            assert http.get(f"{sessions}/{session_id}").json()["status"] == "error"
 
     def test_switches(self, http, url, sessions):
         http.post(control(url) + "switches", json={"out_of_quota": True})
