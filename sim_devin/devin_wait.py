@@ -93,7 +93,7 @@ def wait_tool(session: Schema) -> ToolSpec:
             "properties": {**session["properties"], **_OUTCOME},
             "required": ["sessionId"],
         },
-        traits=Traits(read_only=True, idempotent=True),
+        traits=Traits(readOnly=True, idempotent=True),
         permission="ViewOrgSessions",
         run=_run,
     )
@@ -105,7 +105,7 @@ WAIT_BLOCK = BlockSpec(
     description="Wait until a Devin session is done or needs somebody.",
     color="#12141a",
     operations={"wait_for_session": TOOL_ID},
-    default_operation="wait_for_session",
+    defaultOperation="wait_for_session",
     labels={"wait_for_session": "Wait for Session"},
     fields=(
         BlockField(id="sessionId", title="Session ID", placeholder="devin-…"),

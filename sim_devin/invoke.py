@@ -188,8 +188,10 @@ def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
 class Call(Protocol):
     """Carries out another tool of the same app, with the same credentials."""
 
-    def __call__(self, tool_id: str, params: Mapping[str, Any], /) -> dict[str, Any]:
-        """Return the tool's output or raise a `SimDevinError`."""
+    def __call__(
+        self, tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
+    ) -> dict[str, Any]:
+        """Return the tool's output or raise a `SimDevinError`, within `deadline` seconds."""
         ...
 
 

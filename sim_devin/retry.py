@@ -19,8 +19,10 @@ from sim_devin.errors import (
     AmbiguousResult,
     Cancelled,
     NotSent,
+    SimDevinError,
     TimedOut,
     TransportError,
+    UnreadableResponse,
 )
 from sim_devin.request import Request
 from sim_devin.response import Response, retry_after
@@ -64,7 +66,7 @@ class Attempt:
     """What one try came to: a response, or the error that stood in for it."""
 
     response: Response | None
-    error: TransportError | None
+    error: SimDevinError | None
     reason: RetryReason | None
     processed: bool | None  # None: nobody knows
 
@@ -88,6 +90,7 @@ def send(
     Raises:
         TransportError: no answer came; `AmbiguousResult` when it may have been processed and
             the tool is not safe to repeat.
+        UnreadableResponse: the answer is too large.
         Cancelled: `cancel` was set during a pause.
     """
     policy = policy or RetryPolicy()
@@ -126,6 +129,8 @@ def _try(transport: Transport, request: Request, timeout: float) -> Attempt:
         return Attempt(None, error, "timeout", None)
     except TransportError as error:
         return Attempt(None, error, "reset", None)
+    except UnreadableResponse as error:  # too large: once more would not make it smaller
+        return Attempt(None, error, None, True)
     if response.status == 429:
         return Attempt(response, None, "429", False)
     if response.status >= 500:
@@ -148,7 +153,7 @@ def _settle(spec: ToolSpec, tried: Attempt) -> Response:
         what = (
             f"it was answered with HTTP {tried.response.status}"
             if tried.response is not None
-            else str(tried.error).rstrip(".").lower()
+            else str(tried.error).rstrip(".")
         )
         raise AmbiguousResult(f"{spec.id} has no known outcome: {what}.", hint=LOOK_FIRST)
     if tried.error is not None:

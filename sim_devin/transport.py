@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
-from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from sim_devin.errors import CallerError, NotSent, TimedOut, TransportError, UnreadableResponse
+from sim_devin.errors import (
+    CallerError,
+    NotSent,
+    SimDevinError,
+    TimedOut,
+    TransportError,
+    UnreadableResponse,
+)
 from sim_devin.request import Request
 from sim_devin.response import Response
 
@@ -30,13 +38,14 @@ BODY_LIMIT = 10 * 1024 * 1024  # bytes of an answer, as Sim caps it
 REDIRECT_LIMIT = 5
 CHUNK = 64 * 1024
 
+# No connection came about. Other TLS errors are not here: they can strike after the sending.
 _NOT_CONNECTED = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.NameResolutionError,
-    urllib3.exceptions.SSLError,
     urllib3.exceptions.ProxyError,
+    ssl.SSLCertVerificationError,
 )
+_NO_TUNNEL = "Tunnel connection failed"  # how http.client words a proxy's refusal
 
 
 class Transport(Protocol):
@@ -66,7 +75,7 @@ class HttpTransport:
         self._verify: str | bool = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
-        self._proxies: dict[str, Mapping[str, str]] = {}
+        self._proxies: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -81,27 +90,25 @@ class HttpTransport:
             TimedOut: `timeout` seconds passed; the request may have been processed.
             TransportError: the connection broke; the request may have been processed.
             UnreadableResponse: the answer is larger than 10 MiB.
+            CallerError: the address, a header or a setting cannot be used.
         """
         started = time.monotonic()
-        url, method = request.url, request.method
-        for _ in range(REDIRECT_LIMIT + 1):
-            remaining = timeout - (time.monotonic() - started)
-            response, target = self._once(request, method, url, remaining)
+        response, target = self._once(request, request.url, timeout)
+        for _ in range(REDIRECT_LIMIT):
             if target is None:
-                return response
-            url = target
+                break
+            remaining = timeout - (time.monotonic() - started)
+            response, target = self._once(request, target, remaining)
         return response
 
-    def _once(
-        self, request: Request, method: str, url: str, timeout: float
-    ) -> tuple[Response, str | None]:
+    def _once(self, request: Request, url: str, timeout: float) -> tuple[Response, str | None]:
         """Send once; return the answer and where to go on within the origin, if anywhere."""
         if timeout <= 0:
             raise TimedOut("Time ran out before the request was sent.")
         deadline = time.monotonic() + timeout
         try:
             answer = self._session.send(
-                self._prepared(request, method, url),
+                self._prepared(request, url),
                 timeout=(min(self._connect_timeout, timeout), timeout),
                 allow_redirects=False,
                 stream=True,
@@ -110,41 +117,66 @@ class HttpTransport:
             )
             with answer:
                 body = _read(answer, deadline)
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _translate(error, timeout) from None
-        except urllib3.exceptions.HTTPError as error:
-            raise TransportError(
-                f"The connection broke while the answer was read ({type(error).__name__})."
+        except OSError as error:
+            # Only the certificate file is opened here; requests says so with a plain OSError.
+            raise CallerError(
+                f"The certificates cannot be read ({type(error).__name__}).",
+                hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.",
             ) from None
         headers = {name.lower(): value for name, value in answer.headers.items()}
         response = Response(answer.status_code, headers, body)
-        return response, _redirect(method, url, response)
+        return response, _redirect(request.method, url, response)
 
-    def _prepared(self, request: Request, method: str, url: str) -> requests.PreparedRequest:
+    def _prepared(self, request: Request, url: str) -> requests.PreparedRequest:
         prepared = requests.PreparedRequest()
         try:
-            prepared.prepare_method(method)
+            prepared.prepare_method(request.method)
             prepared.prepare_url(url, None)
-        except (requests.RequestException, UnicodeError) as error:
-            raise CallerError(f"The address cannot be used ({type(error).__name__}).") from None
-        prepared.prepare_headers(dict(request.headers))
-        body = None if request.json is None else json.dumps(request.json, allow_nan=False).encode()
-        prepared.prepare_body(body, None)
+            prepared.prepare_headers(dict(request.headers))
+            "".join(request.headers.values()).encode("latin-1")
+        except (requests.RequestException, ValueError) as error:
+            what = type(error).__name__
+            raise CallerError(f"The address or a header cannot be used ({what}).") from None
+        prepared.url = _as_given(url, prepared.url or "")
+        try:
+            body = None if request.json is None else json.dumps(request.json, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CallerError(f"The body cannot be written as JSON: {error}.") from None
+        prepared.prepare_body(None if body is None else body.encode(), None)
         return prepared
 
-    def _proxies_for(self, url: str) -> Mapping[str, str]:
+    def _proxies_for(self, url: str) -> dict[str, str]:
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
             if origin not in self._proxies:
-                self._proxies[origin] = requests.utils.get_environ_proxies(url)
+                self._proxies[origin] = dict(requests.utils.get_environ_proxies(url))
             return self._proxies[origin]
 
 
+def _as_given(url: str, checked: str) -> str:
+    """Return `checked` with path and query as in `url`: requests rewrites their escapes."""
+    given, host = urlsplit(url), urlsplit(checked)
+    return urlunsplit((host.scheme, host.netloc, given.path or "/", given.query, ""))
+
+
 def _read(answer: requests.Response, deadline: float) -> bytes:
+    """Return the body. Takes what has arrived, so that a trickle cannot outlast `deadline`."""
     chunks: list[bytes] = []
     size = 0
-    for chunk in answer.iter_content(CHUNK):
+    answer.raw.decode_content = True
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimedOut("Time ran out while the answer was read.")
+        connection = getattr(answer.raw, "connection", None)
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(left)
+        chunk = answer.raw.read1(CHUNK)
+        if not chunk:
+            return b"".join(chunks)
         size += len(chunk)
         if size > BODY_LIMIT:
             raise UnreadableResponse(
@@ -152,10 +184,7 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
                 status=answer.status_code,
                 accepted=200 <= answer.status_code < 300,
             )
-        if time.monotonic() > deadline:
-            raise TimedOut("Time ran out while the answer was read.")
         chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _redirect(method: str, url: str, response: Response) -> str | None:
@@ -164,32 +193,42 @@ def _redirect(method: str, url: str, response: Response) -> str | None:
         return None
     if method != "GET" and response.status not in (307, 308):
         return None
-    target = urljoin(url, location)
-    here, there = urlsplit(url), urlsplit(target)
-    same = (here.scheme, here.hostname, here.port) == (there.scheme, there.hostname, there.port)
+    try:
+        target = urljoin(url, location)
+        here, there = urlsplit(url), urlsplit(target)
+        same = (here.scheme, here.hostname, here.port) == (there.scheme, there.hostname, there.port)
+    except ValueError:  # a port or an address that is none
+        return None
     return target if same else None
 
 
-def _translate(error: requests.RequestException, timeout: float) -> TransportError:
-    """Return our error for one of requests': what matters is whether anything was sent."""
-    reason = _reason(error)
-    name = type(reason).__name__
-    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, _NOT_CONNECTED):
-        hint = "Check the network, the proxy settings and the base URL."
+def _translate(error: Exception, timeout: float) -> SimDevinError:
+    """Return our error for one of requests' or urllib3's: what matters is what was sent."""
+    causes = list(_causes(error))
+    name = type(causes[-1]).__name__
+    hint = "Check the network, the proxy settings and the base URL."
+    if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.InvalidHeader):
+        # An address or a proxy it cannot use. (Bad headers at this point are the answer's.)
+        return CallerError(f"The request cannot be sent ({name}).", hint=hint)
+    if any(
+        isinstance(cause, _NOT_CONNECTED) or str(cause).startswith(_NO_TUNNEL) for cause in causes
+    ):
         return NotSent(f"No connection to the service ({name}).", hint=hint)
-    if isinstance(error, requests.ReadTimeout) or isinstance(
-        reason, urllib3.exceptions.ReadTimeoutError
+    if any(
+        isinstance(cause, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError))
+        for cause in causes
     ):
         return TimedOut(f"No answer came within {timeout:.3g} s.")
-    return TransportError(f"The connection broke before an answer came ({name}).")
+    return TransportError(f"The connection broke before the answer was complete ({name}).")
 
 
-def _reason(error: BaseException) -> BaseException:
-    """Return the innermost cause that urllib3 recorded."""
-    cause: Any = error.args[0] if error.args else None
-    if isinstance(cause, BaseException):
-        return _reason(getattr(cause, "reason", None) or cause)
-    return error
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what lies behind it, as urllib3 records it: in `reason` or `args`."""
+    yield error
+    for cause in (getattr(error, "reason", None), *error.args):
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)
+            return
 
 
 def check_base_url(url: str) -> str:

@@ -1,0 +1,149 @@
+"""What a session's state means: in flight, done, blocked, asleep, out of money, failed.
+
+One table over what the service says: status, detail, archived, structured output, pull
+requests. Facts: Devin API reference, session status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sim_devin.errors import InvalidParams
+from sim_devin.spec import Schema
+
+State = Literal[
+    "in_flight",
+    "done",
+    "blocked_on_user",
+    "blocked_on_approval",
+    "asleep",
+    "out_of_money",
+    "failed",
+    "ended",
+]
+Scope = Literal["session", "user", "organisation", "unknown"]
+
+_MONEY: dict[str, Scope] = {
+    "usage_limit_exceeded": "session",
+    "total_session_limit_exceeded": "unknown",
+    "user_usage_limit_exceeded": "user",
+    "org_usage_limit_exceeded": "organisation",
+    "out_of_credits": "organisation",
+    "out_of_quota": "organisation",
+    "no_quota_allocation": "organisation",
+    "payment_declined": "organisation",
+    "contract_expired": "organisation",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a session's state means. `scope` says whose money ran out, for `out_of_money`."""
+
+    state: State
+    reason: str
+    scope: Scope | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens without somebody acting."""
+        return self.state != "in_flight"
+
+
+def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Verdict:
+    """Return what a session's state means, from the output of get or list.
+
+    `schema` is the JSON Schema the structured output has to fit to count as a result;
+    without one any structured output counts. Unknown statuses are in flight, and unknown
+    details count as their status alone says, so that new values break nothing.
+
+    Raises:
+        InvalidParams: `schema` refers to something outside of itself.
+    """
+    status = session.get("status")
+    detail = session.get("statusDetail")
+    result = _has_result(session, schema)
+    output = result or bool(session.get("pullRequests"))
+    if status == "error":
+        return Verdict("failed", "the session failed")
+    if status == "exit":
+        return _exited(detail, output)
+    if status == "suspended":
+        return _suspended(detail, output, archived=bool(session.get("isArchived")))
+    if status == "running":
+        if detail == "finished":
+            return Verdict("done", "the task is complete")
+        if detail == "waiting_for_user":
+            if result:
+                return Verdict("done", "it waits for the user, but its result is there")
+            return Verdict("blocked_on_user", "Devin waits for an answer")
+        if detail == "waiting_for_approval":
+            return Verdict("blocked_on_approval", "Devin waits for an approval")
+        if detail == "error":
+            return Verdict("failed", "the session was stopped by a fault")
+    return Verdict("in_flight", f"{status or 'unknown'}{f', {detail}' if detail else ''}")
+
+
+def _exited(detail: Any, output: bool) -> Verdict:
+    if detail == "error":
+        return Verdict("failed", "the session was stopped by a fault")
+    if detail == "finished" or output:
+        return Verdict("done", "the session ended with a result")
+    return Verdict("ended", "the session ended without a result")
+
+
+def _suspended(detail: Any, output: bool, *, archived: bool) -> Verdict:
+    if detail == "error":
+        return Verdict("failed", "the session was stopped by a fault")
+    if detail in _MONEY:
+        scope = _MONEY[detail]
+        return Verdict("out_of_money", f"{detail.replace('_', ' ')}", scope)
+    if archived:
+        if detail == "finished" or output:
+            return Verdict("done", "the session is archived, and its result is there")
+        return Verdict("ended", "the session is archived and cannot be resumed")
+    if detail == "finished" or (output and detail != "user_request"):
+        return Verdict("done", "it fell asleep, and its result is there")
+    why = "a person paused it" if detail == "user_request" else "it fell asleep while idle"
+    return Verdict("asleep", f"{why}; a message wakes it")
+
+
+def _has_result(session: Mapping[str, Any], schema: Schema | None) -> bool:
+    output = session.get("structuredOutput")
+    if output is None:
+        return False
+    return schema is None or _fits(output, schema)
+
+
+def check_schema(schema: Schema) -> None:
+    """Check that a schema can be checked against.
+
+    Raises:
+        InvalidParams: it is not a JSON Schema of draft 7.
+    """
+    from jsonschema import Draft7Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft7Validator.check_schema(schema)
+    except SchemaError as error:
+        raise InvalidParams("schema", [f"is not draft 7 JSON Schema: {error.message}"]) from None
+
+
+def _fits(output: Any, schema: Schema) -> bool:
+    from jsonschema import Draft7Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    try:
+        # A registry of its own: the default one fetches references from the network.
+        return bool(Draft7Validator(schema, registry=Registry()).is_valid(output))
+    except Unresolvable:
+        raise InvalidParams("schema", ["it refers to something outside of itself"]) from None
+
+
+def bare(session_id: str) -> str:
+    """Return a session id without its ``devin-`` prefix, the form to compare ids in."""
+    return session_id.removeprefix("devin-")
