@@ -33,6 +33,16 @@ def named_values(items: Iterable[str]) -> dict[str, Any]:
     return {name: texts[0] if len(texts) == 1 else texts for name, texts in found.items()}
 
 
+def named_texts(items: Iterable[str]) -> dict[str, str]:
+    """Return ``NAME=VALUE`` items as `named_values` does, of a repeated name the last.
+
+    Raises:
+        CallerError: an item has no name, or a file cannot be read.
+    """
+    found = named_values(items)
+    return {name: text if isinstance(text, str) else text[-1] for name, text in found.items()}
+
+
 def _value(name: str, text: str) -> str:
     if text.startswith("@@"):
         return text[1:]

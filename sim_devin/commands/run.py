@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim_devin.commands.arguments import json_object, named_values, warn_about_history
+from sim_devin.commands import run_input
+from sim_devin.commands.arguments import (
+    json_object,
+    named_texts,
+    named_values,
+    warn_about_history,
+)
 from sim_devin.commands.examples import CommandWithExamples
+from sim_devin.commands.failures import SIMULATED
 from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import (
     SPEED,
@@ -23,15 +31,15 @@ from sim_devin.commands.options import (
     seconds,
 )
 from sim_devin.commands.output import echo_json
-from sim_devin.errors import CallerError, Cancelled, UnknownName
+from sim_devin.errors import CallerError, Cancelled
 
 if TYPE_CHECKING:
     import threading
 
     from sim_devin.app import App
+    from sim_devin.clock import Clock
     from sim_devin.events import Listener
     from sim_devin.run import RunResult
-    from sim_devin.workflow import Workflow
 
 TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 
@@ -104,7 +112,20 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this time: 90, 15m, 2h."
 )
 @click.option(
-    "--max-acu", type=click.IntRange(min=1), help="Most ACUs that a session of the run may use."
+    "--max-acu",
+    type=click.IntRange(min=1),
+    help="Most ACUs that the sessions of the run may be allowed, all together.",
+)
+@click.option(
+    "--no-reconcile",
+    is_flag=True,
+    help="When nobody knows whether a create or a message was taken, fail at once instead of "
+    "looking for it.",
+)
+@click.option(
+    "--allow-python",
+    is_flag=True,
+    help="Let Function blocks run Python, in a process of its own.",
 )
 @click.option(
     "--speed",
@@ -138,6 +159,8 @@ def command(
     stop_after: str | None,
     deadline: float | None,
     max_acu: int | None,
+    no_reconcile: bool,
+    allow_python: bool,
     speed: float,
     events: bool,
     as_json: bool,
@@ -157,27 +180,41 @@ def command(
     given |= named_values(inputs)
     values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
     values |= named_values(settings)
-    _warn((*env_items, *((item.rpartition(".")[2]) for item in settings)))
-    with options.open(speed=speed, max_acu=max_acu) as app, ExitStack() as stack:
-        document = _document(workflow)
+    _warn(*env_items, *settings)
+    with options.open(speed=speed) as app, ExitStack() as stack:
+        document = run_input.document(workflow)
+        env = run_input.environment(
+            app, named_texts(env_items), simulated=bool(ctx.meta.get(SIMULATED))
+        )
+        run_input.require_values(app, document, values, env, trigger)
         notice = "Cancelling the run… press Ctrl-C again to stop at once."
         cancel = stack.enter_context(cancelled_by_signals(notice))
         listener = _listener(app, stack, events=events, quiet=quiet)
         result = app.run(
             document,
             given,
-            env=_environment(app, named_values(env_items), ctx),
+            env=env,
             trigger=trigger,
-            children={key: Path(str(file)) for key, file in named_values(children).items()} or None,
-            from_block=_block(document, from_block),
+            children={key: Path(file) for key, file in named_texts(children).items()} or None,
+            from_block=run_input.block(document, from_block),
             snapshot=json_object(snapshot) if snapshot is not None else None,
-            stop_after=_block(document, stop_after),
+            stop_after=run_input.block(document, stop_after),
             deadline=deadline,
             cancel=cancel,
             bindings=values,
+            max_acu=max_acu,
+            reconcile=not no_reconcile,
+            allow_python=allow_python,
             on_event=listener,
         )
-        result = _sit_out(app, result, cancel, listener)
+        resume = partial(
+            app.resume,
+            cancel=cancel,
+            on_event=listener,
+            reconcile=not no_reconcile,
+            allow_python=allow_python,
+        )
+        result = _sit_out(app.clock, result, resume, cancel)
         stack.close()
         if save_snapshot is not None:
             _save(save_snapshot, result.snapshot)
@@ -185,41 +222,7 @@ def command(
     ctx.exit(_exit_code(result))
 
 
-def _document(source: str) -> Workflow:
-    from sim_devin.workflow import load_workflow
-
-    return load_workflow(json_object("-") if source == "-" else Path(source))
-
-
-def _block(workflow: Workflow, name: str | None) -> str | None:
-    """Return the id of a block that was named by its id or its name."""
-    from sim_devin.bindings import find_block
-
-    if name is None:
-        return None
-    block = find_block(workflow, name)
-    if block is None:
-        raise UnknownName("block", name, [item.name for item in workflow.blocks.values()])
-    return block.id
-
-
-def _environment(app: App, given: Mapping[str, str], ctx: click.Context) -> dict[str, str]:
-    """Return what ``{{NAME}}`` stands for; a simulated run needs no credentials of one's own."""
-    from sim_devin.commands.failures import SIMULATED
-    from sim_devin.wiring import SIMULATED_CREDENTIALS
-
-    pretended: dict[str, str] = {}
-    if ctx.meta.get(SIMULATED):
-        pretended = {
-            field.env: SIMULATED_CREDENTIALS[name]
-            for connection in app.registry.connections.values()
-            for name, field in connection.fields.items()
-            if name in SIMULATED_CREDENTIALS
-        }
-    return {**os.environ, **pretended, **given}
-
-
-def _warn(items: tuple[str, ...]) -> None:
+def _warn(*items: str) -> None:
     from sim_devin.redaction import is_secret_name
 
     pairs = (item.partition("=")[::2] for item in items)
@@ -241,7 +244,10 @@ def _listener(app: App, stack: ExitStack, *, events: bool, quiet: bool) -> Liste
 
 
 def _sit_out(
-    app: App, result: RunResult, cancel: threading.Event, listener: Listener | None
+    clock: Clock,
+    result: RunResult,
+    resume: Callable[[RunResult], RunResult],
+    cancel: threading.Event,
 ) -> RunResult:
     """Wait where a run only waits for a moment to come, and let it go on."""
     from sim_devin.run import unix
@@ -250,9 +256,9 @@ def _sit_out(
         point.get("pauseKind") == "time" for point in result.pause_points
     ):
         due = min(unix(point["resumeAt"]) for point in result.pause_points)
-        if app.clock.wait(cancel, max(0.0, due - app.clock.time())):
+        if clock.wait(cancel, max(0.0, due - clock.time())):
             raise Cancelled("The run was cancelled while it was paused.")
-        result = app.resume(result, cancel=cancel, on_event=listener)
+        result = resume(result)
     return result
 
 

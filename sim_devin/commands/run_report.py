@@ -12,6 +12,7 @@ from sim_devin.commands.output import duration, harmless, json_text
 if TYPE_CHECKING:
     from sim_devin.run import RunResult
 
+RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # characters of an output worth showing; --json has it all
 
 
@@ -36,9 +37,13 @@ def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
 
 def _lines(result: RunResult) -> Iterator[str]:
     yield _headline(result)
-    for session in sessions(result).values():
+    found = sessions(result)
+    for session in found.values():
         yield ""
         yield from _session(session)
+    if found and result.status == "cancelled":
+        yield ""
+        yield f"Devin may still be at work: sim-devin wait {' '.join(map(harmless, found))}"
     if result.error:
         yield ""
         yield f"Error: {harmless(result.error)}"
@@ -49,8 +54,16 @@ def _lines(result: RunResult) -> Iterator[str]:
         yield from _pause(point)
     if result.status != "paused" and result.output not in (None, {}, ""):
         yield ""
+        yield from _output(result.output)
+
+
+def _output(output: Any) -> Iterator[str]:
+    if isinstance(output, Mapping) and set(output) == RESPONSE:
+        yield f"Response (status {output['status']})"
+        yield from _indented(_shown(output["data"]))
+    else:
         yield "Output"
-        yield from _indented(_shown(result.output))
+        yield from _indented(_shown(output))
 
 
 def _headline(result: RunResult) -> str:
@@ -59,7 +72,7 @@ def _headline(result: RunResult) -> str:
     elif result.status == "paused":
         state = "is paused"
     else:
-        state = "ended well" if result.success else "failed"
+        state = "succeeded" if result.success else "failed"
     took = duration(max(0.0, result.ended - result.started))
     blocks = len(result.logs) + result.dropped_logs
     return f"The run {state} after {took}, {blocks} block{'' if blocks == 1 else 's'}."
@@ -77,12 +90,12 @@ def _session(session: Mapping[str, Any]) -> Iterator[str]:
     }
     for name, value in facts.items():
         if value:
-            yield f"{name:<9}{harmless(value)}"
+            yield f"{name:<14}{harmless(value)}"
     for item in session.get("pullRequests", []):
         state = f" ({item['pr_state']})" if item.get("pr_state") else ""
-        yield f"{'Pull':<9}{harmless(item.get('pr_url', ''))}{harmless(state)}"
+        yield f"{'Pull request':<14}{harmless(item.get('pr_url', ''))}{harmless(state)}"
     if "structuredOutput" in session:
-        yield "Result"
+        yield "Structured output"
         yield from _indented(_shown(session["structuredOutput"]))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sim_devin.commands.arguments import named_values
+from sim_devin.commands.arguments import named_texts
 from sim_devin.commands.options import SPEED
 from sim_devin.commands.output import echo_table
 from sim_devin.commands.serving import serve_until_interrupted
@@ -112,7 +112,7 @@ def _simulator(speed: float, files: tuple[Path, ...], switches: tuple[str, ...])
         scenarios = [scenario for file in files for scenario in load(file)]
         return Simulator(
             clock=SimClock(speed=speed),
-            switches=Switches.parse(named_values(switches)),
+            switches=Switches.parse(named_texts(switches)),
             scenarios=scenarios,
             default_scenario=scenarios[-1].name if scenarios else "finish",
         )
