@@ -1,0 +1,185 @@
+"""A kit for testing plugins; pytest loads it by itself wherever this package is installed.
+
+Fixtures:
+
+- `sim_devin_plugins`: override it to say what is under test::
+
+      @pytest.fixture
+      def sim_devin_plugins():
+          return [acme_devin]
+
+- `sim_devin_app`: an app with these plugins and the built-in ones, over the simulator. It
+  finds no installed plugins, reads neither environment nor config file, and is strict.
+- `sim_devin_registry`: that app's registry.
+- `devin_simulator`: the simulator behind it. Its time stands still until somebody waits or
+  ``devin_simulator.clock.advance(seconds)`` is called.
+
+Functions: `assert_tool_conforms`, `assert_block_conforms`, and `offline_app` with
+`StubTransport` for tools that talk to another service than Devin.
+"""
+
+# pytest imports this module at start, in every project of whoever has the package installed,
+# and before coverage looks. So nothing else of the package is imported until it is needed.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+    from sim_devin.registry import Registry
+    from sim_devin.request import Request
+    from sim_devin.response import Response
+    from sim_devin.simulator import Simulator
+    from sim_devin.spec import BlockSpec, ToolSpec
+
+
+class StubTransport:
+    """A transport that hands out prepared answers in order and keeps the requests.
+
+    An answer is a JSON value (sent with status 200), a `Response`, or an exception to raise.
+
+    Attributes:
+        requests: what was sent, in order.
+    """
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.requests: list[Request] = []
+
+    def send(self, request: Request, *, timeout: float) -> Response:  # noqa: ARG002 - the contract
+        """Return the next answer.
+
+        Raises:
+            AssertionError: there is none left.
+        """
+        from sim_devin.response import Response
+
+        self.requests.append(request)
+        if not self.answers:
+            raise AssertionError(f"no answer is left for {request!r}")
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, Response):
+            return answer
+        return Response(200, {"content-type": "application/json"}, json.dumps(answer).encode())
+
+
+def offline_app(
+    plugins: Iterable[object] = (),
+    *,
+    transport: Any = None,
+    simulator: Simulator | None = None,
+    credentials: Mapping[str, str] | None = None,
+    **options: Any,
+) -> App:
+    """Return an app that depends on nothing of this machine and reaches nothing outside.
+
+    Args:
+        plugins: modules or objects with hooks; a path is a folder of spec files.
+        transport: answers instead of the simulator, such as a `StubTransport`.
+        simulator: the simulator to talk to; a new one unless given.
+        credentials: fields of further connections; Devin's are made up.
+        options: as in `sim_devin.open_app`.
+
+    Raises:
+        PluginError: a plugin is broken.
+    """
+    from sim_devin.simulate import SimulatedTransport
+    from sim_devin.simulator import SimClock
+    from sim_devin.wiring import SIMULATED_CREDENTIALS, open_app
+
+    plugins = list(plugins)
+    clock = SimClock(speed=0)
+    if simulator is not None and isinstance(simulator.clock, SimClock):
+        clock = simulator.clock
+    return open_app(
+        transport=transport or SimulatedTransport(clock, simulator),
+        clock=clock,
+        plugins=[plugin for plugin in plugins if not isinstance(plugin, (str, Path))],
+        specs=[plugin for plugin in plugins if isinstance(plugin, (str, Path))],
+        credentials={**SIMULATED_CREDENTIALS, **(credentials or {})},
+        discover=False,
+        strict=True,
+        # The named file does not exist, so that the user's own is not read.
+        env={"SIM_DEVIN_CONFIG": str(Path(__file__) / "none"), **_CREDENTIAL_VARIABLES},
+        **options,
+    )
+
+
+# Set, so that nobody asks the keyring.
+_CREDENTIAL_VARIABLES = {"DEVIN_API_KEY": "cog_simulated_key", "DEVIN_ORG_ID": "org-simulated"}
+
+
+@pytest.fixture
+def sim_devin_plugins() -> Iterable[object]:
+    """The plugins under test: modules or objects with hooks, or paths of spec folders."""
+    return ()
+
+
+@pytest.fixture
+def devin_simulator() -> Simulator:
+    """A pretended Devin whose time stands still until somebody waits or advances it."""
+    from sim_devin.simulator import SimClock, Simulator
+
+    return Simulator(clock=SimClock(speed=0), seed=0)
+
+
+@pytest.fixture
+def sim_devin_app(sim_devin_plugins: Iterable[object], devin_simulator: Simulator) -> Iterator[App]:
+    """An app with the plugins under test over the simulator."""
+    with offline_app(sim_devin_plugins, simulator=devin_simulator) as app:
+        yield app
+
+
+@pytest.fixture
+def sim_devin_registry(sim_devin_app: App) -> Registry:
+    """The built-in tools and blocks with those of the plugins under test."""
+    return sim_devin_app.registry
+
+
+def assert_tool_conforms(
+    spec: ToolSpec, registry: Registry, *, answers: Iterable[Any] = ()
+) -> None:
+    """Check a tool: consistent, documented, safe to retry, readable, and it keeps secrets.
+
+    Args:
+        spec: the tool.
+        registry: where its connection is.
+        answers: bodies as the service gives them (JSON values or bytes), to be read into
+            outputs that fit the schema. Without them one is made up from the schema.
+
+    Raises:
+        AssertionError: with everything that is wrong.
+    """
+    __tracebackhide__ = True
+    from sim_devin.conformance import tool_violations
+
+    _assert_none(f"tool {spec.id}", tool_violations(spec, registry, answers))
+
+
+def assert_block_conforms(block: BlockSpec, registry: Registry) -> None:
+    """Check a block: its fields and operations fit its tools, and examples pass through it.
+
+    Raises:
+        AssertionError: with everything that is wrong.
+    """
+    __tracebackhide__ = True
+    from sim_devin.conformance import block_violations
+
+    _assert_none(f"block {block.type}", block_violations(block, registry))
+
+
+def _assert_none(subject: str, violations: Iterable[str]) -> None:
+    __tracebackhide__ = True
+    found = list(violations)
+    if found:
+        raise AssertionError(
+            "\n".join((f"{subject} does not conform:", *(f"- {v}" for v in found)))
+        )
