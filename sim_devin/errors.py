@@ -126,7 +126,8 @@ class InvalidSpec(CallerError):
     def __init__(self, place: str, problems: Iterable[str], *, hint: str = "") -> None:
         self.place = place
         self.problems = list(problems)
-        super().__init__(f"{place}: {'; '.join(self.problems)}.", hint=hint)
+        listed = "; ".join(problem.rstrip(".") for problem in self.problems)
+        super().__init__(f"{place}: {listed}{'' if listed.endswith('?') else '.'}", hint=hint)
 
 
 class InvalidWorkflow(CallerError):

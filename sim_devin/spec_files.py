@@ -7,21 +7,22 @@ shared, one ``shapes.json``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sim_devin.errors import InvalidSpec, did_you_mean
+from sim_devin.errors import InvalidSpec, UnknownName, did_you_mean
 from sim_devin.request import EXTRA_BODY, EXTRA_QUERY
 from sim_devin.spec import PLACEHOLDER, BlockSpec, Connection, Model, Schema, ToolSpec
 
 M = TypeVar("M", bound=Model)
 
 SHAPES = "shapes.json"
+FUNCTIONS = ("prepare", "read", "run", "reconcile")
 _KINDS: dict[str, type[Model]] = {
     ".tool.json": ToolSpec,
     ".block.json": BlockSpec,
@@ -37,6 +38,25 @@ class Specs:
     blocks: tuple[BlockSpec, ...] = ()
     connections: tuple[Connection, ...] = ()
     problems: tuple[InvalidSpec, ...] = field(default=(), compare=False)
+
+    def attach(self, tool_id: str, **functions: Callable[..., Any]) -> Specs:
+        """Return the specs with Python functions attached to one of the tools.
+
+        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`.
+
+        Raises:
+            UnknownName: there is no such tool here, or a tool has no such function.
+        """
+        ids = [tool.id for tool in self.tools]
+        if tool_id not in ids:
+            raise UnknownName("tool", tool_id, ids)
+        for name in functions:
+            if name not in FUNCTIONS:
+                raise UnknownName("function of a tool", name, FUNCTIONS)
+        tools = list(self.tools)
+        index = ids.index(tool_id)
+        tools[index] = tools[index].model_copy(update=functions)
+        return replace(self, tools=tuple(tools))
 
 
 def builtin_folder() -> Path:
