@@ -139,19 +139,23 @@ class App:
         prepared = self._prepare(spec, params or {}, credentials, ceilings)
         end = None if deadline is None else self.clock.monotonic() + deadline
 
-        def carry_out(prepared: invoke.Prepared) -> dict[str, Any]:
+        def carry_out(prepared: invoke.Prepared, end: float | None = end) -> dict[str, Any]:
             return self.sender.call(prepared, cancel=cancel, deadline=end)
 
         act = spec.run or (spec.reconcile if reconcile else None)
         if act is None:
             return carry_out(prepared)
 
-        def call(other: str, other_params: Mapping[str, Any], /) -> dict[str, Any]:
+        def call(
+            other: str, other_params: Mapping[str, Any], /, *, deadline: float | None = None
+        ) -> dict[str, Any]:
             other_spec = self.registry.tool(other)
-            target = prepared.target
-            return carry_out(
-                invoke.prepare(other_spec, other_params, target, self._checker(other_spec))
-            )
+            checker = self._checker(other_spec)
+            ready = invoke.prepare(other_spec, other_params, prepared.target, checker)
+            if deadline is None:
+                return carry_out(ready)
+            own = self.clock.monotonic() + deadline
+            return carry_out(ready, own if end is None else min(own, end))
 
         context = invoke.Context(
             call=call,
@@ -240,8 +244,12 @@ class App:
             SimDevinError: an error that waiting cannot mend, such as a wrong key.
         """
 
-        def call(tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-            return self.call(tool_id, params, credentials=credentials, cancel=cancel)
+        def call(
+            tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
+        ) -> dict[str, Any]:
+            return self.call(
+                tool_id, params, credentials=credentials, cancel=cancel, deadline=deadline
+            )
 
         return wait.wait(
             session_ids,

@@ -17,7 +17,8 @@ from pydantic.alias_generators import to_camel
 from sim_devin.app import App
 from sim_devin.errors import UnreadableResponse
 from sim_devin.redaction import Credentials
-from sim_devin.wait import Outcome, Progress, State
+from sim_devin.verdict import State
+from sim_devin.wait import Outcome, Progress
 from sim_devin.wiring import open_app
 
 M = TypeVar("M", bound="Answer")
