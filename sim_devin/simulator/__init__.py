@@ -8,7 +8,7 @@ from sim_devin.simulator.access import Key
 from sim_devin.simulator.answers import Answer
 from sim_devin.simulator.clock import SimClock
 from sim_devin.simulator.faults import Fault, FaultError
-from sim_devin.simulator.scenario import Scenario, ScenarioError, load, parse
+from sim_devin.simulator.scenario import Scenario, ScenarioError, load_scenarios, parse_scenarios
 from sim_devin.simulator.simulator import LogEntry, Simulator
 from sim_devin.simulator.switches import SwitchError, Switches
 
@@ -24,6 +24,6 @@ __all__ = [
     "Simulator",
     "SwitchError",
     "Switches",
-    "load",
-    "parse",
+    "load_scenarios",
+    "parse_scenarios",
 ]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from sim_devin.simulator.clock import SimClock
-from sim_devin.simulator.scenario import ScenarioError, load
+from sim_devin.simulator.scenario import ScenarioError, load_scenarios
 from sim_devin.simulator.server import serve
 from sim_devin.simulator.simulator import Simulator
 from sim_devin.simulator.switches import SwitchError, Switches
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     options = parser.parse_args(arguments)
     try:
         pairs = dict(item.partition("=")[::2] for item in options.switch)
-        scenarios = [scenario for path in options.scenario for scenario in load(path)]
+        scenarios = [scenario for path in options.scenario for scenario in load_scenarios(path)]
         simulator = Simulator(
             clock=SimClock(speed=options.speed),
             switches=Switches.parse(pairs),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin.simulator.scenario import SUSPENSIONS, Scenario, parse
+from sim_devin.simulator.scenario import SUSPENSIONS, Scenario, parse_scenarios
 
 _STARTING: list[dict[str, Any]] = [
     {"at": 2, "status": "claimed"},
@@ -141,5 +141,5 @@ _DATA: list[dict[str, Any]] = [
 ]
 
 BUILTINS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in parse({"scenarios": _DATA}, source="built-in")
+    scenario.name: scenario for scenario in parse_scenarios({"scenarios": _DATA}, source="built-in")
 }

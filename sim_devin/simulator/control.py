@@ -15,7 +15,7 @@ from typing import Any
 
 from sim_devin.simulator.answers import Answer, Problem, failure, success
 from sim_devin.simulator.faults import Fault, FaultError
-from sim_devin.simulator.scenario import ScenarioError, parse
+from sim_devin.simulator.scenario import ScenarioError, parse_scenarios
 from sim_devin.simulator.simulator import Simulator
 from sim_devin.simulator.switches import SwitchError
 
@@ -111,7 +111,7 @@ def _clear_faults(simulator: Simulator, _: Any) -> None:
 def _scenario(simulator: Simulator, data: Any) -> None:
     default = isinstance(data, dict) and data.pop("default", False) is True
     try:
-        scenarios = parse(data, source="scenario")
+        scenarios = parse_scenarios(data, source="scenario")
     except ScenarioError as error:
         raise Problem(422, str(error)) from error
     for scenario in scenarios:

@@ -105,7 +105,7 @@ class Scenario:
     on_message: tuple[Reply, ...] = ()
 
 
-def load(path: str | Path) -> list[Scenario]:
+def load_scenarios(path: str | Path) -> list[Scenario]:
     """Return the scenarios of a ``.json``, ``.yaml`` or ``.yml`` file.
 
     The file holds one scenario or ``{"scenarios": [...]}``. Raises `ScenarioError` with every
@@ -116,7 +116,7 @@ def load(path: str | Path) -> list[Scenario]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioError(str(path), [f"cannot be read: {error}"]) from error
-    return parse(_read(path, text), source=str(path), default_name=path.stem)
+    return parse_scenarios(_read(path, text), source=str(path), default_name=path.stem)
 
 
 def _read(path: Path, text: str) -> Any:
@@ -136,7 +136,9 @@ def _read(path: Path, text: str) -> Any:
         raise ScenarioError(str(path), [f"is not YAML: {error}"]) from error
 
 
-def parse(data: Any, *, source: str = "scenario", default_name: str = "custom") -> list[Scenario]:
+def parse_scenarios(
+    data: Any, *, source: str = "scenario", default_name: str = "custom"
+) -> list[Scenario]:
     """Return the scenarios in `data`, the content of a scenario file.
 
     `source` names the data in errors; `default_name` is the name of a scenario without one.

@@ -4,7 +4,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from sim_devin.simulator import Key, parse
+from sim_devin.simulator import Key, parse_scenarios
 
 EVERY_BYTE = bytes(range(256)) * 3 + b"\r\n--not the boundary\r\n\r\n"
 
@@ -125,7 +125,7 @@ def test_the_name_must_fit(client):
 
 def test_names_and_contents_survive_lone_surrogates(make, clock):
     files = [{"name": "{prompt}.txt", "content": "{prompt}"}]
-    scenarios = parse({"name": "s", "steps": [{"attachments": files}]})
+    scenarios = parse_scenarios({"name": "s", "steps": [{"attachments": files}]})
     client = make(scenarios=scenarios, default_scenario="s")
     session_id = client.create("\ud800")
     assert client.ok("GET", f"/sessions/{session_id}/attachments")[0]["name"] == "?.txt"

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sim_devin.simulator import ScenarioError, load, parse
+from sim_devin.simulator import ScenarioError, load_scenarios, parse_scenarios
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 
 
 def problems(data):
     with pytest.raises(ScenarioError) as caught:
-        parse(data)
+        parse_scenarios(data)
     return caught.value.problems
 
 
@@ -80,8 +80,8 @@ class TestFiles:
         data = {"steps": [{"at": 1, "status": "running"}]}
         (tmp_path / "one.json").write_text(json.dumps(data))
         (tmp_path / "two.yaml").write_text(yaml.safe_dump({"scenarios": [data]}))
-        assert [scenario.name for scenario in load(tmp_path / "one.json")] == ["one"]
-        assert [scenario.name for scenario in load(tmp_path / "two.yaml")] == ["two-0"]
+        assert [scenario.name for scenario in load_scenarios(tmp_path / "one.json")] == ["one"]
+        assert [scenario.name for scenario in load_scenarios(tmp_path / "two.yaml")] == ["two-0"]
 
     @pytest.mark.parametrize(
         ("name", "content", "told"),
@@ -96,19 +96,19 @@ class TestFiles:
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(ScenarioError, match=told) as caught:
-            load(path)
+            load_scenarios(path)
         assert str(path) in str(caught.value)
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(ScenarioError, match="cannot be read"):
-            load(tmp_path / "none.json")
+            load_scenarios(tmp_path / "none.json")
 
     def test_yaml_says_what_to_install(self, tmp_path, monkeypatch):
         path = tmp_path / "a.yaml"
         path.write_text("steps: []")
         monkeypatch.setitem(sys.modules, "yaml", None)
         with pytest.raises(ScenarioError, match=r"sim-devin\[simulator\]"):
-            load(path)
+            load_scenarios(path)
 
 
 class TestExamples:
@@ -117,10 +117,10 @@ class TestExamples:
 
     @pytest.mark.parametrize("path", sorted(EXAMPLES.iterdir()), ids=lambda path: path.name)
     def test_each_can_be_loaded(self, path):
-        assert all(scenario.description for scenario in load(path))
+        assert all(scenario.description for scenario in load_scenarios(path))
 
     def test_the_review_rounds(self, make, clock):
-        client = make(scenarios=load(EXAMPLES / "review-rounds.yaml"))
+        client = make(scenarios=load_scenarios(EXAMPLES / "review-rounds.yaml"))
         session_id = client.create("Please review my change", title="Review")
         clock.advance(100)
         assert client.state(session_id) == ("running", "waiting_for_user")
@@ -134,7 +134,7 @@ class TestExamples:
         assert client.get(session_id)["pull_requests"][0]["pr_state"] == "merged"
 
     def test_the_outage(self, make, clock):
-        client = make(scenarios=load(EXAMPLES / "out-of-money.json"))
+        client = make(scenarios=load_scenarios(EXAMPLES / "out-of-money.json"))
         session_id = client.create("x", tags=["team:payments", "other"])
         clock.advance(200)
         assert client.state(session_id) == ("suspended", "out_of_credits")
@@ -147,7 +147,7 @@ class TestExamples:
 class TestChoice:
     @pytest.fixture
     def scenarios(self):
-        return parse(
+        return parse_scenarios(
             {
                 "scenarios": [
                     {"name": "by-prompt", "match": {"prompt": "(?i)lodash"}, "steps": []},
@@ -199,7 +199,8 @@ class TestChoice:
 class TestSteps:
     def play(self, make, *steps, **rest):
         return make(
-            scenarios=parse({"name": "s", "steps": list(steps), **rest}), default_scenario="s"
+            scenarios=parse_scenarios({"name": "s", "steps": list(steps), **rest}),
+            default_scenario="s",
         )
 
     def test_every_field(self, make, clock):
