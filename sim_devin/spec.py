@@ -34,7 +34,16 @@ class Model(BaseModel):
 
 
 class RequestSpec(Model):
-    """How parameters become an HTTP request. `{name}` stands for one parameter's value."""
+    """How parameters become an HTTP request. `{name}` stands for one parameter's value.
+
+    Attributes:
+        method: the HTTP method.
+        path: below the connection's base URL, such as `/sessions/{sessionId}`; a value
+            becomes one percent-encoded segment.
+        query: name in the query -> `{parameter}`; left out when the parameter is absent,
+            repeated for each item of a list.
+        body: name in the JSON body -> `{parameter}`; left out when the parameter is absent.
+    """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -43,14 +52,31 @@ class RequestSpec(Model):
 
 
 class SuccessOn(Model):
-    """An error answer that means success: this status, with `contains` in its text."""
+    """An error answer that means success.
+
+    Attributes:
+        status: the HTTP status.
+        contains: text that has to be in the answer, in any case of letters; empty for none.
+    """
 
     status: int
     contains: str = ""
 
 
 class Traits(Model):
-    """What a tool does to the world. Drives retries, confirmations, annotations and docs."""
+    """What a tool does to the world. Drives retries, confirmations, annotations and docs.
+
+    Attributes:
+        read_only: it changes nothing.
+        destructive: it may end or overwrite something.
+        idempotent: doing it twice is the same as doing it once.
+        costs_money: it may be billed.
+        paginated: it returns one page of a longer list.
+        retry_on: when to try again. `connect`: the request never left. `429`: refused as one
+            too many. `reset`, `timeout`, `5xx`: nobody knows whether it happened, so only for
+            what may be done twice.
+        success_on: error answers that mean success.
+    """
 
     read_only: bool = Field(default=False, alias="readOnly")
     destructive: bool = False
@@ -65,10 +91,20 @@ class ToolSpec(Model):
     """One tool. Exactly one of `request` (HTTP) and `run` (a plugin's function) acts.
 
     Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        id: unique among all tools; starts with the plugin's name.
+        title: a few words for people.
+        description: what it does and when to use it; a model chooses by it.
+        connection: id of the connection that says where to send the request and as whom.
+        request: the HTTP request.
         params: JSON Schema of what a caller may pass. Besides the standard keywords a
             property may carry `x-visibility` (`user-only` hides it from models) and
             `x-advanced`.
-        output: JSON Schema of what comes back, with `x-from` naming the wire key.
+        output: JSON Schema of what comes back, with `x-from` naming the wire key, or a
+            reference into the folder's shapes.json.
+        traits: what it does to the world.
+        permission: what the key needs; named when the service answers 403.
+        examples: parameters of sensible calls; documentation and tests use them.
         prepare: `(params, build) -> Request`, wraps the building of the request.
         read: `(response, read) -> output`, wraps the reading of the answer.
         run: `(params, context) -> output`, for a tool that is not one HTTP request.
@@ -112,7 +148,15 @@ class ToolSpec(Model):
 
 
 class CredentialField(Model):
-    """One field of a connection, filled from arguments, the environment or a config file."""
+    """One field of a connection, filled from arguments, the environment or a config file.
+
+    Attributes:
+        title: a few words for people.
+        description: what it is and where to get it.
+        env: the environment variable it is read from.
+        secret: whether it is masked wherever it might be shown.
+        placeholder: shown in an empty field of a form.
+    """
 
     title: str
     description: str
@@ -124,7 +168,16 @@ class CredentialField(Model):
 class Connection(Model):
     """Where a family of tools lives and how it authenticates.
 
-    `headers` values may hold `{field}` placeholders of `fields`.
+    Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        id: unique among all connections.
+        title: a few words for people.
+        description: what stands at the other end.
+        base_url: address that paths are put after; https, except on this machine.
+        base_url_env: an environment variable that overrides the address.
+        fields: name -> a value the user gives once; each is a required parameter of every
+            tool here, usable as `{name}` in paths and headers, and never shown to models.
+        headers: HTTP header -> value, in which `{field}` stands for a field.
     """
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -143,6 +196,21 @@ class BlockField(Model):
     For a block over tools a field overlays a parameter (`param`, the field's id unless
     given): what is left out here (title, when it is shown or required) is computed from
     the tools. For a block of its own (`operations` empty) the field says it all.
+
+    Attributes:
+        id: key of the value in a workflow document.
+        param: the tool parameter it sets; the field's id unless given.
+        title: its label.
+        widget: such as short-input, long-input, dropdown, switch, code or table.
+        description: help beside the field.
+        placeholder: shown while it is empty.
+        type: string, integer, number, boolean, array or object.
+        options: choices of a dropdown, each with id and label.
+        default: value of a new block.
+        required: whether it must have a value.
+        advanced: whether it is folded away at first.
+        secret: whether it is masked.
+        shown_for: other field's id -> values for which this one is shown.
     """
 
     id: str
@@ -161,15 +229,23 @@ class BlockField(Model):
 
 
 class BlockSpec(Model):
-    """One block of the canvas.
+    """One block of the canvas: an operation dropdown over tools, or a block with a handler.
 
     Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        type: unique among all blocks.
+        title: a few words for people.
+        description: what it is for.
+        category: group in the list of blocks.
+        color: of its icon, as #rrggbb.
+        icon: an emoji or a few letters.
+        docs: address of its documentation.
+        operation_field: id of the dropdown.
+        default_operation: the operation of a new block; the first unless given.
         operations: operation id -> tool id, in the dropdown's order; empty for a block
             whose handler is its own.
-        operation_field: id of the dropdown.
         labels: operation id -> text shown in the dropdown.
         fields: overlays and order of the form's fields.
-        inputs: input name -> type, when it differs from the field's own.
         outputs: output name -> JSON Schema, for a block without tools.
     """
 
