@@ -13,7 +13,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -67,8 +66,6 @@ class HttpTransport:
     def __init__(self, *, connect_timeout: float = CONNECT_TIMEOUT, pool_size: int = 32) -> None:
         self._connect_timeout = connect_timeout
         self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -107,11 +104,11 @@ class HttpTransport:
             raise TimedOut("Time ran out before the request was sent.")
         deadline = time.monotonic() + timeout
         try:
-            answer = self._session.send(
+            # Not Session.send: it looks into redirects and cookies, which are not wanted here.
+            answer = self._session.get_adapter(url).send(
                 self._prepared(request, url),
-                timeout=(min(self._connect_timeout, timeout), timeout),
-                allow_redirects=False,
                 stream=True,
+                timeout=(min(self._connect_timeout, timeout), timeout),
                 proxies=self._proxies_for(url),
                 verify=self._verify,
             )
@@ -237,8 +234,12 @@ def check_base_url(url: str) -> str:
     Raises:
         CallerError: it is not an absolute https address (http is accepted for loopback).
     """
-    parts = urlsplit(url)
     hint = "Use an address such as https://api.devin.ai/v3 (set by DEVIN_BASE_URL)."
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise CallerError("The base URL is not an address.", hint=hint) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CallerError("The base URL is not an absolute http(s) address.", hint=hint)
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -1,0 +1,44 @@
+"""What all tests share: nothing here may talk to anything but this machine."""
+
+import ipaddress
+import socket
+
+import pytest
+
+
+def _is_here(family, address):
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = address[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch):
+    """Let a test fail that opens a connection to another machine or looks a name up."""
+    connect, connect_ex, look_up = (
+        socket.socket.connect,
+        socket.socket.connect_ex,
+        socket.getaddrinfo,
+    )
+
+    def guarded(original):
+        def call(self, address):
+            if not _is_here(self.family, address):
+                pytest.fail(f"the test tried to reach {address!r}", pytrace=False)
+            return original(self, address)
+
+        return call
+
+    def guarded_look_up(host, *args, **kwargs):
+        text = host.decode() if isinstance(host, bytes) else host
+        if text not in (None, "") and not _is_here(socket.AF_INET, (text,)):
+            raise socket.gaierror(f"tests do not look names up: {text}")
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
