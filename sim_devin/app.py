@@ -13,6 +13,9 @@ from sim_devin import engine, invoke, registry, wait
 from sim_devin.app_services import AppServices
 from sim_devin.clock import Clock
 from sim_devin.events import Listener
+from sim_devin.functions import Approve, FunctionAnswer, Functions
+from sim_devin.functions import call as execute_function
+from sim_devin.policy import Gate
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
@@ -289,7 +292,8 @@ class App:
         Args:
             workflow: a Sim export as parsed JSON, or the path of one.
             inputs: what the start block is given.
-            env: what ``{{NAME}}`` stands for; the process's environment unless given.
+            env: what ``{{NAME}}`` stands for; unless given, the app's environment, in which
+                the variables of its credentials (such as DEVIN_API_KEY) hold the app's own.
             trigger: ``manual``, ``api``, ``chat`` or ``external``.
             run_id: the run's id; made up unless given.
             children: workflow id -> document or path, for Workflow blocks.
@@ -312,7 +316,7 @@ class App:
             workflow,
             inputs,
             services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
-            env=env,
+            env=self._environment() if env is None else env,
             trigger=trigger,
             run_id=run_id,
             children=children,
@@ -367,12 +371,22 @@ class App:
             answer,
             services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
             context_id=context_id,
-            env=env,
+            env=self._environment() if env is None and isinstance(run, str) else env,
             deadline=deadline,
             cancel=cancel,
             on_event=on_event,
         )
         return self._keep(result)
+
+    def _environment(self) -> dict[str, str]:
+        """Return the environment, with the app's credentials under their variables' names."""
+        own = {
+            declared.env: self.credentials_of(connection.id)[name]
+            for connection in self.registry.connections.values()
+            for name, declared in connection.fields.items()
+            if name in self.credentials_of(connection.id)
+        }
+        return {**self.settings.env, **own}
 
     def _keep(self, result: RunResult) -> RunResult:
         """Put a result into the store; a paused one also with what its snapshot leaves out."""
@@ -381,6 +395,75 @@ class App:
         if result.status == "paused":
             self._paused[result.run_id] = result
         return result
+
+    # -- agents ----------------------------------------------------------------------------
+
+    @cached_property
+    def functions(self) -> Functions:
+        """The tools as functions of a model."""
+        return Functions(self.registry)
+
+    def function_schemas(
+        self,
+        dialect: str = "openai",
+        *,
+        strict: bool = False,
+        bind: Mapping[str, Any] | None = None,
+        tools: Iterable[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the tools as functions, ready to send to a provider.
+
+        Args:
+            dialect: ``openai``, ``openai-responses``, ``anthropic``, ``gemini``, ``mcp`` or
+                ``jsonschema``.
+            strict: the provider enforces the schema, where it can.
+            bind: parameter -> value fixed by the user; such parameters are left out.
+            tools: ids of the tools to offer; all unless given.
+
+        Raises:
+            UnknownName: there is no such dialect or tool.
+            CallerError: `bind` names something that none of the tools takes.
+        """
+        return self.functions.schemas(dialect, strict=strict, bind=bind, tools=tools)
+
+    def call_function(
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any] | None = None,
+        *,
+        bind: Mapping[str, Any] | None = None,
+        credentials: Mapping[str, str] | None = None,
+        ceilings: Mapping[str, float] | None = None,
+        gate: Gate | None = None,
+        approve: Approve | None = None,
+        reconcile: bool = False,
+        cancel: threading.Event | None = None,
+        deadline: float | None = None,
+        on_progress: Callable[[Any], None] | None = None,
+    ) -> FunctionAnswer:
+        """Execute a model's function call; return the text to answer it with.
+
+        See `sim_devin.functions.call`. What went wrong is in the text, so that the model can
+        mend it; `FunctionAnswer.output` and `.error` hold the same for a program.
+
+        Raises:
+            Cancelled: `cancel` was set.
+            CallerError: `bind` names something that no tool takes.
+        """
+        return execute_function(
+            self,
+            name,
+            arguments,
+            bind=bind,
+            credentials=credentials,
+            ceilings=ceilings,
+            gate=gate,
+            approve=approve,
+            reconcile=reconcile,
+            cancel=cancel,
+            deadline=deadline,
+            on_progress=on_progress,
+        )
 
     # -- inside ----------------------------------------------------------------------------
 

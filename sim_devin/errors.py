@@ -8,6 +8,7 @@
     │   ├── UnknownName                 no such tool, block, plugin or run; names the nearest
     │   ├── InvalidSpec                 a spec file does not fit the language
     │   ├── InvalidWorkflow             a workflow document cannot be run
+    │   ├── NotAllowed                  the policy refuses it, or nobody said yes
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
     ├── CredentialsError             3  no usable API key or organisation id
     │   ├── MissingCredentials          which variable to set
@@ -136,6 +137,10 @@ class InvalidWorkflow(CallerError):
     def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
         self.problems = list(problems)
         super().__init__("; ".join(self.problems), hint=hint)
+
+
+class NotAllowed(CallerError):
+    """The policy refuses the call, or nobody gave the yes it needs; nothing was sent."""
 
 
 class PluginError(CallerError):
