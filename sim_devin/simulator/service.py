@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.simulator import paging, script, validation
+from sim_devin.simulator import paging, rules, script, validation
 from sim_devin.simulator.access import Caller
 from sim_devin.simulator.answers import Problem
 from sim_devin.simulator.clock import Clock
@@ -82,8 +82,8 @@ class Service:
             caller.require("ImpersonateOrgSessions")
         if self.switches.out_of_quota:
             raise Problem(403, "out_of_quota")
-        self._check_modes(body)
-        tags = self._checked_tags(body.get("tags") or ())
+        rules.check_modes(body, self.switches)
+        tags = rules.allowed_tags(body.get("tags") or (), self.switches)
         known = self._known(caller.org_id, devin_id)
         if known is not None:
             return self._wire(known, full=False)
@@ -101,7 +101,7 @@ class Service:
             user_id=user_id,
             service_user_id=None if user_id else caller.service_user_id,
             playbook_id=body.get("playbook_id"),
-            devin_mode=body.get("devin_mode") or self.switches.enabled_modes[0],
+            devin_mode=body.get("devin_mode") or next(iter(self.switches.enabled_modes), None),
         )
         self._attach(session, body.get("attachment_urls") or ())
         self.counts["sessions_created"] += 1
@@ -237,8 +237,8 @@ class Service:
         if body.get("message_as_user_id") is not None:
             caller.require("ImpersonateOrgSessions")
         session = self._session(caller.org_id, session_id)
-        self._refuse_message(session)
         now = self.clock.time()
+        rules.check_message(session, now, self.switches)
         script.hear(session, body["message"], now, self.switches, self.new_id)
         self._attach(session, body.get("attachment_urls") or ())
         self.counts["messages_stored"] += 1
@@ -255,9 +255,7 @@ class Service:
         session = self._session(caller.org_id, session_id)
         kind = f"messages of {session.id}"
         done = paging.position(kind, after, self.switches)
-        start = min(
-            max(0, -1 if done is None else done) + (done is not None), len(session.messages)
-        )
+        start = 0 if done is None else max(0, done + 1)
         page = session.messages[start : start + size]
         return paging.envelope(
             [message.wire(self.switches) for message in page],
@@ -282,7 +280,7 @@ class Service:
         session = self._session(caller.org_id, session_id)
         if session.view.is_archived:
             raise Problem(self.switches.archived_write_status, "Session is archived")
-        tags = self._checked_tags(body["tags"])
+        tags = rules.allowed_tags(body["tags"], self.switches)
         if append:
             tags = tuple(dict.fromkeys((*session.view.tags, *tags)))
             validation.check_body({"tags": list(tags)}, {"tags": validation.tags(limit)}, "tags")
@@ -367,26 +365,6 @@ class Service:
     def _own_id(self, devin_id: str) -> str | None:
         return None if self.switches.devin_id_query == "ignore" else devin_id.removeprefix("devin-")
 
-    def _check_modes(self, body: Mapping[str, Any]) -> None:
-        mode = body.get("devin_mode")
-        if mode is not None and mode not in self.switches.enabled_modes:
-            raise Problem(400, f"devin_mode {mode!r} is not enabled for this organization")
-        platform = body.get("platform")
-        labels = ("inherit", *self.switches.platforms)
-        if platform is not None and platform.lower() not in [label.lower() for label in labels]:
-            raise Problem(400, f"Unknown platform {platform!r}. Allowed: {', '.join(labels)}")
-
-    def _checked_tags(self, tags: Iterable[str]) -> tuple[str, ...]:
-        allowed = self.switches.allowed_tags
-        wanted = tuple(dict.fromkeys(tags))
-        refused = [] if allowed is None else [tag for tag in wanted if tag not in allowed]
-        if refused:
-            status = self.switches.disallowed_tag_status
-            message = f"Tags not allowed in this organization: {', '.join(refused)}"
-            error = {"loc": ["body", "tags"], "msg": message, "type": "value_error"}
-            raise Problem(status, message, [error] if status == 422 else None)
-        return wanted
-
     def _archive(self, session: Session) -> None:
         now = self.clock.time()
         if not session.view.is_archived:
@@ -397,18 +375,6 @@ class Service:
             child = self.organization(session.org_id).sessions[child_id]
             script.settle(child, now, self.switches, self.new_id)
             self._archive(child)
-
-    def _refuse_message(self, session: Session) -> None:
-        switches = self.switches
-        if session.view.is_archived:
-            raise Problem(switches.archived_write_status, "Session is archived")
-        if session.ended:
-            raise Problem(switches.ended_message_status, "Devin session already exited")
-        if self.clock.time() > session.created_at + switches.continuation_seconds:
-            raise Problem(switches.expired_message_status, "Session can no longer be continued")
-        unpaid = session.view.status == "suspended" and session.view.status_detail in script.MONEY
-        if unpaid and switches.unpaid_message == "refuse":
-            raise Problem(403, str(session.view.status_detail))
 
     def _attach(self, session: Session, urls: Iterable[str]) -> None:
         files = self.organization(session.org_id).files

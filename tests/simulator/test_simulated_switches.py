@@ -367,6 +367,13 @@ def test_create_permission(make):
     assert "ManageOrgSessions" in answer.json()["detail"]
 
 
+class TestModes:
+    @pytest.mark.parametrize(("modes", "resolved"), [(("lite", "fast"), "lite"), ((), None)])
+    def test_the_first_is_what_is_used_when_none_is_asked_for(self, make, modes, resolved):
+        client = make(enabled_modes=modes)
+        assert client.get(client.create())["devin_mode"] == resolved
+
+
 class TestPlatforms:
     def test_labels_are_the_organizations(self, make):
         client = make(platforms=("Amiga",))
