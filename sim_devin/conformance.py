@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 
 from sim_devin import blocks, invoke
 from sim_devin.errors import SimDevinError
+from sim_devin.handler import options_of
 from sim_devin.redaction import is_secret_name
 from sim_devin.registry import Registry
 from sim_devin.request import Request
@@ -224,11 +226,13 @@ def _ids(block: BlockSpec) -> Iterator[str]:
 def _own_block(block: BlockSpec, registry: Registry) -> Iterator[str]:
     if block.type not in registry.handlers:
         yield "operations: it has none, and no handler"
-    if not block.outputs:
-        yield "outputs: without them no later block can be connected to it by name"
+    elif not block.outputs and options_of(registry.handlers[block.type]).outputs is None:
+        yield "outputs: declare them, so that a wrong reference is found before a run"
     for name, schema in block.outputs.items():
-        if not str(schema.get("description", "")).strip():
-            yield f"outputs.{name}: has no description"
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            yield f"outputs.{name}: {error.message}"
 
 
 def _overlays(block: BlockSpec, registry: Registry) -> Iterator[str]:

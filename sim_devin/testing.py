@@ -24,6 +24,7 @@ Functions: `assert_tool_conforms`, `assert_block_conforms`, and `offline_app` wi
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def offline_app(
     """
     from sim_devin.simulate import SimulatedTransport
     from sim_devin.simulator import SimClock
-    from sim_devin.wiring import SIMULATED_CREDENTIALS, open_app
+    from sim_devin.wiring import open_app
 
     plugins = list(plugins)
     clock = SimClock(speed=0)
@@ -104,17 +105,20 @@ def offline_app(
         clock=clock,
         plugins=[plugin for plugin in plugins if not isinstance(plugin, (str, Path))],
         specs=[plugin for plugin in plugins if isinstance(plugin, (str, Path))],
-        credentials={**SIMULATED_CREDENTIALS, **(credentials or {})},
+        credentials=credentials,
         discover=False,
         strict=True,
-        # The named file does not exist, so that the user's own is not read.
-        env={"SIM_DEVIN_CONFIG": str(Path(__file__) / "none"), **_CREDENTIAL_VARIABLES},
+        env=_EMPTY_HANDED,
         **options,
     )
 
 
-# Set, so that nobody asks the keyring.
-_CREDENTIAL_VARIABLES = {"DEVIN_API_KEY": "cog_simulated_key", "DEVIN_ORG_ID": "org-simulated"}
+# An empty config file instead of the user's; credentials, so that nobody asks the keyring.
+_EMPTY_HANDED = {
+    "SIM_DEVIN_CONFIG": os.devnull,
+    "DEVIN_API_KEY": "cog_simulated_key",
+    "DEVIN_ORG_ID": "org-simulated",
+}
 
 
 @pytest.fixture
