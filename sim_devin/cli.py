@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sim_devin.commands.failures import Failure, from_exception
+from sim_devin.commands.failures import Failure, from_exception, redacted
 from sim_devin.commands.verbosity import verbose_option
 from sim_devin.errors import Cancelled, did_you_mean
 
@@ -99,7 +99,10 @@ class Commands(click.Group):
         """
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = redacted(error.message, ctx)  # it may repeat what was typed
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             raise Failure(Cancelled("Interrupted."), ctx) from None

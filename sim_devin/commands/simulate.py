@@ -105,11 +105,11 @@ def _simulator(speed: float, files: tuple[Path, ...], switches: tuple[str, ...])
         Simulator,
         SwitchError,
         Switches,
-        load,
+        load_scenarios,
     )
 
     try:
-        scenarios = [scenario for file in files for scenario in load(file)]
+        scenarios = [scenario for file in files for scenario in load_scenarios(file)]
         return Simulator(
             clock=SimClock(speed=speed),
             switches=Switches.parse(named_texts(switches)),
