@@ -348,7 +348,7 @@ def _arrived(sent: list[Intent], message: str, context: Context) -> bool | None:
 def _after_sending(session_id: str, context: Context) -> dict[str, Any]:
     try:
         return context.call("devin_get_session", {"sessionId": session_id})
-    except (TransportError, ApiError) as error:
+    except (TransportError, ApiError, UnreadableResponse) as error:
         raise UnreadableResponse(
             f"The message reached {bare(session_id)}, but the session cannot be read: "
             f"{error.message}",
