@@ -14,6 +14,7 @@ import gc
 import importlib.util
 import itertools
 import json
+import operator
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -109,15 +110,15 @@ def ours(workflow: Mapping[str, Any]) -> Callable[[], None]:
     return go
 
 
+class State(TypedDict):
+    """The state of the LangGraph contender."""
+
+    values: Annotated[dict[str, Any], operator.or_]
+
+
 def langgraph(workflow: Mapping[str, Any]) -> Callable[[], None]:
     """Return a run of the same functions over LangGraph."""
-    import operator
-    from typing import Annotated, TypedDict
-
     from langgraph.graph import END, START, StateGraph
-
-    class State(TypedDict):
-        values: Annotated[dict[str, Any], operator.or_]
 
     before = predecessors(workflow)
     graph = StateGraph(State)
