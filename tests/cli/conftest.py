@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,7 @@ def devin(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sim
         yield simulator
 
 
-def block(key: str, kind: str, name: str, **values: Any) -> dict[str, Any]:
-    """Return a block of an exported workflow."""
+def _block(key: str, kind: str, name: str, **values: Any) -> dict[str, Any]:
     return {
         "id": key,
         "type": kind,
@@ -102,13 +102,19 @@ def block(key: str, kind: str, name: str, **values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+def block() -> Callable[..., dict[str, Any]]:
+    """Make a block of an exported workflow: ``block(id, type, name, field=value)``."""
+    return _block
+
+
+@pytest.fixture
 def export(tmp_path: Path) -> Callable[..., Path]:
     """Write a chain of blocks as an exported workflow and return its path."""
 
     def write(*blocks: dict[str, Any], name: str = "workflow.json") -> Path:
         edges = [
             {"id": f"e{at}", "source": first["id"], "target": second["id"]}
-            for at, (first, second) in enumerate(zip(blocks, blocks[1:], strict=False))
+            for at, (first, second) in enumerate(pairwise(blocks))
         ]
         state = {
             "blocks": {item["id"]: item for item in blocks},
@@ -127,8 +133,8 @@ def export(tmp_path: Path) -> Callable[..., Path]:
 def main_job(export: Callable[..., Path]) -> Path:
     """The main job: create a session, wait for it, look at it, respond."""
     return export(
-        block("s", "start_trigger", "Start", inputFormat=[{"name": "repo", "type": "string"}]),
-        block(
+        _block("s", "start_trigger", "Start", inputFormat=[{"name": "repo", "type": "string"}]),
+        _block(
             "c",
             "devin",
             "Ask Devin",
@@ -136,9 +142,9 @@ def main_job(export: Callable[..., Path]) -> Path:
             prompt="Fix the build of <start.repo>",
             apiKey="{{DEVIN_API_KEY}}",
         ),
-        block("w", "devin_wait", "Wait For It", sessionId="<askdevin.sessionId>"),
-        block("g", "devin", "Look", operation="get_session", sessionId="<askdevin.sessionId>"),
-        block(
+        _block("w", "devin_wait", "Wait For It", sessionId="<askdevin.sessionId>"),
+        _block("g", "devin", "Look", operation="get_session", sessionId="<askdevin.sessionId>"),
+        _block(
             "r",
             "response",
             "Answer",

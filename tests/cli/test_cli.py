@@ -78,7 +78,8 @@ def test_help_loads_next_to_nothing(arguments):
     code = (
         "import atexit, sys\n"
         f"heavy = {HEAVY!r}\n"
-        "atexit.register(lambda: sys.stderr.write(' '.join(m for m in heavy if m in sys.modules)))\n"
+        "loaded = lambda: [name for name in heavy if name in sys.modules]\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(loaded())))\n"
         "from sim_devin.cli import main\n"
         f"main({arguments!r})\n"
     )
