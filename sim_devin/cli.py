@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",
     "check": "Check spec files and workflows, and say what is wrong.",
+    "mcp": "Offer the tools to MCP clients.",
     "simulate": "Serve a pretended Devin on this machine.",
     "plugins": "List the plugins; explain or start one.",
     "config": "Show the settings and where they come from; store a key.",
