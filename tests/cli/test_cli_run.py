@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -16,10 +17,10 @@ from rich.console import Console
 from sim_devin import bindings, events
 from sim_devin.cli import cli
 from sim_devin.clock import Clock
-from sim_devin.commands import interrupts, run_view
+from sim_devin.commands import interrupts, run_pauses, run_view
 from sim_devin.events import Event
 from sim_devin.redaction import Redactor
-from sim_devin.run import BlockLog
+from sim_devin.run import BlockLog, RunResult
 
 KEY = "cog_test_canary_0001"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
@@ -260,6 +261,66 @@ def test_a_pause_nobody_answers_is_not_a_success(invoke, export, block):
     paused = run(invoke, path, "--json")
     assert paused.exit_code == 1
     assert json.loads(paused.stdout)["status"] == "paused"
+
+
+def test_a_pause_is_answered_with_an_option(invoke, export, block):
+    path = human(export, block)
+    data = as_json(run(invoke, path, "--json", "--answer", '{"approved": true}'))
+    assert data["output"]["data"] == {"ok": True}
+    assert run(invoke, path, "--answer", "yes").exit_code == 2
+
+
+def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):
+    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    result = run(invoke, human(export, block), input="y\n")
+    assert result.exit_code == 0, result.stderr
+    assert '"ok": true' in result.stdout
+    assert "Ask Somebody waits for you" in result.stderr
+    assert "plan: delete" in result.stderr
+    assert "\u001b" not in result.stderr
+
+
+class Terminal:
+    class stdin:
+        isatty = staticmethod(lambda: True)
+
+    stderr = stdin
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "expected"),
+    [
+        ({"name": "n", "type": "number"}, "4", 4.0),
+        ({"name": "n", "type": "number", "value": "2"}, "", 2.0),
+        ({"name": "s", "type": "string", "label": "Say"}, "hello", "hello"),
+        ({"name": "s", "type": "string", "required": True}, "\nhello", "hello"),
+        ({"name": "s", "type": "object", "value": {"a": 1}}, "", '{\n  "a": 1\n}'),
+        ({"name": "b", "type": "boolean", "value": "true"}, "", True),
+    ],
+)
+def test_what_is_typed_fits_the_field(field, typed, expected):
+    found = []
+
+    @click.command()
+    def ask():
+        point = {"contextId": "c", "response": {"data": {"inputFormat": [field]}}}
+        result = RunResult("r", success=True, status="paused", pause_points=[point])
+        found.append(run_pauses.answer_to(result, iter(()), ask=True))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+        CliRunner().invoke(ask, input=f"{typed}\n", catch_exceptions=False)
+    assert found == [("c", {field["name"]: expected})]
+
+
+def test_a_deadline_also_ends_a_pause(invoke, export, block):
+    path = export(
+        block("s", "start_trigger", "Start"),
+        block("w", "wait", "Sleep", **{"async": True}, timeValue="2", timeUnitLong="hours"),
+    )
+    result = run(invoke, path, "--deadline", "1h")
+    assert result.exit_code == 1
+    assert "ran out of time" in result.stdout
 
 
 def test_no_key_is_shown(invoke, main_job, devin, monkeypatch):
