@@ -73,10 +73,14 @@ class Code(Template):
                     scanner.feed(segment.text)
                     source.append(segment.text)
                     shown.append(segment.text)
+                    continue
+                value = None if value is EMPTY else value
+                shown.append(json_text(value))
+                if _is_inlined(segment, value):
+                    scanner.value()
+                    source.append(javascript_text.literal(value))
                 else:
-                    value = None if value is EMPTY else value
                     source.append(_bind(value, scanner, bindings))
-                    shown.append(json_text(value))
         return CodeText("".join(source), bindings, "".join(shown))
 
     def shown(self, scope: Scope, memory: Memory) -> str:
@@ -106,6 +110,13 @@ def _require_variable(reference: Reference, bound: Names) -> None:
             hint=did_you_mean(str(reference.path[0]), known),
             retry=False,
         )
+
+
+def _is_inlined(reference: Reference, value: Any) -> bool:
+    """Return whether Sim writes the value itself into the source, wherever it stands."""
+    if reference.head in ("loop", "parallel"):
+        return True
+    return reference.head == "variable" and not isinstance(value, (dict, list))
 
 
 def _bind(value: Any, scanner: Scanner, bindings: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from sim_devin.program import Program
 from sim_devin.redaction import Redactor, is_secret_name
 from sim_devin.references import EnvName, split
 from sim_devin.run import RunResult
+from sim_devin.scopes import block_of
 from sim_devin.services import Services
 from sim_devin.start import START_TYPES, is_start, start_output
 from sim_devin.variables import initial_values
@@ -361,26 +362,22 @@ def _start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | 
                 "before it has not run.",
                 hint="Pass the snapshot of a run in which it did.",
             )
-    again = {root.body.nodes[index].id for index in indices}
-    for key, value in outputs.items():
-        if not _belongs(program, key, again):
-            execution.outputs[key] = value
+    again = _inside(program, {root.body.nodes[index].id for index in indices})
+    execution.outputs |= {
+        key: value for key, value in outputs.items() if block_of(key) not in again
+    }
     if earlier is not None:
         execution.variables.update(earlier["variables"])
     root.frontier.restrict(indices, first)
     execution.begin(root, first)
 
 
-def _belongs(program: Program, node_id: str, again: set[str]) -> bool:
-    """Return whether an output is of a block, or inside a container, that runs again."""
-    if node_id in again:
-        return True
-    return any(
-        child.id in again and node_id.find(inner.id) >= 0
-        for child in program.workflow.blocks.values()
-        if child.is_container
-        for inner in (child, *program.workflow.children(child.id))
-    )
+def _inside(program: Program, block_ids: set[str]) -> set[str]:
+    """Return the blocks, with all that is inside those of them that are containers."""
+    workflow = program.workflow
+    return block_ids | {
+        block.id for block in workflow.blocks.values() if block_ids & set(workflow.chain(block.id))
+    }
 
 
 # -- answers ---------------------------------------------------------------------------------------

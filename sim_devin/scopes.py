@@ -8,6 +8,7 @@ a parallel, clones with ``__obranch-n`` for what lies deeper in any branch but t
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -183,6 +184,18 @@ def node_id(graph: Graph, block_id: str, branches: Mapping[str, tuple[int, int]]
 def mark(branch: int) -> str:
     """Return the suffix of a block in a branch of a parallel."""
     return f"{BRANCH_OPEN}{branch}{BRANCH_CLOSE}"
+
+
+_SUFFIXES = re.compile(
+    rf"((__clone[0-9a-f]{{24}})?__obranch-\d+)*({BRANCH_OPEN}\d+{BRANCH_CLOSE})?$"
+)
+_SENTINEL = re.compile(r"(?:loop|parallel)-(.+)-sentinel-(?:start|end)")
+
+
+def block_of(node_id: str) -> str:
+    """Return the id of the block that a node id, or that of a container's end, belongs to."""
+    sentinel = _SENTINEL.fullmatch(node_id)
+    return _SUFFIXES.sub("", sentinel.group(1) if sentinel else node_id)
 
 
 def branch_alias(graph: Graph, block_id: str, scope: Scope) -> str | None:

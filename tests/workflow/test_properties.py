@@ -247,7 +247,7 @@ def test_a_paused_run_goes_on_from_its_snapshot_as_if_it_had_never_stopped(piece
 
 
 @THOROUGH
-@given(bodies(kinds=("task", "io", "choice")))
+@given(bodies(kinds=("task", "choice")))
 def test_running_again_gives_the_same_outputs(pieces):
     def outcome():
         result = engine.run(workflow(pieces), services=Recorder().services(), env={})
