@@ -212,6 +212,7 @@ class Execution(Driver):
         log, step = task.log, task.step
         log.ended = self.clock.time()
         log.success = True
+        log.tries = task.attempt
         log.raw_output = output
         self._store(task, output)
         if self.listener is not None:
