@@ -494,19 +494,15 @@ def _read(schema: Any, value: Any, root: Schema) -> Any:
         value = _untexted(schema, value, root)
     if isinstance(value, Mapping):
         properties = schema.get("properties", {})
+        others = None if schema.get("additionalProperties") is False else {"type": "null"}
         return {
             key: _read(properties.get(key, {}), item, root)
             for key, item in value.items()
-            if item is not None or not _means_absent(properties.get(key), root)
+            if item is not None or "null" in dialects.types(properties.get(key, others), root)
         }
     if isinstance(value, list):
         return [_read(schema.get("items", {}), item, root) for item in value]
     return value
-
-
-def _means_absent(schema: Any, root: Schema) -> bool:
-    """Return whether null stands for absent: the property is declared and takes no null."""
-    return schema is not None and "null" not in dialects.types(schema, root)
 
 
 def _untexted(schema: Schema, text: str, root: Schema) -> Any:
