@@ -53,7 +53,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     for point in result.pause_points:
         yield ""
         yield from _pause(point)
-    if result.status != "paused" and result.output not in (None, {}, ""):
+    if result.status is None and result.output not in (None, {}, ""):
         yield ""
         yield from _output(result.output)
 
