@@ -122,10 +122,10 @@ class Program:
 
     def _outputs(self, block: Block) -> Mapping[str, Schema] | None:
         if is_start(block, self.is_trigger):
-            names = [field["name"] for field in input_fields(block)]
-            if block.type == "start_trigger":
-                return {name: {} for name in (*names, "input", "conversationId", "files")}
-            return None
+            if block.type != "start_trigger":
+                return None
+            fields = {field["name"]: _field_schema(field) for field in input_fields(block)}
+            return {**fields, "input": {}, "conversationId": {}, "files": {}}
         handler = self.services.handlers.get(block.type)
         declare = None if handler is None else options_of(handler).outputs
         if declare is not None:
@@ -210,6 +210,11 @@ class Program:
                 f"{'; '.join(dict.fromkeys(unset))}.",
                 hint="Set it in the environment, or pass it with the run's env.",
             )
+
+
+def _field_schema(field: Mapping[str, Any]) -> Schema:
+    kind = field.get("type")
+    return {"type": kind} if kind in ("string", "number", "boolean") else {}
 
 
 UNKNOWN_TYPE_HINT = (

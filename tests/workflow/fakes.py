@@ -20,7 +20,9 @@ SECRETIVE = BlockSpec(
 _BLOCKS = {spec.type: spec for spec in (*BLOCKS, SECRETIVE)}
 
 
-def block(block_id, block_type, name=None, *, parent=None, container=None, enabled=True, **values):
+def block(
+    block_id, block_type, name=None, /, *, parent=None, container=None, enabled=True, **values
+):
     """Return a block of an export; keyword arguments are sub-block values.
 
     `container` is a loop's or parallel's settings; ``_name=…`` sets a key of the block itself.

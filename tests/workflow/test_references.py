@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sim_devin import javascript
 from sim_devin.javascript_text import Scanner, environment_literal, escaped, literal
+from sim_devin.names import is_declared
 from sim_devin.references import (
     MISSING,
     EnvName,
@@ -105,6 +106,32 @@ def test_walking(path, value):
 )
 def test_values_as_text(value, text):
     assert value_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (("any", "x", 0), True),
+        (("text",), True),
+        (("text", "length"), False),
+        (("maybe", "x"), False),
+        (("list", 0, "url"), True),
+        (("list", 0, "nope"), False),
+        (("list", "length"), True),
+        (("object", "k"), True),
+        (("object", "nope"), False),
+        (("missing",), False),
+    ],
+)
+def test_which_paths_a_declaration_allows(path, allowed):
+    declared = {
+        "any": {},
+        "text": {"type": "string"},
+        "maybe": {"type": ["integer", "null"]},
+        "list": {"type": "array", "items": {"properties": {"url": {"type": "string"}}}},
+        "object": {"type": "object", "properties": {"k": {}}},
+    }
+    assert is_declared(declared, path) == allowed
 
 
 def test_names_are_compared_without_blanks_dots_and_case():
