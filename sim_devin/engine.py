@@ -414,7 +414,7 @@ def _run_child(
         run_id=f"{parent.run_id}.{workflow_id}",
         deadline=parent.remaining(),
         cancel=parent.stop,
-        on_event=parent.listener,
+        on_event=parent.relay if parent.listener is not None else None,
     )
 
 

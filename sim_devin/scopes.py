@@ -109,11 +109,13 @@ class Scope:
         self.ids: dict[str, str] = {}
         # parallel id -> (branch, slot), of the parallels around this scope
         self.branches: Mapping[str, tuple[int, int]] = {}
-        if owner is not None:
-            inherited = owner.parent.branches
-            self.branches = (
-                inherited if owner.is_loop else {**inherited, owner.container.id: (index, slot)}
-            )
+        if owner is None:
+            return
+        outer = owner.parent
+        if owner.is_loop:
+            self.branches, self.ids = outer.branches, outer.ids
+        else:
+            self.branches = {**outer.branches, owner.container.id: (index, slot)}
 
     @property
     def parent(self) -> Scope | None:

@@ -512,6 +512,45 @@ def test_a_failing_child_fails_its_block_with_the_childs_log():
     assert [log.block_name for log in result.logs[-1].child_logs] == ["Start", "C"]
 
 
+def test_a_childs_events_are_told_in_the_thread_that_drives():
+    kid = child(block("c", "echo", "C"), edges=[edge("start", "c")])
+    threads, heard = set(), []
+
+    def listen(event):
+        threads.add(threading.current_thread())
+        heard.append((event.run_id, event.kind))
+
+    run(
+        [block("w", "workflow_input", "W", workflowId="kid")],
+        [edge("start", "w")],
+        children={"kid": kid},
+        run_id="r",
+        on_event=listen,
+    )
+    assert threads == {threading.current_thread()}
+    assert ("r.kid", events.RUN_FINISHED) in heard
+    assert heard[-1] == ("r", events.RUN_FINISHED)
+
+
+def test_what_still_waits_for_a_thread_does_not_start_after_a_cancel():
+    cancel, ran = threading.Event(), []
+
+    def long(context):
+        ran.append(context.block.id)
+        cancel.set()
+        context.clock.wait(context.cancel, 30)
+
+    blocks = [block(f"b{at}", "long", f"B{at}") for at in range(5)]
+    run(
+        blocks,
+        [edge("start", item["id"]) for item in blocks],
+        services=FakeServices({"long": long}, clock=RealClock()),
+        cancel=cancel,
+        workers=1,
+    )
+    assert ran == ["b0"]
+
+
 def test_children_that_call_themselves_end_at_a_depth():
     kid = child(block("c", "workflow_input", "C", workflowId="kid"), edges=[edge("start", "c")])
     result = run(
