@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim_devin import events, graph, pauses
+from sim_devin import events, pauses
 from sim_devin import snapshot as snapshots
 from sim_devin.bindings import bind
 from sim_devin.budget import Budget
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.events import Listener
 from sim_devin.execution import Execution
+from sim_devin.from_block import require_block, start_at
 from sim_devin.handler import BlockError
 from sim_devin.program import Program
 from sim_devin.redaction import Redactor, is_secret_name
 from sim_devin.references import EnvName, split
 from sim_devin.run import RunResult
-from sim_devin.scopes import block_of
 from sim_devin.services import Services
-from sim_devin.start import START_TYPES, is_start, start_output
+from sim_devin.start import START_TYPES, start_output
 from sim_devin.variables import initial_values
 from sim_devin.workflow import Workflow, load_workflow
 
@@ -98,7 +98,7 @@ def run(
     document = bind(load_workflow(workflow), bindings or {})
     program = Program(document, services, kind=trigger, everything=from_block is not None)
     if from_block is not None:
-        _require_block(program, from_block)
+        require_block(program, from_block)
     bound = Bound(
         env=os.environ if env is None else env,
         bindings={**_literal_secrets(program), **(bindings or {})},
@@ -161,7 +161,7 @@ def run_program(
     if from_block is None:
         execution.begin(execution.root, program.graph.place[program.start.id][1])
     else:
-        _start_at(execution, from_block, earlier)
+        start_at(execution, from_block, earlier)
     return _conclude(execution, bound)
 
 
@@ -331,66 +331,11 @@ def _result(execution: Execution, bound: Bound) -> RunResult:
     return result
 
 
-# -- from a block ----------------------------------------------------------------------------------
-
-
-def _require_block(program: Program, block_id: str) -> None:
-    blocks = program.workflow.blocks
-    if block_id not in blocks:
-        raise UnknownName("block", block_id, blocks)
-    if program.workflow.chain(block_id):
-        raise CallerError(
-            f"Cannot run from {blocks[block_id].name!r}: it is inside a loop or parallel.",
-            hint="Run from the container itself.",
-        )
-    if block_id not in program.graph.place:
-        raise CallerError(f"Cannot run from {blocks[block_id].name!r}: it is disabled.")
-
-
-def _start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | None) -> None:
-    """Make a block the only one that is ready, on the outputs of an earlier run."""
-    program = execution.program
-    outputs: Mapping[str, Any] = snapshots.check(earlier)["outputs"] if earlier is not None else {}
-    root = execution.root
-    indices = graph.downstream(program.graph, block_id)
-    _, first = program.graph.place[block_id]
-    for source in root.body.nodes[first].sources:
-        block = root.body.nodes[source].block
-        if block.id not in outputs and not is_start(block, program.is_trigger):
-            raise CallerError(
-                f"Cannot run from {program.workflow.blocks[block_id].name!r}: {block.name!r} "
-                "before it has not run.",
-                hint="Pass the snapshot of a run in which it did.",
-            )
-    again = _inside(program, {root.body.nodes[index].id for index in indices})
-    execution.outputs |= {
-        key: value for key, value in outputs.items() if block_of(key) not in again
-    }
-    if earlier is not None:
-        execution.variables.update(earlier["variables"])
-    root.frontier.restrict(indices, first)
-    execution.begin(root, first)
-
-
-def _inside(program: Program, block_ids: set[str]) -> set[str]:
-    """Return the blocks, with all that is inside those of them that are containers."""
-    workflow = program.workflow
-    return block_ids | {
-        block.id for block in workflow.blocks.values() if block_ids & set(workflow.chain(block.id))
-    }
-
-
-# -- answers ---------------------------------------------------------------------------------------
-
-
 def _answer(execution: Execution, context_id: str | None, answer: Any) -> None:
     chosen = context_id or next(iter(execution.paused))
     if chosen not in execution.paused:
         raise UnknownName("pause", chosen, execution.paused)
     execution.answer(chosen, answer)
-
-
-# -- children --------------------------------------------------------------------------------------
 
 
 def _run_child(
