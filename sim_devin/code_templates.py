@@ -6,7 +6,7 @@ written out, spelled so that data can never end the text it stands in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin import javascript_text
@@ -165,13 +165,15 @@ class Expression(Template):
 
     def render(self, scope: Scope, memory: Memory) -> str:
         """Return the expression."""
-        return self._write(scope, memory, memory.env)
+        return self._write(scope, memory, memory.env, _expression)
 
     def shown(self, scope: Scope, memory: Memory) -> str:
-        """Return the expression as logs may show it."""
-        return self._write(scope, memory, {})
+        """Return the expression as logs may show it, which nothing evaluates."""
+        return self._write(scope, memory, {}, _readable)
 
-    def _write(self, scope: Scope, memory: Memory, env: Mapping[str, str]) -> str:
+    def _write(
+        self, scope: Scope, memory: Memory, env: Mapping[str, str], spell: Callable[[Any], str]
+    ) -> str:
         scanner = Scanner()
         parts: list[str] = []
         for segment in self._segments:
@@ -180,7 +182,7 @@ class Expression(Template):
                 value = self._bound.lookup(segment)(scope, memory)
                 if value is not LITERAL:
                     scanner.value()
-                    parts.append(javascript_text.literal(None if value is EMPTY else value, "'"))
+                    parts.append(spell(None if value is EMPTY else value))
                     continue
             elif isinstance(segment, EnvName) and segment.name in env:
                 inside = scanner.place != "code"
@@ -195,6 +197,18 @@ class Expression(Template):
             scanner.feed(text)
             parts.append(text)
         return "".join(parts)
+
+
+def _expression(value: Any) -> str:
+    return javascript_text.literal(value, "'")
+
+
+def _readable(value: Any) -> str:
+    if not isinstance(value, str):
+        return json_text(value)
+    for character, escape in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+        value = value.replace(character, escape)
+    return f"'{value}'"
 
 
 class LoopCondition:

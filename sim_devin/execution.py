@@ -273,6 +273,8 @@ class Execution(Driver):
         log.error = text
         log.hint = self.redactor.text(described.hint) or None
         log.raw_output = output
+        if log.raw_input is None:  # they could not be resolved: show what stands there
+            log.raw_input = task.step.stored
         log.tries = task.attempt
         handled = task.step.node.has_error_port
         log.error_handled = handled

@@ -40,6 +40,7 @@ class Step:
         "name",
         "node",
         "source",
+        "stored",
         "tries",
         "wait",
     )
@@ -54,6 +55,7 @@ class Step:
         retries = options.retries and retry is not None and node.block.type not in NO_RETRY
         self.tries = retry.tries if retries and retry is not None else 1
         self.wait = retry.wait if retry is not None else 0.0
+        self.stored: Mapping[str, Any] = {}  # the fields as they stand in the document
         self.constants: dict[str, Any] = {}
         self.dynamic: list[tuple[str, Template]] = []
         self.source: str | None = None  # id of the first block connected into it
@@ -150,6 +152,7 @@ class Program:
         fields = self.form(block.type)
         types = {item.id: item.type for item in fields}
         stored = serializer.params(block, fields) if fields else dict(block.values)
+        step.stored = stored
         for key, value in stored.items():
             compiled = compile_field(
                 value,
