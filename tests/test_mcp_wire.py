@@ -1,5 +1,6 @@
 """The MCP server over standard input and output, and over HTTP: what only the wire can show."""
 
+import functools
 import os
 import shlex
 import shutil
@@ -111,11 +112,12 @@ def test_the_day_is_kept_over_restarts(tmp_path):
 # -- HTTP ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve():
-    """Return a function that serves a server over HTTP and gives its address."""
+    """Return a function that gives the address of a server; one for the same options."""
     running = []
 
+    @functools.cache
     def serve(token=TOKEN, **options):
         app = sim_devin.open_app(simulate=True, env={}, discover=False)
         server = mcp_server.build(app, policy=Policy(confirm=(DESTRUCTIVE,)))
@@ -193,7 +195,7 @@ def test_host_and_origin(serve, headers, status):
 
 
 def test_further_hosts_and_origins(serve):
-    url = serve(token=None, hosts=["box.example:*"], origins=["https://canvas.example"])
+    url = serve(token=None, hosts=("box.example:*",), origins=("https://canvas.example",))
     known = {"Host": "box.example:1", "Origin": "https://canvas.example"}
     assert post(url, **known).status_code == 400
     assert post(url, Host="other.example:1").status_code == 421
