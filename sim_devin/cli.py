@@ -101,7 +101,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = redacted(error.message, ctx)  # it may repeat what was typed
+            # It may repeat what was typed.
+            error.message = redacted(error.message, ctx)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
