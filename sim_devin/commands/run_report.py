@@ -64,6 +64,8 @@ def _output(output: Any) -> Iterator[str]:
         yield from _indented(_shown(output["data"]))
     else:
         yield "Output"
+        if isinstance(output, Mapping):
+            output = {key: value for key, value in output.items() if not key.startswith("_")}
         yield from _indented(_shown(output))
 
 
