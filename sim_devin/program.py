@@ -93,6 +93,9 @@ class Program:
             raise InvalidWorkflow(problems, hint=UNKNOWN_TYPE_HINT)
         self.graph: Graph = graphs.build(workflow, self.start.id, everything=everything)
         self.names = Names(self.graph, self.declared_outputs)
+        self._first_source: dict[str, str] = {}
+        for edge in workflow.edges:
+            self._first_source.setdefault(edge.target, edge.source)
         self.steps: dict[str, Step] = {}
         self.collections: dict[str, Any] = {}
         self.conditions: dict[str, LoopCondition] = {}
@@ -163,11 +166,8 @@ class Program:
             step.constants[key] = compiled
             if isinstance(compiled, Template):
                 step.dynamic.append((key, compiled))
-        step.source = (
-            next((edge.source for edge in self.graph.connections if edge.target == block.id), None)
-            if options.needs_source
-            else None
-        )
+        if options.needs_source:
+            step.source = self._first_source.get(block.id)
         return step
 
     def _compile_container(self, block: Block) -> None:
