@@ -13,8 +13,9 @@ from sim_devin import engine, invoke, registry, wait
 from sim_devin.app_services import AppServices
 from sim_devin.clock import Clock
 from sim_devin.events import Listener
-from sim_devin.functions import Approve, FunctionAnswer, Functions
-from sim_devin.functions import call as execute_function
+from sim_devin.function_calls import Approve, FunctionAnswer
+from sim_devin.function_calls import call as execute_function
+from sim_devin.functions import Functions
 from sim_devin.policy import Gate
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
@@ -447,7 +448,7 @@ class App:
     ) -> FunctionAnswer:
         """Execute a model's function call; return the text to answer it with.
 
-        See `sim_devin.functions.call`. What went wrong is in the text, so that the model can
+        See `sim_devin.function_calls.call`. What went wrong is in the text, so that the model can
         mend it; `FunctionAnswer.output` and `.error` hold the same for a program.
 
         Raises:

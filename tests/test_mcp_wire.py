@@ -18,12 +18,14 @@ pytest.importorskip("mcp")
 
 import mcp_types as types
 import uvicorn
+from click.testing import CliRunner
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 import sim_devin
 from sim_devin import mcp_http, mcp_server
+from sim_devin.cli import cli
 from sim_devin.errors import CallerError
 from sim_devin.policy import DESTRUCTIVE, Policy
 
@@ -107,6 +109,13 @@ def test_the_day_is_kept_over_restarts(tmp_path):
     results = [anyio.run(create, 5), anyio.run(create, 1)]
     assert [result.is_error for result in results] == [False, True]
     assert "of this day" in results[1].content[0].text
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    result = CliRunner().invoke(cli, ["mcp", "--simulate"])
+    assert result.exit_code == 2
+    assert "pip install 'sim-devin[mcp]'" in result.stderr
 
 
 # -- HTTP ------------------------------------------------------------------------------------
