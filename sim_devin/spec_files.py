@@ -161,23 +161,45 @@ def _words(item: Any, kind: type[Model]) -> str:
 
 def tool_problems(spec: ToolSpec) -> Iterator[str]:
     """Yield what is inconsistent inside one tool, as ``place: what``."""
+    problems = list(_schemas_problems(spec))
+    if not problems:  # what follows relies on them
+        problems += _parameter_problems(spec)
+    if not problems and spec.request is not None:
+        problems += _request_problems(spec)
+        problems += _example_problems(spec)
+    yield from problems
+
+
+def _schemas_problems(spec: ToolSpec) -> Iterator[str]:
     yield from _schema_problems("params", spec.params)
-    reference = spec.output.get("$ref", "")
-    if reference and reference.rpartition("/")[2] not in spec.shapes:
-        known = list(spec.shapes)
-        yield f"output.$ref: shapes.json has no {reference!r}. {did_you_mean(reference, known)}"
-    elif spec.answer.get("type") != "object" or not spec.answer.get("properties"):
-        yield 'output: must be {"type": "object", "properties": {…}}'
-    else:
-        yield from _schema_problems("output", spec.answer)
     if spec.params.get("type") != "object":
         yield 'params: must be {"type": "object", …}'
+    reference = spec.output.get("$ref")
+    if reference is not None and str(reference).rpartition("/")[2] not in spec.shapes:
+        hint = did_you_mean(str(reference), [f"{SHAPES}#/{name}" for name in spec.shapes])
+        yield f"output.$ref: there is no shape {reference!r}. {hint}".rstrip()
+        return
+    answer: Any = spec.answer
+    if (
+        not isinstance(answer, dict)
+        or answer.get("type") != "object"
+        or not answer.get("properties")
+    ):
+        yield 'output: must be {"type": "object", "properties": {…}}'
+    else:
+        yield from _schema_problems("output", answer)
+
+
+def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
     for name in spec.required:
         if name not in spec.properties:
             yield f"params.required: {name!r} is not one of the properties"
-    if spec.request is not None:
-        yield from _request_problems(spec)
-        yield from _example_problems(spec)
+    for name, item in spec.properties.items():
+        if not isinstance(item, dict):
+            yield f"params.properties.{name}: must be an object"
+        elif item.get("x-visibility", "user-only") != "user-only":
+            # A slip of the pen would show the parameter to models.
+            yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"
 
 
 def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
