@@ -174,11 +174,14 @@ def _schemas_problems(spec: ToolSpec) -> Iterator[str]:
     yield from _schema_problems("params", spec.params)
     if spec.params.get("type") != "object":
         yield 'params: must be {"type": "object", …}'
-    reference = spec.output.get("$ref")
-    if reference is not None and str(reference).rpartition("/")[2] not in spec.shapes:
-        hint = did_you_mean(str(reference), [f"{SHAPES}#/{name}" for name in spec.shapes])
-        yield f"output.$ref: there is no shape {reference!r}. {hint}".rstrip()
-        return
+    if "$ref" in spec.output:
+        reference, known = spec.output["$ref"], [f"{SHAPES}#/{name}" for name in spec.shapes]
+        if reference not in known:
+            hint = did_you_mean(str(reference), known)
+            yield f"output.$ref: there is no shape {reference!r}. {hint}".rstrip()
+            return
+        if len(spec.output) > 1:
+            yield "output: a $ref stands alone"
     answer: Any = spec.answer
     if (
         not isinstance(answer, dict)
