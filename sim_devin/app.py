@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim_devin import engine, invoke, registry, wait
 from sim_devin.app_services import AppServices
@@ -28,6 +28,9 @@ from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
 from sim_devin.store import RunStore
 from sim_devin.transport import HttpTransport, Transport, check_base_url
+
+if TYPE_CHECKING:
+    from sim_devin.durable import Runs
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -88,6 +91,22 @@ class App:
     def transport(self) -> Transport:
         """What carries requests; made when it is first needed."""
         return self._transport or HttpTransport()
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Durable runs: recorded step by step, resumed after a crash, waiting as rows.
+
+        They are kept in the app's store if that is a `SqliteStore`, else in the file that
+        ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
+        """
+        from sim_devin import durable
+
+        return durable.open_runs(self)
+
+    @property
+    def settle(self) -> Settle:
+        """How an ambiguous create or message is settled."""
+        return self._settle
 
     @cached_property
     def sender(self) -> invoke.Sender:

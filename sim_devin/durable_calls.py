@@ -36,6 +36,7 @@ from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.run import RunResult
 from sim_devin.schema import Checker
+from sim_devin.services import Services
 from sim_devin.sqlite_ledger import StepLedger
 from sim_devin.sqlite_store import LeaseLost
 from sim_devin.workflow import Variable
@@ -102,7 +103,7 @@ class Calls:
         self.around = around
         self.depth = depth
         self.variables: dict[str, Any] = {}
-        self.services = StepServices(self)
+        self.services: Services = StepServices(self)
         self.run_id = run.run_id
         self.env = run.env
         self.stop: threading.Event = run.stop
@@ -165,7 +166,7 @@ class Calls:
         try:
             output = self._carry_out(step, tool_id, params, shares, on_progress)
         except UncertainResult as error:
-            raise Parked(self._uncertain(error, tool_id)) from error
+            raise Parked(self.uncertain(error, tool_id)) from error
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         except SimDevinError as error:
@@ -225,7 +226,8 @@ class Calls:
         session = app.call("devin_get_session", {"sessionId": session_id, **credentials}, **options)
         return {**session, "structuredOutput": None} if tool_id == CREATE else session
 
-    def _uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
+    def uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
+        """Return the wait for a person who finds out whether something was done."""
         return Wait(
             self.run_id,
             self.step,
@@ -257,9 +259,6 @@ class Calls:
         now = app.clock.time()
         values = self.block.block.values
         hold = values.get("onQuestion", "hold" if self.around.hold_questions else "") == "hold"
-        sealed = {
-            name: self.around.journal.seal.close(value) for name, value in credentials.items()
-        }
         return Wait(
             self.run_id,
             self.step,
@@ -268,7 +267,7 @@ class Calls:
                 "sessionId": asked["sessionId"],
                 "until": asked.get("until", "settled"),
                 "schema": asked.get("structuredOutputSchema"),
-                "credentials": sealed or None,
+                "credentials": credentials or None,
                 "onQuestion": "hold" if hold else "return",
             },
             place=where,
@@ -352,7 +351,7 @@ class _CarefulSender:
         try:
             if not ledger.claim(intent):
                 text = f"{name} was under way when its process ended."
-                raise Parked(self._calls._uncertain(UncertainResult(text), name))  # noqa: SLF001
+                raise Parked(self._calls.uncertain(UncertainResult(text), name))
             try:
                 answer = self._sender.send(request, timeout=timeout)
             except (TransportError, ApiError):

@@ -64,7 +64,8 @@ class Journal:
             self._sequence = outcome.sequence
         self._waits = {wait.step: wait for wait in store.waits(run.id)}
         for wait in self._waits.values():
-            wait.output, wait.answer = seal.open(wait.output), seal.open(wait.answer)
+            for name in ("point", "output", "answer"):
+                setattr(wait, name, seal.open(getattr(wait, name)))
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()
         self._held: dict[int, events.Event] = {}

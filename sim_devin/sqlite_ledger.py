@@ -23,15 +23,23 @@ class StepLedger:
         run: the run, as claimed by this process.
         step: the try of a block, and the number of the call in it.
         shares: parameter -> what is taken off its ceiling when the intent is recorded.
+        driven: whether only the process that drives the run may record.
     """
 
     def __init__(
-        self, store: SqliteStore, run: Run, step: str, shares: Mapping[str, float] | None = None
+        self,
+        store: SqliteStore,
+        run: Run,
+        step: str,
+        shares: Mapping[str, float] | None = None,
+        *,
+        driven: bool = True,
     ) -> None:
         self._store = store
         self._run = run
         self._step = step
         self._shares = shares or {}
+        self._driven = driven
 
     def tag(self, number: str) -> str:
         """Return the tag of a try of this step."""
@@ -47,7 +55,8 @@ class StepLedger:
         Raises:
             LeaseLost: another process drives the run now.
         """
-        with self._store.held(self._run) as connection:
+        store = self._store
+        with store.held(self._run) if self._driven else store.file.write() as connection:
             won = connection.execute(
                 "INSERT INTO intents (tag, run_id, step, tool, at, state, session_id, position) "
                 "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) ON CONFLICT (tag) DO UPDATE SET "

@@ -135,11 +135,11 @@ class SqliteStore:
         return int(self.file.read(query, states)[0]["n"])
 
     def claim_run(
-        self, owner: str, now: float, ttl: float, run_id: str | None = None
+        self, owner: str, now: float, ttl: float, moment: float, run_id: str | None = None
     ) -> Run | None:
         """Take the lease of a run that is ready, or whose process is dead; None without one.
 
-        `now` is real time. A run that another process holds is not taken.
+        `now` is real time, since leases are about processes; `moment` is the app's own.
         """
         chosen = "AND id = ?" if run_id is not None else ""
         values = (now, run_id) if run_id is not None else (now,)
@@ -155,7 +155,7 @@ class SqliteStore:
             taken = connection.execute(
                 "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, lease_until = ?, "
                 "started = coalesce(started, ?) WHERE id = ? RETURNING *",
-                (owner, now + ttl, now, row["id"]),
+                (owner, now + ttl, moment, row["id"]),
             ).fetchone()
         return _run(taken)
 
@@ -400,7 +400,7 @@ class SqliteStore:
         rows = self.file.read(query, (now,))
         return sum(self.finish_wait(_row(Wait, "waits", row), now) for row in rows)
 
-    def change_wait(self, wait: Wait, kind: str, **changes: Any) -> bool:
+    def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
         """Change an open wait of a kind; return False if it is none any more."""
         names = ", ".join(f"{name} = ?" for name in changes)
         values = [
@@ -410,7 +410,7 @@ class SqliteStore:
             changed = _changed(
                 connection,
                 f"UPDATE waits SET {names} WHERE id = ? AND open = 1 AND kind = ?",
-                (*values, wait.id, kind),
+                (*values, wait.id, was),
             )
             if changed and "kind" in changes:
                 connection.execute(
@@ -482,6 +482,26 @@ class SqliteStore:
             )
 
     # -- answers to questions, and events -------------------------------------------------------
+
+    def put_answer(self, wait: Wait, message: str, now: float) -> bool:
+        """Record the answer to a question, to be sent; return False if there is one already."""
+        with self.file.write() as connection:
+            if not self.change_wait(wait, "question", kind="sending", answer=message):
+                return False
+            connection.execute(
+                "INSERT INTO answers (run_id, step, number, body, at) "
+                "SELECT ?, ?, count(*), ?, ? FROM answers WHERE run_id = ? AND step = ?",
+                (wait.run_id, wait.step, text(message), now, wait.run_id, wait.step),
+            )
+        return True
+
+    def answers(self, wait: Wait) -> int:
+        """Return how many questions of a wait were answered."""
+        rows = self.file.read(
+            "SELECT count(*) AS n FROM answers WHERE run_id = ? AND step = ?",
+            (wait.run_id, wait.step),
+        )
+        return int(rows[0]["n"])
 
     def add_event(self, event: Event) -> None:
         """Record an event."""
