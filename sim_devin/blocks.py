@@ -231,9 +231,9 @@ def operation_of(block: BlockSpec, values: Mapping[str, Any]) -> str:
     chosen = values.get(block.operation_field)
     if chosen in (None, "") or len(block.operations) == 1:
         return block.default_operation or next(iter(block.operations))
-    if chosen not in block.operations:
+    if not isinstance(chosen, str) or chosen not in block.operations:
         raise UnknownName(f"operation of the block {block.type!r}", str(chosen), block.operations)
-    return str(chosen)
+    return chosen
 
 
 def plan(
