@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-GRACE = 2.0  # seconds; beyond anything the service needs here to show what it has taken
+SPEED = 100.0  # simulated seconds in a real one; the workers live in the simulated time, too
+GRACE = 200.0  # simulated seconds; beyond anything the service needs to show what it has taken
 LEASE = 1.0
-SPEED = 200.0  # simulated seconds in a real one
-HOPELESS = 60.0  # seconds without any progress after which runs count as stuck
+HOPELESS = 30.0  # seconds without any progress after which runs count as stuck
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "reset", "method": "POST", "commit": True, "times": None, "probability": 0.15},
@@ -55,7 +55,13 @@ def workflow(number: int) -> dict[str, Any]:
     session = {"sessionId": "<create.sessionId>", **key}
     blocks = [
         block("start", "start_trigger"),
-        block("create", "devin", operation="create_session", prompt=f"first {number}", **key),
+        block(
+            "create",
+            "devin",
+            operation="create_session",
+            prompt=f"first {number} [scenario: asks]",
+            **key,
+        ),
         block("second", "devin", operation="create_session", prompt=f"second {number}", **key),
         block("wait", "devin_wait", **session),
         block("send", "devin", operation="send_message", message=f"go on {number}", **session),
@@ -119,7 +125,7 @@ class Service:
 class Torture:
     """Workers over one store, killed again and again."""
 
-    def __init__(self, folder: Path, service: Service, seed: int) -> None:
+    def __init__(self, folder: Path, service: Service, policy: str, seed: int) -> None:
         self.random = random.Random(seed)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -130,6 +136,8 @@ class Torture:
             "SIM_DEVIN_STORE": str(folder / "runs.sqlite"),
             "SIM_DEVIN_LEASE": f"{LEASE:g}",
             "SIM_DEVIN_GRACE": f"{GRACE:g}",
+            "SIM_DEVIN_AMBIGUOUS": policy,
+            "TORTURE_BEGAN": f"{time.time()}",
             "SIM_DEVIN_CONFIG": str(folder / "config.toml"),
         }
         (folder / "config.toml").write_text("")
@@ -147,7 +155,7 @@ class Torture:
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process."""
         return subprocess.Popen(
-            [sys.executable, "-m", "sim_devin", "worker", "--quiet"],
+            [sys.executable, __file__, "--worker"],
             env=self.environment,
             cwd=ROOT,
         )
@@ -178,6 +186,22 @@ class Torture:
                 worker.wait()
 
 
+def open_app(environment: Mapping[str, str]) -> Any:
+    """Return an app over the common store, in a simulated time that all processes share."""
+    import sim_devin
+    from sim_devin.simulator import SimClock
+    from sim_devin.sqlite_store import SqliteStore
+
+    began = float(environment["TORTURE_BEGAN"])
+    return sim_devin.open_app(
+        store=SqliteStore(environment["SIM_DEVIN_STORE"]),
+        env=environment,
+        config=Path(environment["SIM_DEVIN_CONFIG"]),
+        clock=SimClock(began + (time.time() - began) * SPEED, speed=SPEED),
+        discover=False,
+    )
+
+
 def over(run: Mapping[str, Any]) -> bool:
     """Return whether a run is over, or left to a person."""
     return run["state"] in ("done", "failed", "cancelled", "uncertain", "held")
@@ -185,7 +209,7 @@ def over(run: Mapping[str, Any]) -> bool:
 
 def count(sessions: list[dict[str, Any]], runs: int, states: Counter[str]) -> list[str]:
     """Return what does not hold."""
-    prompts = Counter(session["prompt"] for session in sessions)
+    prompts = Counter(session["messages"][0]["message"] for session in sessions)
     messages = Counter(
         message["message"]
         for session in sessions
@@ -198,7 +222,7 @@ def count(sessions: list[dict[str, Any]], runs: int, states: Counter[str]) -> li
         for number in range(runs):
             wrong += [
                 f"no session for {name!r}"
-                for name in (f"first {number}", f"second {number}")
+                for name in (f"first {number} [scenario: asks]", f"second {number}")
                 if not prompts[name]
             ]
             if not messages[f"go on {number}"]:
@@ -219,17 +243,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--no-faults", action="store_true")
+    parser.add_argument("--policy", choices=("retry", "hold"), default="retry")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lag", type=float, default=60.0, help="simulated seconds a list lags")
     options = parser.parse_args(arguments)
+    if options.worker:
+        open_app(os.environ).runs.work()
+        return 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     service = Service({"list_lag": f"{options.lag:g}"})
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            torture = Torture(Path(folder), service, seed)
+            torture = Torture(Path(folder), service, options.policy, seed)
             if not options.no_faults:
                 service.post("faults", FAULTS)
-            app = torture.app()
+            app = open_app(torture.environment)
             for number in range(options.runs):
                 app.runs.start(workflow(number), env=torture.environment, run_id=f"run-{number}")
             torture.until_over(app.runs, options.workers, options.seconds)
