@@ -161,9 +161,12 @@ def _to_list(schema: Schema, value: Any) -> Any:
     if isinstance(value, str):
         parsed = _json(value) if value.lstrip().startswith("[") else None
         value = parsed if isinstance(parsed, list) else value.split(",")
-    if not isinstance(value, (list, tuple)) or not is_json(value):
+    if not isinstance(value, (list, tuple)):
         return value
-    texts = ["null" if item is None else _item_text(item) for item in value]
+    try:
+        texts = ["null" if item is None else _item_text(item) for item in value]
+    except RecursionError:
+        return value  # lists in lists without end
     if not all(isinstance(item, str) for item in texts):
         return list(value)
     kept = (trim(item) for item in texts)
@@ -171,13 +174,13 @@ def _to_list(schema: Schema, value: Any) -> Any:
 
 
 def _item_text(item: Any) -> Any:
-    """Return a list's item as JavaScript's String() writes it; an object stays as it is."""
+    """Return a list's item as JavaScript's String() writes it; what is no JSON stays as it is."""
     if item is None:
         return ""
     if isinstance(item, (list, tuple)):
         parts = [_item_text(part) for part in item]
         return ",".join(parts) if all(isinstance(part, str) for part in parts) else item
-    return item if isinstance(item, (str, dict)) else text(item)
+    return text(item) if isinstance(item, (bool, int, float)) else item
 
 
 def number(value: str) -> int | float | None:
