@@ -101,7 +101,7 @@ class Runs:
         app = self._app
         if on_question not in ("return", "hold"):
             raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
-        env = os.environ if env is None else env
+        env = app.settings.env if env is None else env
         services = AppServices(app, allows_python=allow_python)
         document = bind(load_workflow(workflow), bindings or {})
         program = Program(document, services, kind=trigger, everything=from_block is not None)
@@ -290,6 +290,7 @@ class Runs:
         """
         cancel = cancel or threading.Event()
         active: dict[str, threading.Thread] = {}
+        ended = threading.Event()
         failures: list[BaseException] = []
         driven = 0
 
@@ -300,6 +301,7 @@ class Runs:
                 failures.append(error)
             finally:
                 active.pop(run.id, None)
+                ended.set()
 
         try:
             while not cancel.is_set() and not failures:
@@ -314,8 +316,8 @@ class Runs:
                     active[run.id] = thread
                     thread.start()
                 if active:
-                    for thread in list(active.values()):
-                        thread.join(0.05 / len(active))
+                    ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
+                    ended.clear()
                 elif once and not moved:
                     break
                 elif not moved:
@@ -358,7 +360,7 @@ class Runs:
             return drive.run(watched)
 
     def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
-        env = self._env.get(run.id, os.environ)
+        env = self._env.get(run.id, self._app.settings.env)
         services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
         opening = self._seal(run)
         document = load_workflow(opening.open(self.store.document(run.document)))
@@ -384,7 +386,7 @@ class Runs:
     def _seal(self, run: Run | None) -> Seal:
         """Return what puts a run's secrets back in place, as far as they are known here."""
         run_id = "" if run is None else run.id
-        env = self._env.get(run_id, os.environ)
+        env = self._env.get(run_id, self._app.settings.env)
         given = self._given.get(run_id) or {}
         if run is None:
             given = {key: value for item in self._given.values() for key, value in item.items()}

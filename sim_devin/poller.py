@@ -57,7 +57,11 @@ class Poller:
     def poll(self, run_id: str | None = None) -> int:
         """Look at the sessions that are due, of one run or of all; return how many calls it took.
 
-        An organization that another process looks after is left to it.
+        An organization that another process looks after is left to it, and so are sessions
+        whose key is not known here.
+
+        Raises:
+            MissingCredentials: the key for the sessions of `run_id` is not known here.
         """
         now = self._app.clock.time()
         calls = 0
@@ -68,6 +72,8 @@ class Poller:
                 if not self._is_here(place, known):
                     continue
             except SimDevinError:  # the key is not known here; another process may know it
+                if run_id is not None:
+                    raise
                 continue
             if not self._store.lease(turn, self._owner, now, TURN):
                 continue
