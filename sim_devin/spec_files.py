@@ -144,6 +144,8 @@ def _json_object(file: Traversable) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidSpec(file.name, [f"is not JSON: {error.msg} at {place}"]) from None
+    except (ValueError, RecursionError):
+        raise InvalidSpec(file.name, ["holds a number too long or lists too deep"]) from None
     if not isinstance(document, dict):
         raise InvalidSpec(file.name, ["is not a JSON object"])
     return document
@@ -198,9 +200,7 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
         if name not in spec.properties:
             yield f"params.required: {name!r} is not one of the properties"
     for name, item in spec.properties.items():
-        if not isinstance(item, dict):
-            yield f"params.properties.{name}: must be an object"
-        elif item.get("x-visibility", "user-only") != "user-only":
+        if item.get("x-visibility", "user-only") != "user-only":
             # A slip of the pen would show the parameter to models.
             yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"
 
@@ -214,6 +214,20 @@ def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
     except SchemaError as error:
         where = ".".join((place, *(str(part) for part in error.absolute_path)))
         yield f"{where}: {error.message}"
+    else:
+        yield from _boolean_problems(place, schema)
+
+
+def _boolean_problems(place: str, schema: Schema) -> Iterator[str]:
+    """Yield where a schema is `true` or `false` although we read what it says."""
+    parts = {f"properties.{name}": item for name, item in schema.get("properties", {}).items()}
+    if "items" in schema:
+        parts["items"] = schema["items"]
+    for name, part in parts.items():
+        if isinstance(part, dict):
+            yield from _boolean_problems(f"{place}.{name}", part)
+        else:
+            yield f"{place}.{name}: must be an object"
 
 
 def _request_problems(spec: ToolSpec) -> Iterator[str]:
