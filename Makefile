@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix cover record bench lock clean
+.PHONY: help demo test check fix cover record torture bench lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,15 @@ check: $(READY) ## lint, format, types and import contracts alone; changes nothi
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python scripts/cli_docs.py --check
+	$(BIN)/python scripts/conformance.py > /dev/null
 
 fix: $(READY) ## mend what a machine can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python scripts/generate.py
+	$(BIN)/python scripts/cli_docs.py
+	$(BIN)/python scripts/conformance.py --write > /dev/null
 
 cover: $(READY) ## tests with branch coverage
 	$(BIN)/coverage run -m pytest
@@ -41,10 +45,14 @@ cover: $(READY) ## tests with branch coverage
 record: $(READY) ## record the cassettes anew, against the simulator
 	$(BIN)/python scripts/record_cassettes.py
 
+torture: $(READY) ## kill durable runs at random points, and count what happened twice
+	$(BIN)/python scripts/torture.py
+
 bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/call.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/mcp_calls.py
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

@@ -22,7 +22,8 @@ from mcp.server import MCPServer
 from rounds import interleave, report
 
 import sim_devin
-from sim_devin import mcp_http, mcp_server
+from sim_devin.mcp import http as mcp_http
+from sim_devin.mcp import server as mcp_server
 from sim_devin.policy import Policy
 from sim_devin.request import Request
 from sim_devin.response import Response

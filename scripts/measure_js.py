@@ -123,9 +123,9 @@ def quickjs_rs() -> Evaluate:
 
 
 def ours() -> Evaluate:
-    """What this project makes of the chosen engine: `sim_devin.javascript`."""
+    """What this project makes of the chosen engine: `sim_devin.code.javascript`."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    javascript = importlib.import_module("sim_devin.javascript")
+    javascript = importlib.import_module("sim_devin.code.javascript")
     return lambda code, limit: str(
         javascript.run(f"return {WRAP % code}", {}, timeout=limit, memory=MEMORY).value
     )

@@ -146,7 +146,7 @@ class Torture:
     def app(self) -> Any:
         """Return an app over the same store and service."""
         import sim_devin
-        from sim_devin.sqlite_store import SqliteStore
+        from sim_devin.store.sqlite_store import SqliteStore
 
         store = SqliteStore(self.environment["SIM_DEVIN_STORE"])
         config = Path(self.environment["SIM_DEVIN_CONFIG"])
@@ -190,7 +190,7 @@ def open_app(environment: Mapping[str, str]) -> Any:
     """Return an app over the common store, in a simulated time that all processes share."""
     import sim_devin
     from sim_devin.simulator import SimClock
-    from sim_devin.sqlite_store import SqliteStore
+    from sim_devin.store.sqlite_store import SqliteStore
 
     began = float(environment["TORTURE_BEGAN"])
     return sim_devin.open_app(

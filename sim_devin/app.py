@@ -9,28 +9,29 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sim_devin import engine, invoke, registry, wait
+from sim_devin import invoke, registry, wait
 from sim_devin.app_services import AppServices
 from sim_devin.clock import Clock
-from sim_devin.events import Listener
-from sim_devin.function_calls import Approve, FunctionAnswer
-from sim_devin.function_calls import call as execute_function
-from sim_devin.functions import Functions
+from sim_devin.engine import engine
+from sim_devin.engine.events import Listener
+from sim_devin.engine.run import RunResult
+from sim_devin.functions.calls import Approve, FunctionAnswer
+from sim_devin.functions.calls import call as execute_function
+from sim_devin.functions.schemas import Functions
 from sim_devin.policy import Gate
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.retry import RetryPolicy
-from sim_devin.run import RunResult
 from sim_devin.schema import Checker
 from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
-from sim_devin.store import RunStore
+from sim_devin.store.memory import RunStore
 from sim_devin.transport import HttpTransport, Transport, check_base_url
 
 if TYPE_CHECKING:
-    from sim_devin.durable import Runs
+    from sim_devin.durable.runs import Runs
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -99,7 +100,7 @@ class App:
         They are kept in the app's store if that is a `SqliteStore`, else in the file that
         ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
         """
-        from sim_devin import durable
+        from sim_devin.durable import runs as durable
 
         return durable.open_runs(self)
 
@@ -327,7 +328,7 @@ class App:
             deadline: seconds from now after which the run is cancelled.
             cancel: set it to cancel the run.
             bindings: values of fields that exports leave out, ``"Block.field"`` -> value.
-            on_event: told what happens, see `sim_devin.events`.
+            on_event: told what happens, see `sim_devin.engine.events`.
             reconcile: settle ambiguous creates and messages by looking for them.
             max_acu: ceiling for the ACU limits of all sessions of the run together.
             allow_python: let Function blocks run Python in a process of their own.
@@ -467,7 +468,7 @@ class App:
     ) -> FunctionAnswer:
         """Execute a model's function call; return the text to answer it with.
 
-        See `sim_devin.function_calls.call`. What went wrong is in the text, so that the model can
+        See `sim_devin.functions.calls.call`. What went wrong is in the text, so that the model can
         mend it; `FunctionAnswer.output` and `.error` hold the same for a program.
 
         Raises:

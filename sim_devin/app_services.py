@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin.blocks import FormField
 from sim_devin.clock import Clock
+from sim_devin.engine.services import Model, Sender
 from sim_devin.errors import UnknownName
 from sim_devin.handler import Handler
-from sim_devin.services import Model, Sender
 from sim_devin.spec import BlockSpec, Schema
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from sim_devin.clock import Clock
-    from sim_devin.graph import Node
-    from sim_devin.run import BlockLog, RunResult
-    from sim_devin.scopes import Scope
-    from sim_devin.services import Services
+    from sim_devin.engine.graph import Node
+    from sim_devin.engine.run import BlockLog, RunResult
+    from sim_devin.engine.scopes import Scope
+    from sim_devin.engine.services import Services
+    from sim_devin.engine.workflow import Block, Variable
     from sim_devin.spec import Schema
-    from sim_devin.workflow import Block, Variable
 
 # How a field's references are resolved before the handler is called:
 #   value       text, or the referenced value itself where the field is declared as one

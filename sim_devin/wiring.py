@@ -12,7 +12,7 @@ from sim_devin.clock import Clock, RealClock
 from sim_devin.reconcile import Ledger, MemoryLedger, Settle
 from sim_devin.retry import RetryPolicy
 from sim_devin.settings import Settings, load_settings
-from sim_devin.store import MemoryStore, RunStore
+from sim_devin.store.memory import MemoryStore, RunStore
 from sim_devin.transport import Transport, check_base_url
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}

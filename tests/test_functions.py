@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from third_party import Plugin
 
 import sim_devin
-from sim_devin import dialects
 from sim_devin.errors import CallerError, Cancelled, UnknownName
-from sim_devin.function_calls import FunctionAnswer
+from sim_devin.functions import dialects
+from sim_devin.functions.calls import FunctionAnswer
 from sim_devin.response import Response
 
 CASES = json.loads((Path(__file__).parent / "conformance" / "llm_merge.json").read_text("utf-8"))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim_devin import javascript
-from sim_devin.code_outcome import MISSING
+from sim_devin.code import javascript
+from sim_devin.code.javascript import JavaScriptError, evaluate, run, syntax_problem
+from sim_devin.code.outcome import MISSING
 from sim_devin.errors import MissingDependency
-from sim_devin.javascript import JavaScriptError, evaluate, run, syntax_problem
 
 DATA = {
     "n": 5,
@@ -485,7 +485,7 @@ def test_without_the_engine_the_error_names_the_extra(monkeypatch):
 
 def test_the_engine_is_not_loaded_into_the_caller():
     code = (
-        "import sys, json; from sim_devin import javascript as j; j.evaluate('true', {});"
+        "import sys, json; from sim_devin.code import javascript as j; j.evaluate('true', {});"
         "print(json.dumps([m for m in sys.modules if 'quickjs' in m]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

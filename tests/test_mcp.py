@@ -15,8 +15,9 @@ import mcp_types as types
 from mcp import Client, MCPError
 
 import sim_devin
-from sim_devin import mcp_server, mcp_worker
 from sim_devin.errors import TransportError
+from sim_devin.mcp import server as mcp_server
+from sim_devin.mcp import worker as mcp_worker
 from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
 from sim_devin.reconcile import Settle
 from sim_devin.response import Response

@@ -24,9 +24,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 import sim_devin
-from sim_devin import mcp_http, mcp_server
 from sim_devin.cli import cli
 from sim_devin.errors import CallerError
+from sim_devin.mcp import http as mcp_http
+from sim_devin.mcp import server as mcp_server
 from sim_devin.policy import DESTRUCTIVE, Policy
 
 ERAS = ["legacy", "auto"]

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from sim_devin.code_outcome import MISSING
-from sim_devin.python_code import PythonError, run_python
+from sim_devin.code.outcome import MISSING
+from sim_devin.code.python_code import PythonError, run_python
 
 POSIX = os.name == "posix"
 

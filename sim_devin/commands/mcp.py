@@ -126,7 +126,7 @@ def command(
         import mcp  # noqa: F401
     except ImportError:
         raise MissingDependency("The MCP server", "mcp") from None
-    from sim_devin import mcp_server
+    from sim_devin.mcp import server as mcp_server
 
     with options.open() as app:
         server = mcp_server.build(
@@ -206,7 +206,7 @@ def _serve_http(
     *,
     no_token: bool,
 ) -> None:
-    from sim_devin import mcp_http
+    from sim_devin.mcp import http as mcp_http
 
     given = os.environ.get(TOKEN, "").strip()
     token = None if no_token else given or secrets.token_urlsafe(32)

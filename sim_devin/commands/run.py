@@ -37,8 +37,8 @@ from sim_devin.errors import CallerError, Cancelled
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-    from sim_devin.events import Listener
-    from sim_devin.run import RunResult
+    from sim_devin.engine.events import Listener
+    from sim_devin.engine.run import RunResult
 
 NOTICE = "Cancelling the run… press Ctrl-C again to stop at once."
 TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")

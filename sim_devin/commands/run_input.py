@@ -12,7 +12,7 @@ from sim_devin.errors import InvalidWorkflow, MissingCredentials, UnknownName
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-    from sim_devin.workflow import Workflow
+    from sim_devin.engine.workflow import Workflow
 
 
 def document(source: str) -> Workflow:
@@ -21,7 +21,7 @@ def document(source: str) -> Workflow:
     Raises:
         CallerError: it cannot be read, or is not a workflow.
     """
-    from sim_devin.workflow import load_workflow
+    from sim_devin.engine.workflow import load_workflow
 
     return load_workflow(json_object("-") if source == "-" else Path(source))
 
@@ -40,7 +40,7 @@ def require_values(
         MissingCredentials: only credentials are missing; names the variables to set.
     """
     from sim_devin.app_services import AppServices
-    from sim_devin.bindings import bind, missing
+    from sim_devin.engine.bindings import bind, missing
 
     lost = missing(bind(document, values), AppServices(app), env, kind=trigger)
     unset = dict.fromkeys(item.variable for item in lost if item.variable)
@@ -62,7 +62,7 @@ def block(workflow: Workflow, name: str | None) -> str | None:
     Raises:
         UnknownName: there is no such block; names the nearest.
     """
-    from sim_devin.bindings import find_block
+    from sim_devin.engine.bindings import find_block
 
     if name is None:
         return None

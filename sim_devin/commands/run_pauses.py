@@ -14,7 +14,7 @@ from sim_devin.commands.output import harmless, json_text
 
 if TYPE_CHECKING:
     from sim_devin.clock import Clock
-    from sim_devin.run import RunResult
+    from sim_devin.engine.run import RunResult
 
 Resume = Callable[..., "RunResult"]
 
@@ -42,7 +42,7 @@ def sit_out(
 
     It is a cancelled one when `cancel` is set or the deadline comes before that.
     """
-    from sim_devin.run import unix
+    from sim_devin.engine.run import unix
 
     while result.status == "paused" and not _human(result):
         point = min(result.pause_points, key=lambda item: unix(item["resumeAt"]))

@@ -11,7 +11,7 @@ from sim_devin.commands.output import duration, harmless, json_text
 from sim_devin.commands.run_pauses import fields, shown
 
 if TYPE_CHECKING:
-    from sim_devin.run import RunResult
+    from sim_devin.engine.run import RunResult
 
 RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # characters of an output worth showing; --json has it all

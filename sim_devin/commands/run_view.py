@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sim_devin import events
 from sim_devin.commands.output import console, duration, echo_json, harmless
+from sim_devin.engine import events
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sim_devin.clock import Clock
-    from sim_devin.events import Event, Listener
-    from sim_devin.run import BlockLog
+    from sim_devin.engine.events import Event, Listener
+    from sim_devin.engine.run import BlockLog
 
 SHOWN = 15  # blocks listed live at a time; the rest is counted
 KEPT = 200  # finished blocks printed; after that only failures are

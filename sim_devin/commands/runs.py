@@ -15,7 +15,7 @@ from sim_devin.commands.runs_report import leave, moment, tell
 from sim_devin.commands.runs_start import start
 
 if TYPE_CHECKING:
-    from sim_devin.records import Event
+    from sim_devin.store.records import Event
 
 
 @click.group("runs")

@@ -12,7 +12,7 @@ from sim_devin.commands.options import AppOptions, app_options, json_option, qui
 from sim_devin.commands.output import echo_json, harmless
 
 if TYPE_CHECKING:
-    from sim_devin.events import Event, Listener
+    from sim_devin.engine.events import Event, Listener
 
 
 @click.command(

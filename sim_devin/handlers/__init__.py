@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sim_devin.engine.tool_block import run_tool
+from sim_devin.engine.trigger_block import trigger
+from sim_devin.engine.workflow_blocks import BLOCKS, STARTS
 from sim_devin.handler import Handler
 from sim_devin.handlers.agent import agent
 from sim_devin.handlers.api import api
@@ -14,13 +17,10 @@ from sim_devin.handlers.function import function
 from sim_devin.handlers.human import human
 from sim_devin.handlers.response import response
 from sim_devin.handlers.router import router, router_v2
-from sim_devin.handlers.tool import run_tool
-from sim_devin.handlers.trigger import trigger
 from sim_devin.handlers.variables import variables
 from sim_devin.handlers.wait import wait
 from sim_devin.hookspecs import hookimpl
 from sim_devin.spec_files import Specs
-from sim_devin.workflow_blocks import BLOCKS, STARTS
 
 HANDLERS: Mapping[str, Handler] = {
     **{block.type: trigger for block in STARTS},

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.failures import describe
+from sim_devin.engine.references import MISSING, json_text, parse_json, value_text
+from sim_devin.engine.workflow import Block
 from sim_devin.errors import SimDevinError
-from sim_devin.failures import describe
 from sim_devin.handler import BlockContext, BlockError, handler
 from sim_devin.handlers.model import ask, cost, json_reply, tokens
 from sim_devin.handlers.router import DEFAULT_MODEL
-from sim_devin.references import MISSING, json_text, parse_json, value_text
 from sim_devin.schema import publish
-from sim_devin.workflow import Block
 
 MAX_ROUNDS = 20  # of tool calls, as in Sim
 STANDARD = ("content", "model", "tokens", "toolCalls", "providerTiming", "cost")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.errors import SimDevinError
 from sim_devin.handler import BlockContext, BlockError, handler
 from sim_devin.handlers.table import table_pairs
-from sim_devin.references import MISSING, parse_json, value_text
 from sim_devin.request import Request, encode_query
 from sim_devin.response import Response, api_error
 from sim_devin.schema import number

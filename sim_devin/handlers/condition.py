@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin.conditions import choose
+from sim_devin.engine.conditions import choose
 from sim_devin.handler import BlockContext, handler
 
 # What Sim does not pass on from the block before.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.references import MISSING, parse_json, value_text
+from sim_devin.engine.workflow import Block
 from sim_devin.handler import BlockContext, handler
 from sim_devin.handlers.model import ask, cost, json_reply, tokens
 from sim_devin.handlers.router import DEFAULT_MODEL
-from sim_devin.references import MISSING, parse_json, value_text
-from sim_devin.workflow import Block
 
 
 def _metrics(value: Any) -> list[Mapping[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin import code_outcome, javascript, python_code
-from sim_devin.code_outcome import CodeError
+from sim_devin.code import javascript, python_code
+from sim_devin.code import outcome as code_outcome
+from sim_devin.code.outcome import CodeError
 from sim_devin.handler import BlockContext, BlockError, CodeText, handler
 
 TIMEOUT = 300.0  # seconds, unless the run's deadline comes first

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin import pauses
+from sim_devin.engine import pauses
+from sim_devin.engine.references import parse_json
+from sim_devin.engine.workflow import Block
 from sim_devin.handler import BlockContext, Pause, handler
-from sim_devin.references import parse_json
-from sim_devin.workflow import Block
 
 HEADERS = {"Content-Type": "application/json"}
 

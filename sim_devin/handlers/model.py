@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.handler import BlockContext, BlockError
-from sim_devin.references import MISSING, parse_json
 
 NO_COST = {"input": 0, "output": 0, "total": 0}
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.handler import BlockContext, handler
 from sim_devin.handlers.table import table_pairs
-from sim_devin.references import MISSING, parse_json
 from sim_devin.schema import number
 
 

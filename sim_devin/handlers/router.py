@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.graph import option_rows
+from sim_devin.engine.graph import option_rows
+from sim_devin.engine.references import MISSING
 from sim_devin.handler import BlockContext, BlockError, handler
 from sim_devin.handlers.model import ask, cost, json_reply, tokens
-from sim_devin.references import MISSING
 
 DEFAULT_MODEL = "default"
 NO_MATCH = "NO_MATCH"

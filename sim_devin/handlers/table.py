@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sim_devin.references import parse_json
+from sim_devin.engine.references import parse_json
 
 
 def table_pairs(table: Any) -> Iterator[tuple[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.references import MISSING, parse_json
+from sim_devin.engine.variables import blank_value
 from sim_devin.handler import BlockContext, BlockError, handler
-from sim_devin.references import MISSING, parse_json
-from sim_devin.variables import blank_value
 
 PREFIX = "Variables block execution failed"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim_devin.engine.run import iso
 from sim_devin.handler import BlockContext, BlockError, Pause, Sleep, handler
-from sim_devin.run import iso
 from sim_devin.schema import number
 
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}

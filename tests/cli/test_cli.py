@@ -28,7 +28,7 @@ HEAVY = (
     "rich",
     "uvicorn",
     "sim_devin.app",
-    "sim_devin.engine",
+    "sim_devin.engine.engine",
     "sim_devin.settings",
     "sim_devin.simulator",
     "sim_devin.spec",

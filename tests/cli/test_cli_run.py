@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from sim_devin import bindings, events
 from sim_devin.cli import cli
 from sim_devin.clock import Clock
 from sim_devin.commands import interrupts, run_pauses, run_view
-from sim_devin.events import Event
+from sim_devin.engine import bindings, events
+from sim_devin.engine.events import Event
+from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.redaction import Redactor
-from sim_devin.run import BlockLog, RunResult
 
 KEY = "cog_test_canary_0001"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")

@@ -6,7 +6,7 @@ import sim_devin
 from sim_devin.reconcile import Settle
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
-from sim_devin.sqlite_store import SqliteStore
+from sim_devin.store.sqlite_store import SqliteStore
 
 ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
 

@@ -11,8 +11,8 @@ from sim_devin.errors import CallerError, NotSent, StoreError
 from sim_devin.reconcile import Settle
 from sim_devin.response import Response
 from sim_devin.simulator.faults import Fault
-from sim_devin.sqlite_file import IN_MEMORY
-from sim_devin.sqlite_store import SqliteStore
+from sim_devin.store.sqlite_file import IN_MEMORY
+from sim_devin.store.sqlite_store import SqliteStore
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, loop, wait
 

@@ -255,7 +255,7 @@ def test_variables_survive_being_set_aside(app):
 def test_no_secret_is_stored_and_another_process_finds_it_by_name(
     open_app, tmp_path, simulator, secret
 ):
-    from sim_devin.sqlite_store import SqliteStore
+    from sim_devin.store.sqlite_store import SqliteStore
 
     file = tmp_path / "own.sqlite"
     store = SqliteStore(file)
@@ -313,3 +313,49 @@ def test_ended_runs_can_be_forgotten(app, simulator):
     assert app.runs.prune(simulator.clock.time() - 10) == 0
     assert app.runs.prune(simulator.clock.time() + 10) == 1
     assert app.runs.list() == []
+
+
+def test_a_resumed_run_still_waits_for_what_its_other_branch_waited_for(app, simulator):
+    simulator.faults.add(Fault("status", method="POST", path="/tags$", status=400))
+    tag = devin("tag", "append_session_tags", sessionId="<create.sessionId>", tags="one")
+    run_id = start(
+        app,
+        CREATE,
+        wait(),
+        block("nap", "wait", timeValue="3", timeUnit="seconds"),
+        tag,
+        edges=[("start", "create"), ("create", "wait"), ("create", "nap"), ("nap", "tag")],
+    )
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "failed"
+    app.runs.resume(run_id)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "waiting"
+    simulator.clock.advance(600)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert outputs(app, run_id)["wait"]["outcome"] == "done"
+
+
+def test_a_run_that_cannot_be_driven_is_held_and_the_others_go_on(app):
+    bad = start(app, CREATE, stop_after="nowhere")
+    good = start(app, CREATE)
+    app.runs.work(once=True)
+    assert app.runs.show(bad)["state"] == "held"
+    assert "nowhere" in app.runs.show(bad)["error"]
+    assert app.runs.show(good)["state"] == "done"
+
+
+def test_a_key_that_is_not_known_holds_the_run_until_it_is(open_app):
+    app = open_app()
+    document = flow(devin("create", "create_session", prompt="{{PLACE}}"))
+    document["blocks"]["create"]["subBlocks"]["apiKey"]["value"] = "{{OTHER_API_KEY}}"
+    env = {"PLACE": "here", "OTHER_API_KEY": "cog_other_key_99"}
+    run_id = app.runs.start(document, env=env)
+    other = open_app()
+    other.runs.work(once=True)
+    held = other.runs.show(run_id)
+    assert held["state"] == "held"
+    assert "OTHER_API_KEY" in held["error"]
+    app.runs.resume(run_id)
+    assert app.runs.follow(run_id).success

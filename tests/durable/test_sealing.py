@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_devin.errors import MissingCredentials
-from sim_devin.sealing import Seal, names
+from sim_devin.store.sealing import Seal, names
 
 SECRETS = {"env:A": 'top"secret/ä', "env:B": "top", "app:devin.apiKey": "cog_test_key_000000"}
 TEXTS = st.text() | st.sampled_from(

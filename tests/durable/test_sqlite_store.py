@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from sim_devin.errors import CallerError, StoreError, UnknownName
-from sim_devin.records import Run
-from sim_devin.sqlite_file import SqliteFile
-from sim_devin.sqlite_schema import MIGRATIONS
-from sim_devin.sqlite_store import LeaseLost, SqliteStore
+from sim_devin.store.records import Run
+from sim_devin.store.sqlite_file import SqliteFile
+from sim_devin.store.sqlite_schema import MIGRATIONS
+from sim_devin.store.sqlite_store import LeaseLost, SqliteStore
 
 
 def run(store, run_id="r-1", **values):
@@ -107,7 +107,7 @@ def test_only_the_latest_owner_may_write(store):
 
 CLAIMER = """
 import sys
-from sim_devin.sqlite_store import SqliteStore
+from sim_devin.store.sqlite_store import SqliteStore
 store = SqliteStore(sys.argv[1])
 while (run := store.claim_run(sys.argv[2], 0.0, 100.0, 0.0)) is not None:
     print(run.id)
@@ -131,7 +131,7 @@ def test_processes_share_the_runs_and_none_is_claimed_twice(tmp_path):
 
 
 def test_a_lock_that_is_never_given_up_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("sim_devin.sqlite_file.BUSY", 0.05)
+    monkeypatch.setattr("sim_devin.store.sqlite_file.BUSY", 0.05)
     with SqliteStoreAt(tmp_path) as store:
         other = sqlite3.connect(store.file.path)
         other.execute("BEGIN IMMEDIATE")

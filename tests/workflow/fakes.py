@@ -5,9 +5,9 @@ import threading
 from sim_devin.app_services import AppServices
 from sim_devin.blocks import FormField
 from sim_devin.clock import ManualClock
+from sim_devin.engine.workflow_blocks import BLOCKS
 from sim_devin.handlers import HANDLERS
 from sim_devin.spec import BlockField, BlockSpec
-from sim_devin.workflow_blocks import BLOCKS
 
 SECRETIVE = BlockSpec(
     type="secretive",

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from sim_devin import engine, javascript
 from sim_devin.clock import ManualClock
+from sim_devin.code import javascript
+from sim_devin.engine import engine
 from sim_devin.errors import InvalidWorkflow, NotFound, NotSent
 from sim_devin.response import Response
 from sim_devin.transport import _body

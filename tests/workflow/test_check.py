@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 import sim_devin
-from sim_devin import javascript
-from sim_devin.workflow_check import check
+from sim_devin.code import javascript
+from sim_devin.engine.workflow_check import check
 from workflow.fakes import AppServices, block, document, edge
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

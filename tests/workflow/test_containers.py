@@ -2,9 +2,10 @@ import itertools
 
 import pytest
 
-from sim_devin import engine, javascript
+from sim_devin.code import javascript
+from sim_devin.engine import engine
+from sim_devin.engine.scopes import block_of
 from sim_devin.handler import handler
-from sim_devin.scopes import block_of
 from workflow.fakes import FakeServices, block, document, edge
 
 needs_engine = pytest.mark.skipif(not javascript.available(), reason="needs the extra [js]")

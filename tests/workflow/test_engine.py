@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from sim_devin import engine, events
 from sim_devin.clock import ManualClock, RealClock
+from sim_devin.engine import engine, events
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from sim_devin import engine
 from sim_devin.clock import ManualClock
+from sim_devin.engine import engine
 from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
 from sim_devin.handler import handler
 from workflow.fakes import FakeServices, block, document, edge

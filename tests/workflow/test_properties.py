@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sim_devin import engine
+from sim_devin.engine import engine
+from sim_devin.engine.workflow import Workflow, parse_workflow
 from sim_devin.errors import InvalidWorkflow
 from sim_devin.handler import Pause, handler
-from sim_devin.workflow import Workflow, parse_workflow
 from workflow.fakes import FakeServices, block, document, edge
 
 OPTIONS = ("a", "b", None)

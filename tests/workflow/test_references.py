@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim_devin import javascript
-from sim_devin.javascript_text import Scanner, environment_literal, escaped, literal
-from sim_devin.names import is_declared
-from sim_devin.references import (
+from sim_devin.code import javascript
+from sim_devin.engine.javascript_text import Scanner, environment_literal, escaped, literal
+from sim_devin.engine.names import is_declared
+from sim_devin.engine.references import (
     MISSING,
     EnvName,
     Reference,

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from sim_devin import dag, graph
+from sim_devin.engine import dag, graph
+from sim_devin.engine.program import Program, needs_plugin
+from sim_devin.engine.workflow import Loop, Parallel, load_workflow, parse_text, parse_workflow
 from sim_devin.errors import CallerError, InvalidWorkflow
-from sim_devin.program import Program, needs_plugin
-from sim_devin.workflow import Loop, Parallel, load_workflow, parse_text, parse_workflow
 from workflow.fakes import FakeServices, block, document, edge
 
 START = block("start", "start_trigger", "Start")
@@ -215,7 +215,7 @@ def test_a_trigger_of_any_product_can_start_a_run():
 
 
 def test_bindings_reach_blocks_by_name_as_references_spell_it_or_by_id():
-    from sim_devin.bindings import bind
+    from sim_devin.engine.bindings import bind
 
     workflow = parse_workflow(document([block("b1", "api", "My API.1")], []))
     bound = bind(workflow, {"my api1.url": "https://x", "b1.method": "POST"})
@@ -224,7 +224,7 @@ def test_bindings_reach_blocks_by_name_as_references_spell_it_or_by_id():
 
 
 def test_a_binding_to_nothing_is_refused_with_the_nearest_name():
-    from sim_devin.bindings import bind
+    from sim_devin.engine.bindings import bind
 
     workflow = parse_workflow(document([block("b1", "api", "Fetch")], []))
     with pytest.raises(CallerError, match="Did you mean 'Fetch'"):
@@ -232,7 +232,7 @@ def test_a_binding_to_nothing_is_refused_with_the_nearest_name():
 
 
 def test_what_is_missing_is_listed_with_the_variable_that_would_do():
-    from sim_devin import bindings
+    from sim_devin.engine import bindings
 
     services = FakeServices({"secretive": lambda context: {}})
     workflow = parse_workflow(

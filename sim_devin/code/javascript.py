@@ -1,0 +1,342 @@
+"""JavaScript of conditions, while conditions and Function blocks, in an embedded engine.
+
+The engine is QuickJS (package ``quickjs-ng``, extra ``[js]``). Each evaluation has a context
+of its own, which has the language and nothing else: no network, files, modules, timers or
+environment. The engine lives in a small helper process, so a limit holds even where the engine
+does not look at it, and code that breaks the engine breaks the helper, not the caller. Helpers
+start when first needed, are reused and end with the caller. Every function here may be called
+from several threads at once; each gets its own helper. ``docs/javascript.md`` has the reasons
+and the measurements.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import re
+import subprocess  # the helper process
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sim_devin.code.outcome import LONGEST, MISSING, CodeError, Kind, Outcome, at_line, to_json
+from sim_devin.errors import MissingDependency
+
+DEFAULT_TIMEOUT = 5.0
+DEFAULT_MEMORY = 64 * 1024 * 1024
+
+_WORKER = Path(__file__).with_name("javascript_worker.py")
+_IDLE_WORKERS = 4
+
+_IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*\Z", re.ASCII)
+_FRAME = re.compile(r"^\s*at .*\(<input>:(\d+)", re.MULTILINE)  # a call
+_SYNTAX_FRAME = re.compile(r"^\s*at <input>:(\d+)", re.MULTILINE)  # a place in a text
+
+_KINDS: Mapping[str, Kind] = {
+    "SyntaxError": "syntax",
+    "ReferenceError": "reference",
+    "TypeError": "type",
+    "RangeError": "range",
+}
+_LABELS = {
+    "Error": "",
+    "SyntaxError": "Syntax Error: ",
+    "ReferenceError": "Reference Error: ",
+    "TypeError": "Type Error: ",
+}
+# The engine's words, and those that people know from browsers and Node.
+_WORDING = tuple(
+    (re.compile(pattern + r"\Z", re.DOTALL), words)
+    for pattern, words in (
+        (r"cannot read property '(.*)' of (\w+)", r"Cannot read properties of \2 (reading '\1')"),
+        (r"cannot set property '(.*)' of (\w+)", r"Cannot set properties of \2 (setting '\1')"),
+        (r"'.*' is read-only", r"Assignment to constant variable."),
+        (r"unexpected token in expression: ''", r"Unexpected end of input"),
+        (r"unexpected token in expression: ('.*')", r"Unexpected token \1"),
+        (r"unexpected end of string", r"Invalid or unexpected token"),
+    )
+)
+_NO_HOST = (
+    "workflow code has no network, files, modules, timers or environment; "
+    "use an API block for requests and a Wait block for time"
+)
+_HOST_NAMES = (
+    *("fetch", "XMLHttpRequest", "WebSocket"),
+    *("require", "module", "exports", "process", "Buffer"),
+    *("setTimeout", "setInterval", "setImmediate"),
+)
+
+SourceKind = Literal["expression", "function"]
+
+
+class JavaScriptError(CodeError):
+    """JavaScript that does not parse, fails, or goes over a limit."""
+
+
+def available() -> bool:
+    """Tell whether the engine (extra ``[js]``) is installed."""
+    return importlib.util.find_spec("quickjs") is not None
+
+
+def evaluate(
+    expression: str,
+    bindings: Mapping[str, Any],
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory: int = DEFAULT_MEMORY,
+) -> bool:
+    """Tell whether a condition holds: ``Boolean(expression)``, inside an async function.
+
+    Args:
+        expression: JavaScript; ``await`` works, and nothing at all is false.
+        bindings: name -> JSON value, each a constant the expression can use.
+        timeout: seconds, at most a day.
+        memory: bytes of engine heap.
+
+    Raises:
+        JavaScriptError: the expression does not parse (`message` has the line) or fails
+            (`message` is the bare reason).
+        MissingDependency: the engine is not installed.
+    """
+    return bool(_ask(expression, "expression", bindings, timeout, memory).value)
+
+
+def run(
+    body: str,
+    bindings: Mapping[str, Any],
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    memory: int = DEFAULT_MEMORY,
+) -> Outcome:
+    """Run the body of an async function; its ``return`` gives the value.
+
+    The value crosses as JSON: NaN and the infinities become null, undefined members are
+    dropped. Lines written with ``console`` come back as `Outcome.stdout`.
+
+    Args:
+        body: JavaScript.
+        bindings: name -> JSON value, each a constant the code can use.
+        timeout: seconds, at most a day.
+        memory: bytes of engine heap.
+
+    Raises:
+        JavaScriptError: the code does not parse, fails, or goes over a limit.
+        MissingDependency: the engine is not installed.
+    """
+    return _ask(body, "function", bindings, timeout, memory)
+
+
+def syntax_problem(source: str, *, kind: SourceKind) -> tuple[int, str] | None:
+    """Return the line (from 1) and the reason why `source` does not parse, or None.
+
+    Raises:
+        MissingDependency: the engine is not installed.
+    """
+    try:
+        _ask(source, kind, {}, DEFAULT_TIMEOUT, DEFAULT_MEMORY, compile_only=True)
+    except JavaScriptError as error:
+        return error.line or 1, error.detail
+    return None
+
+
+def _ask(
+    source: str,
+    kind: SourceKind,
+    bindings: Mapping[str, Any],
+    timeout: float,
+    memory: int,
+    *,
+    compile_only: bool = False,
+) -> Outcome:
+    for name in bindings:
+        if not _IDENTIFIER.match(name):
+            raise ValueError(f"{name!r} cannot be the name of a constant")
+    payload = {
+        "source": source,
+        "kind": kind,
+        "names": ",".join(bindings),
+        "bindings": bindings,
+        "compileOnly": compile_only,
+    }
+    timeout = min(max(float(timeout), 0.0), LONGEST)
+    try:
+        request = f"{timeout!r} {memory} {to_json(payload)}\n".encode()
+    except RecursionError:
+        raise _too_deep() from None
+    reply = _exchange(request, timeout)
+    try:
+        report = json.loads(reply)
+    except RecursionError:
+        raise _too_deep() from None
+    match report["stage"]:
+        case "done":
+            return Outcome(report.get("value", MISSING), report["stdout"])
+        case "timeout":
+            raise _timed_out(timeout)
+        case "pending":
+            raise JavaScriptError(
+                f"Waits for a promise that nothing can settle: {_NO_HOST}", kind="timeout"
+            )
+        case "memory":
+            raise _out_of_memory(memory)
+    error = report["error"]
+    if error.get("none") or (error["name"], error["message"]) == ("InternalError", "out of memory"):
+        # Often the engine has no memory left for an error of its own, and throws null instead.
+        raise _out_of_memory(memory)
+    raise _failure(source, kind, report)
+
+
+def _exchange(request: bytes, timeout: float) -> bytes:
+    # The second helper is a fresh one: the first may have been killed by somebody while idle.
+    # Code has no effect outside its context, so running it again does no harm.
+    for fresh in (False, True):
+        started = time.monotonic()
+        reply = _pool.ask(request, fresh=fresh)
+        if reply:
+            return reply
+        if time.monotonic() - started >= timeout:
+            raise _timed_out(timeout)
+    raise JavaScriptError("The JavaScript engine died over this code", kind="crash")
+
+
+def _timed_out(timeout: float) -> JavaScriptError:
+    return JavaScriptError(f"Execution timed out after {timeout:g} s", kind="timeout")
+
+
+def _out_of_memory(memory: int) -> JavaScriptError:
+    return JavaScriptError(
+        f"Out of memory (limit {memory / 2**20:g} MiB), or null was thrown", kind="memory"
+    )
+
+
+def _too_deep() -> JavaScriptError:
+    return JavaScriptError("The data is nested too deeply to cross as JSON", kind="range")
+
+
+def _failure(source: str, source_kind: SourceKind, report: Mapping[str, Any]) -> JavaScriptError:
+    error, stage = report["error"], report["stage"]
+    name = cast("str | None", error["name"])
+    detail = _worded(error["message"])
+    kind: Kind = _KINDS.get(name or "", "thrown")
+    line = None
+    if stage != "result":  # a result that JSON has no form for comes from no line of the user's
+        frames = _SYNTAX_FRAME if stage == "compile" else _FRAME
+        line = _line(frames.search(error.get("stack", "")), source)
+    if name is None or (source_kind == "expression" and stage != "compile"):
+        message = detail
+    else:
+        message = f"{_LABELS.get(name, f'{name}: ')}{at_line(source, line)}{detail}"
+    return JavaScriptError(
+        message, kind=kind, line=line, detail=detail, stdout=report.get("stdout", "")
+    )
+
+
+def _line(frame: re.Match[str] | None, source: str) -> int | None:
+    if frame is None:
+        return None
+    # The code can write its own stack, and the wrapper ends one line below the source.
+    return max(1, min(int(frame[1]), source.count("\n") + 1))
+
+
+def _worded(message: str) -> str:
+    for pattern, words in _WORDING:
+        if pattern.match(message):
+            return pattern.sub(words, message)
+    missing = message.removesuffix(" is not defined")
+    return f"{message} ({_NO_HOST})" if missing in _HOST_NAMES and missing != message else message
+
+
+class _Worker:
+    """One helper process. Only one thread may use it at a time."""
+
+    def __init__(self) -> None:
+        engine = importlib.util.find_spec("quickjs")
+        if engine is None or engine.origin is None:
+            raise MissingDependency("JavaScript in a workflow", "js")
+        folder = Path(engine.origin).parent.parent
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
+            [sys.executable, "-I", "-S", "-B", str(_WORKER), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # Windows cannot start a process without this one.
+            env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
+            start_new_session=True,  # an interrupt at the terminal is the caller's to handle
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+
+    def ask(self, request: bytes) -> bytes:
+        """Return the reply line, or nothing if the process died over it."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("the helper process has no pipes")
+        try:
+            stdin.write(request)
+            stdin.flush()
+        except OSError:
+            return b""
+        return stdout.readline()
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class _Pool:
+    """Idle helper processes, ready for the next evaluation."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._inherited: list[_Worker] = []
+
+    def ask(self, request: bytes, *, fresh: bool) -> bytes:
+        """Return the reply of an idle or a fresh helper, or nothing if it died over it."""
+        worker = _Worker() if fresh else self._take()
+        reply = b""
+        try:
+            reply = worker.ask(request)
+        finally:
+            if not (reply and self._give_back(worker)):
+                worker.close()
+        return reply
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        return worker or _Worker()
+
+    def _give_back(self, worker: _Worker) -> bool:
+        with self._lock:
+            if len(self._idle) >= _IDLE_WORKERS:
+                return False
+            self._idle.append(worker)
+            return True
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.close()
+
+    def forget(self) -> None:
+        """Leave the helpers to the process that this one was forked from."""
+        self._lock = threading.Lock()
+        self._inherited, self._idle = self._inherited + self._idle, []
+
+
+_pool = _Pool()
+atexit.register(_pool.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)

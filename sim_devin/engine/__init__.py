@@ -1,0 +1,1 @@
+"""Running workflows: the document, the graph, its execution and what it leaves behind."""

@@ -1,0 +1,371 @@
+"""Running a workflow: `run`, `resume`, and what both prepare and conclude."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim_devin.engine import events, pauses
+from sim_devin.engine import snapshot as snapshots
+from sim_devin.engine.bindings import bind
+from sim_devin.engine.budget import Budget
+from sim_devin.engine.events import Listener
+from sim_devin.engine.execution import Execution
+from sim_devin.engine.from_block import require_block, start_at
+from sim_devin.engine.program import Program
+from sim_devin.engine.references import EnvName, split
+from sim_devin.engine.run import RunResult
+from sim_devin.engine.services import Services
+from sim_devin.engine.start import START_TYPES, start_output
+from sim_devin.engine.variables import initial_values
+from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.errors import CallerError, UnknownName
+from sim_devin.handler import BlockError
+from sim_devin.redaction import Redactor, is_secret_name
+
+MAX_DEPTH = 25  # of child workflows, as in Sim
+WORKERS = 16
+
+Source = Workflow | Mapping[str, Any] | str | Path
+Children = Mapping[str, Any] | Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a run was given that its snapshot leaves out, for resuming in the same process."""
+
+    env: Mapping[str, str] = field(repr=False)
+    bindings: Mapping[str, Any] = field(repr=False)
+    children: Children | None = None
+    budget: Budget | None = None
+    depth: int = 0
+
+
+def run(
+    workflow: Source,
+    inputs: Any = None,
+    *,
+    services: Services,
+    env: Mapping[str, str] | None = None,
+    trigger: str = "manual",
+    run_id: str | None = None,
+    children: Children | None = None,
+    from_block: str | None = None,
+    snapshot: Mapping[str, Any] | None = None,
+    stop_after: str | None = None,
+    deadline: float | None = None,
+    cancel: threading.Event | None = None,
+    bindings: Mapping[str, Any] | None = None,
+    ceilings: Mapping[str, float] | None = None,
+    on_event: Listener | None = None,
+    workers: int = WORKERS,
+    max_logs: int = 10_000,
+) -> RunResult:
+    """Run a workflow and return how it ended.
+
+    A failing block is not an exception: the result says so. What is wrong with the document
+    or the arguments is found before anything runs, and raised.
+
+    Args:
+        workflow: a Sim export as parsed JSON, the path of one, or a `Workflow`.
+        inputs: what the start block is given.
+        services: everything outside.
+        env: what ``{{NAME}}`` stands for; the process's environment unless given.
+        trigger: ``manual``, ``api``, ``chat``, or ``external`` for webhooks and schedules.
+        run_id: the run's id; made up unless given.
+        children: workflow id -> document or path for Workflow blocks, or a function of the id;
+            the registered ones unless given.
+        from_block: run only this block and what follows it, on the outputs of `snapshot`.
+        snapshot: `RunResult.snapshot` of an earlier run.
+        stop_after: id of a block after which nothing new starts.
+        deadline: seconds from now after which the run is cancelled.
+        cancel: set it to cancel the run.
+        bindings: values for fields that exports leave out, ``"Block name.field"`` -> value.
+        ceilings: tool parameter -> the most all calls of the run may have of it together.
+        on_event: told what happens, see `events`.
+        workers: blocks that do I/O at the same time, at most.
+        max_logs: log entries kept; the oldest are dropped beyond it.
+
+    Raises:
+        InvalidWorkflow: the document cannot be run; lists every problem.
+        MissingCredentials: a credential refers to a variable that is not set.
+        UnknownName: no such block to start or stop at.
+    """
+    document = bind(load_workflow(workflow), bindings or {})
+    program = Program(document, services, kind=trigger, everything=from_block is not None)
+    if from_block is not None:
+        require_block(program, from_block)
+    bound = Bound(
+        env=os.environ if env is None else env,
+        bindings={**_literal_secrets(program), **(bindings or {})},
+        children=children,
+        budget=Budget(ceilings or {}),
+    )
+    return run_program(
+        program,
+        inputs,
+        bound=bound,
+        run_id=run_id,
+        from_block=from_block,
+        earlier=snapshot,
+        stop_after=stop_after,
+        deadline=deadline,
+        cancel=cancel,
+        on_event=on_event,
+        workers=workers,
+        max_logs=max_logs,
+    )
+
+
+def run_program(
+    program: Program,
+    inputs: Any = None,
+    *,
+    bound: Bound,
+    run_id: str | None = None,
+    from_block: str | None = None,
+    earlier: Mapping[str, Any] | None = None,
+    stop_after: str | None = None,
+    deadline: float | None = None,
+    cancel: threading.Event | None = None,
+    on_event: Listener | None = None,
+    workers: int = WORKERS,
+    max_logs: int = 10_000,
+) -> RunResult:
+    """Run a compiled workflow; see `run` for the arguments. A program can be run many times.
+
+    Raises:
+        InvalidWorkflow, MissingCredentials, UnknownName: as `run` does.
+    """
+    if stop_after is not None and stop_after not in program.workflow.blocks:
+        raise UnknownName("block", stop_after, program.workflow.blocks)
+    external = program.start.type not in START_TYPES
+    first = start_output(program.start, inputs, external=external)
+    program.require_fields(bound.env)
+    execution = _execution(
+        program,
+        bound,
+        run_id=run_id,
+        start_output=first,
+        stop_after=stop_after,
+        deadline=deadline,
+        cancel=cancel,
+        on_event=on_event,
+        workers=workers,
+        max_logs=max_logs,
+    )
+    if from_block is None:
+        execution.begin(execution.root, program.graph.place[program.start.id][1])
+    else:
+        start_at(execution, from_block, earlier)
+    return _conclude(execution, bound)
+
+
+def resume(
+    paused: RunResult | Mapping[str, Any],
+    answer: Any = None,
+    *,
+    services: Services,
+    context_id: str | None = None,
+    env: Mapping[str, str] | None = None,
+    children: Children | None = None,
+    deadline: float | None = None,
+    cancel: threading.Event | None = None,
+    bindings: Mapping[str, Any] | None = None,
+    ceilings: Mapping[str, float] | None = None,
+    on_event: Listener | None = None,
+    workers: int = WORKERS,
+    max_logs: int = 10_000,
+) -> RunResult:
+    """Answer a pause of a run and let it go on.
+
+    Args:
+        paused: the result of the paused run, or its snapshot. What the run was given (env,
+            bindings, children) need not be given again with a result of this process.
+        answer: the fields of the form, or anything; for a ``time`` pause nothing is needed.
+        services: everything outside.
+        context_id: which pause is answered; the first one unless given.
+        env: as for `run`, like the rest.
+        children: see `run`.
+        deadline: see `run`.
+        cancel: see `run`.
+        bindings: see `run`.
+        ceilings: see `run`.
+        on_event: see `run`.
+        workers: see `run`.
+        max_logs: see `run`.
+
+    Raises:
+        CallerError: the run is not paused, or has no such pause.
+        InvalidWorkflow: the snapshot cannot be read.
+    """
+    known = paused.bound if isinstance(paused, RunResult) else None
+    state = snapshots.check(paused.snapshot if isinstance(paused, RunResult) else paused)
+    bound = Bound(
+        env=env if env is not None else known.env if known else os.environ,
+        bindings=bindings if bindings is not None else known.bindings if known else {},
+        children=children if children is not None else known.children if known else None,
+        budget=(known.budget if known and ceilings is None else None) or Budget(ceilings or {}),
+    )
+    if not state["pauses"]:
+        raise CallerError("This run is not paused.", hint="Only a paused run can be resumed.")
+    document = bind(load_workflow(state["workflow"]), bound.bindings)
+    program = Program(document, services, kind=state["trigger"])
+    program.require_fields(bound.env)
+    execution = _execution(
+        program,
+        bound,
+        run_id=state["runId"],
+        deadline=deadline,
+        cancel=cancel,
+        on_event=on_event,
+        workers=workers,
+        max_logs=max_logs,
+    )
+    snapshots.restore(execution, state)
+    _answer(execution, context_id, answer)
+    return _conclude(execution, bound)
+
+
+def _literal_secrets(program: Program) -> dict[str, str]:
+    """Return as bindings what a snapshot leaves out, so that this process can resume the run."""
+    secrets = snapshots.literal_secrets(program)
+    return {f"{block_id}.{field}": value for (block_id, field), value in secrets.items()}
+
+
+def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
+    return Execution(
+        program,
+        env=bound.env,
+        variables=initial_values(program.workflow.variables),
+        redactor=_redactor(program, bound),
+        budget=bound.budget,
+        run_child=lambda parent, workflow_id, inputs: _run_child(
+            parent, bound, workflow_id, inputs
+        ),
+        **options,
+    )
+
+
+def _redactor(program: Program, bound: Bound) -> Redactor:
+    """Return what masks the run's secrets: credentials by field, variables by use and by name."""
+    secrets = [value for name, value in bound.env.items() if is_secret_name(name)]
+    for block in program.workflow.blocks.values():
+        fields = {item.id for item in program.form(block.type) if item.secret}
+        for name in fields:
+            value = block.values.get(name)
+            if not isinstance(value, str):
+                continue
+            segments = split(value)
+            secrets += [
+                bound.env.get(segment.name, "")
+                for segment in segments
+                if isinstance(segment, EnvName)
+            ]
+            if all(isinstance(segment, str) for segment in segments):
+                secrets.append(value)
+    return Redactor([*program.services.secrets, *secrets])
+
+
+def _conclude(execution: Execution, bound: Bound) -> RunResult:
+    """Drive a run to its end and say how it was."""
+    execution.emit(events.RUN_STARTED, data={"workflow": execution.program.workflow.name})
+    try:
+        execution.drive()
+    except KeyboardInterrupt:
+        execution.emit(events.RUN_CANCELLED, data={"reason": "interrupt"})
+        raise
+    result = _result(execution, bound)
+    kind = {
+        "paused": events.RUN_PAUSED,
+        "cancelled": events.RUN_CANCELLED,
+        None: events.RUN_FINISHED if result.success else events.RUN_FAILED,
+    }[result.status]
+    data: dict[str, Any] = {"success": result.success}
+    if result.error:
+        data["error"] = result.error
+    if result.pause_points:
+        data["pausePoints"] = result.pause_points
+    if result.reason:
+        data["reason"] = result.reason
+    execution.emit(kind, data=data)
+    return result
+
+
+def _result(execution: Execution, bound: Bound) -> RunResult:
+    workflow = execution.program.workflow
+    names = {item.id: item.name for item in workflow.variables.values()}
+    result = RunResult(
+        run_id=execution.run_id,
+        success=True,
+        output=execution.output,
+        logs=execution.logs.entries,
+        dropped_logs=execution.logs.dropped,
+        block_outputs=execution.outputs,
+        variables={names[key]: value for key, value in execution.variables.items()},
+        workflow_name=workflow.name,
+        started=execution.started,
+        ended=execution.clock.time(),
+        take_snapshot=lambda: snapshots.take(execution),
+        bound=bound,
+    )
+    if execution.locked:
+        return result
+    if execution.cancelled:
+        for log in result.logs:
+            log.ended = result.ended if log.ended is None else log.ended
+        result.success, result.status = False, "cancelled"
+        result.reason = execution.cancelled
+    elif execution.failure is not None:
+        result.success = False
+        result.error, result.failed_block, hint = execution.failure
+        result.hint = hint or None
+    elif execution.paused:
+        result.status = "paused"
+        result.pause_points = [point for _, point in execution.paused.values()]
+        result.output = pauses.paused_output(result.pause_points)
+    return result
+
+
+def _answer(execution: Execution, context_id: str | None, answer: Any) -> None:
+    chosen = context_id or next(iter(execution.paused))
+    if chosen not in execution.paused:
+        raise UnknownName("pause", chosen, execution.paused)
+    execution.answer(chosen, answer)
+
+
+def _run_child(
+    parent: Execution, bound: Bound, workflow_id: str, inputs: Mapping[str, Any]
+) -> RunResult:
+    if bound.depth >= MAX_DEPTH:
+        raise BlockError(f"child workflows are nested deeper than {MAX_DEPTH}", retry=False)
+    source = _child_source(parent.services, bound.children, workflow_id)
+    if source is None:
+        raise BlockError(
+            f"there is no workflow {workflow_id!r}",
+            hint="Pass it in children, or register it.",
+            retry=False,
+        )
+    program = Program(load_workflow(source), parent.services, kind="child")
+    child_bound = Bound(bound.env, {}, bound.children, bound.budget, bound.depth + 1)
+    return run_program(
+        program,
+        inputs,
+        bound=child_bound,
+        run_id=f"{parent.run_id}.{workflow_id}",
+        deadline=parent.remaining(),
+        cancel=parent.stop,
+        on_event=parent.relay if parent.listener is not None else None,
+    )
+
+
+def _child_source(services: Services, children: Children | None, workflow_id: str) -> Any:
+    if callable(children):
+        return children(workflow_id)
+    if children is not None and workflow_id in children:
+        return children[workflow_id]
+    return services.workflow(workflow_id)

@@ -1,0 +1,154 @@
+"""How a run goes through loops and parallels: pass by pass, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim_devin.engine import conditions, containers, events
+from sim_devin.engine.failures import describe
+from sim_devin.engine.run import BlockLog
+from sim_devin.engine.scopes import ContainerRun, Scope
+from sim_devin.engine.workflow import Parallel
+from sim_devin.errors import SimDevinError
+from sim_devin.handler import BlockError
+
+if TYPE_CHECKING:
+    from sim_devin.engine.execution import Execution
+
+
+class Passes:
+    """The containers of one run."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._run = execution
+
+    def enter(self, scope: Scope, index: int) -> None:
+        """Begin with a container: its first pass, the first batch of branches, or nothing."""
+        execution = self._run
+        started = execution.clock.time()
+        try:
+            run = containers.open_container(execution.program, scope, index, execution)
+            goes_on = self._goes_on(run)
+        except (BlockError, SimDevinError) as error:
+            self._fail(scope, index, error, started)
+            return
+        run.started = started
+        scope.running[index] = run
+        start_id, _ = containers.sentinel_ids(run)
+        execution.outputs[start_id] = {"sentinelStart": True}
+        if not run.is_loop:
+            run.results = [[] for _ in range(run.total or 0)]
+        if goes_on:
+            self._next(run)
+        else:
+            route = "loop_exit" if run.is_loop else "parallel_exit"
+            execution.outputs[start_id] |= {"shouldExit": True, "selectedRoute": route}
+            self._leave(run)
+
+    def over(self, scope: Scope) -> None:
+        """Go on after a pass in which every node has run or never will."""
+        run = scope.owner
+        if run is None or self._run.halted:
+            return
+        run.open.pop(scope.slot)
+        if run.is_loop:
+            run.results.append(scope.outputs)
+        else:
+            run.results[scope.index] = scope.outputs
+            if run.open:
+                return
+        try:
+            goes_on = self._goes_on(run)
+        except SimDevinError as error:
+            self._fail(run.parent, run.index, error, run.started)
+            return
+        if not goes_on:
+            self._leave(run)
+            return
+        if run.is_loop:
+            self._run.outputs[containers.sentinel_ids(run)[1]] = dict(containers.CONTINUES)
+        self._next(run)
+
+    def _goes_on(self, run: ContainerRun) -> bool:
+        execution = self._run
+        return containers.goes_on(run, execution.program, execution, conditions.loop_goes_on)
+
+    def _next(self, run: ContainerRun) -> None:
+        """Open the next iteration, or the next batch of branches."""
+        graph = self._run.program.graph
+        body = graph.bodies[run.container.id]
+        count = 1
+        if isinstance(run.container, Parallel):
+            count = min(run.container.batch, (run.total or 0) - run.next)
+        for slot in range(count):
+            run.open[slot] = Scope(graph, body, run, run.next, slot)
+            run.next += 1
+        for entry in body.entries:
+            for scope in run.open.values():
+                self._run.begin(scope, entry)
+
+    def _leave(self, run: ContainerRun) -> None:
+        execution, scope, index = self._run, run.parent, run.index
+        node = scope.body.nodes[index]
+        output = {"results": run.results}
+        final = containers.sentinel_output(run)
+        execution.outputs[run.node_id] = output
+        execution.outputs[containers.sentinel_ids(run)[1]] = final
+        log = self._log(scope, index, run.started)
+        log.success = True
+        log.raw_output = output
+        del scope.running[index]
+        if scope.owner is not None:
+            scope.outputs.append(output)
+        elif not node.out and not execution.locked:
+            execution.output = final
+        execution.emit(events.BLOCK_FINISHED, log)
+        if node.id == execution.stop_after:
+            execution.halted = True
+        for ready in scope.frontier.leave(index):
+            execution.begin(scope, ready)
+        if scope.owner is not None and not scope.frontier.left:
+            self.over(scope)
+
+    def _fail(self, scope: Scope, index: int, error: BaseException, started: float) -> None:
+        execution = self._run
+        described = describe(error)
+        text = execution.redactor.text(described.text)
+        log = self._log(scope, index, started)
+        log.error, log.hint = text, described.hint or None
+        log.raw_output = {"error": text}
+        log.raw_input = scope.body.nodes[index].block.data
+        execution.emit(events.BLOCK_FAILED, log)
+        execution.fail_run(text, log.block_id, described.hint)
+
+    def _log(self, scope: Scope, index: int, started: float) -> BlockLog:
+        execution = self._run
+        block = scope.body.nodes[index].block
+        log = BlockLog(
+            scope.node_id(block.id),
+            block.name,
+            block.type,
+            execution.next_order(),
+            started,
+            execution.redactor,
+        )
+        log.ended = execution.clock.time()
+        if scope.owner is not None:
+            place(log, scope, named=False)
+        execution.logs.append(log)
+        return log
+
+
+def place(log: BlockLog, scope: Scope, *, named: bool = True) -> None:
+    """Write into a log entry in which pass of which container it stands."""
+    owner = scope.owner
+    if owner is None:
+        return
+    if named:
+        log.block_name = f"{log.block_name} (iteration {scope.index})"
+    if owner.is_loop:
+        log.loop_id = owner.node_id
+    else:
+        log.parallel_id = owner.node_id
+    log.iteration_index = scope.index
+    log.parent_iterations = scope.parent_iterations()

@@ -1,0 +1,1 @@
+"""The tools as functions of a language model: schemas, arguments, calls."""
