@@ -21,9 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import sim_devin
+from sim_devin import dag
+from sim_devin.app_services import AppServices
 from sim_devin.errors import NotSent, SimDevinError
+from sim_devin.program import Program
 from sim_devin.request import Request
 from sim_devin.response import Response
+from sim_devin.workflow import load_workflow
 
 REASONS = Path(__file__).parent.parent / "docs" / "compatibility-workflows.json"
 UNKNOWN_RUN = re.compile(r"^(<ts>|<uuid>)$")
@@ -58,6 +62,7 @@ class Replay:
         self._used = [0] * len(self._rules)
 
     def send(self, request: Request, *, timeout: float) -> Response:
+        """Return the recorded answer, in the order recorded."""
         del timeout
         found = key(request.method, request.url, request.json)
         with self._lock:
@@ -103,6 +108,7 @@ class Replay:
 
 
 def answer(status: int, body: Any) -> Response:
+    """Return an answer with a JSON or text body."""
     if isinstance(body, str):
         return Response(status, {"content-type": "text/plain"}, body.encode())
     payload = b"" if body is None else json.dumps(body).encode()
@@ -128,6 +134,7 @@ def made_up(request: Request) -> dict[str, Any]:
 
 
 def recorded_http(case: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Yield every recorded request of a case, also of what came before a pause."""
     expect = case["expect"]
     steps = [step.get("after") or {} for step in expect.get("resumeSteps") or ()]
     for run in (expect.get("firstRun") or {}, expect.get("beforeResume") or {}, *steps, expect):
@@ -136,6 +143,7 @@ def recorded_http(case: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
 
 
 def key(method: str, url: str, body: Any) -> str:
+    """Return what tells requests apart."""
     return json.dumps([method, url, body], sort_keys=True)
 
 
@@ -146,6 +154,7 @@ class StubModel:
         self._replies = list(replies)
 
     def complete(self, messages: Any, **options: Any) -> Mapping[str, Any]:
+        """Return the next reply."""
         del messages, options
         return self._replies.pop(0)
 
@@ -212,11 +221,13 @@ def differences(case: Mapping[str, Any], result: Any, replay: Replay) -> list[st
             return []
         return [f"refused: {refused} ({result if refused else ''}), recorded {recorded_refusal}"]
     found: list[str] = []
+    wiring = dag.rows(program(case).graph)
 
     def compare(aspect: str, ours: Any, recorded: Any) -> None:
         if ours != recorded:
             found.append(f"{aspect}: {short(ours)}, recorded {short(recorded)}")
 
+    compare("graph", *graphs(wiring, expect["dag"]))
     compare("success", result.success, expect["success"])
     compare("status", result.status, expect.get("status"))
     compare("output", plain(result.output), plain(expect["output"]))
@@ -239,6 +250,26 @@ def differences(case: Mapping[str, Any], result: Any, replay: Replay) -> list[st
     return found
 
 
+def program(case: Mapping[str, Any]) -> Program:
+    """Return the case's workflow compiled, for its graph."""
+    app = sim_devin.open_app(discover=False, env={})
+    return Program(
+        load_workflow(case["workflow"]),
+        AppServices(app),
+        kind=case["trigger"],
+        everything="runFromBlock" in case,
+    )
+
+
+def graphs(ours: Iterable[dag.Row], recorded: Iterable[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """Return both graphs in one form. A container with nothing inside has no ends in ours."""
+    theirs = {
+        row["id"]: (sorted(row["in"]), sorted((tuple(out) for out in row["out"]), key=str))
+        for row in recorded
+    }
+    return {name: (before, after) for name, before, after in ours if name in theirs}, theirs
+
+
 def failed(result: Any) -> str | None:
     """Return the failed block, except for a container's, which the recordings do not name."""
     block = next((log for log in result.logs if log.block_id == result.failed_block), None)
@@ -246,10 +277,12 @@ def failed(result: Any) -> str | None:
 
 
 def ran(ids: Iterable[str]) -> list[str]:
+    """Return ids in one order: that of blocks in flight together is nobody's business."""
     return sorted(ids)
 
 
 def calls(requests: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return requests in one order."""
     return sorted(key(item["method"], item["url"], item.get("body")) for item in requests)
 
 
@@ -269,11 +302,13 @@ def plain(value: Any) -> Any:
 
 
 def short(value: Any) -> str:
+    """Return a value as a line to print."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 def main() -> int:
+    """Run the cases and print what came of it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

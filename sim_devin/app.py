@@ -121,6 +121,8 @@ class App:
         cancel: threading.Event | None = None,
         deadline: float | None = None,
         on_progress: Callable[[Any], None] | None = None,
+        ledger: Ledger | None = None,
+        settle: Settle | None = None,
     ) -> dict[str, Any]:
         """Call a tool and return its output.
 
@@ -134,6 +136,8 @@ class App:
             cancel: set it to give up.
             deadline: seconds from now in which the call has to end.
             on_progress: told about the steps of a long call, such as a wait.
+            ledger: where intents are recorded, instead of the app's own.
+            settle: how an ambiguous end is settled, instead of the app's own way.
 
         Raises:
             SimDevinError: see `sim_devin.errors` for what can go wrong and what to do.
@@ -166,8 +170,8 @@ class App:
             cancel=cancel or threading.Event(),
             deadline=end,
             on_progress=on_progress,
-            ledger=self._ledger,
-            settle=self._settle,
+            ledger=ledger or self._ledger,
+            settle=settle or self._settle,
         )
         return invoke.act(act, prepared, context)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sim_devin.commands.failures import Failure, from_exception
+from sim_devin.commands.failures import Failure, from_exception, redacted
 from sim_devin.commands.verbosity import verbose_option
 from sim_devin.errors import Cancelled, did_you_mean
 
@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = {
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",
     "check": "Check spec files and workflows, and say what is wrong.",
+    "mcp": "Offer the tools to MCP clients.",
     "simulate": "Serve a pretended Devin on this machine.",
     "plugins": "List the plugins; explain or start one.",
     "config": "Show the settings and where they come from; store a key.",
@@ -99,7 +100,10 @@ class Commands(click.Group):
         """
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = redacted(error.message, ctx)  # it may repeat what was typed
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             raise Failure(Cancelled("Interrupted."), ctx) from None

@@ -42,10 +42,11 @@ def code_text(value: Any) -> str:
 class Code(Template):
     """The source of a Function block. References become bound variables."""
 
+    has_env = True  # logs show it with its values written out
+
     def __init__(self, source: str, bound: Names) -> None:
         self._segments = split(source)
         self._bound = bound
-        self.has_env = any(isinstance(segment, EnvName) for segment in self._segments)
 
     def render(self, scope: Scope, memory: Memory) -> CodeText:
         """Return the source with its bindings.
@@ -77,6 +78,10 @@ class Code(Template):
                     source.append(_bind(value, scanner, bindings))
                     shown.append(json_text(value))
         return CodeText("".join(source), bindings, "".join(shown))
+
+    def shown(self, scope: Scope, memory: Memory) -> str:
+        """Return the source as logs may show it."""
+        return self.render(scope, memory).shown
 
     def _environment(
         self, name: EnvName, scanner: Scanner, memory: Memory, bindings: dict[str, Any]

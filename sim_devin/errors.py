@@ -27,6 +27,7 @@
     ├── WaitTimedOut                 1  a wait reached its deadline; resumable by id
     ├── RunFailed                    1  a block of a workflow run failed
     ├── MissingDependency            2  an optional extra is not installed
+    ├── StoreError                   1  the run store cannot be read or written
     └── Cancelled                  130  asked to stop
 
 The number is the process exit code of the command line. Errors can be pickled, and
@@ -280,6 +281,10 @@ class WaitTimedOut(SimDevinError):
 
 class RunFailed(SimDevinError):
     """A workflow run failed."""
+
+
+class StoreError(SimDevinError):
+    """The run store cannot be read or written: a full disk, a damaged or newer file."""
 
 
 class Cancelled(SimDevinError):

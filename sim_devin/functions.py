@@ -282,19 +282,22 @@ def carry_out(
     gate: Gate | None = None,
     approve: Approve | None = None,
     ceilings: Mapping[str, float] | None = None,
+    act: Callable[..., dict[str, Any]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Carry out a call that was read, under the policy, and return the tool's output.
 
-    `options` are those of `App.call`. Under a dry run the output is what would be sent.
+    `act` carries it out; `App.call` unless given, whose `options` it takes. Under a dry run
+    the output is what would be sent.
 
     Raises:
         NotAllowed: the policy refuses it, or nobody said yes.
         SimDevinError: the call failed.
     """
     spec, params = called.spec, called.params
+    act = act or app.call
     if gate is None:
-        return _call(app, spec, params, ceilings, options)
+        return _call(act, spec, params, {**options, "ceilings": ceilings})
     verdict = gate.admit(spec, params)
     if isinstance(verdict, NeedsApproval):
         if approve is None or not approve(verdict):
@@ -303,29 +306,27 @@ def carry_out(
         assert not isinstance(verdict, NeedsApproval)  # noqa: S101 - it was approved
     if verdict.dry_run:
         return dry_run(app, spec, params, options.get("credentials"))
-    lowest = {**verdict.ceilings, **(ceilings or {})}
+    lowest = dict(ceilings or {})
     for limit, most in verdict.ceilings.items():
-        lowest[limit] = min(lowest[limit], most)
+        lowest[limit] = min(most, lowest.get(limit, most))
     try:
-        output = _call(app, spec, params, lowest, options)
+        return _call(act, spec, params, {**options, "ceilings": lowest})
     except SimDevinError as error:
         gate.settle(verdict, error)
         raise
-    return output
 
 
 NOT_SENT = "Nothing was sent. Ask the user before you try it again."
 
 
 def _call(
-    app: App,
+    act: Callable[..., dict[str, Any]],
     spec: ToolSpec,
     params: Mapping[str, Any],
-    ceilings: Mapping[str, float] | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     try:
-        return app.call(spec.id, params, ceilings=ceilings, **options)
+        return act(spec.id, params, **options)
     except SimDevinError:
         raise
     except Exception as error:

@@ -24,7 +24,10 @@ ALWAYS, SOURCE, ERROR, CONDITION, ROUTER, NEVER = range(6)
 
 @dataclass(frozen=True)
 class Port:
-    """What must hold for an edge to fire: its kind, and the option or route it waits for."""
+    """What must hold for an edge to fire: its kind, and the option or route it waits for.
+
+    For other kinds `option` is the handle as drawn.
+    """
 
     kind: int
     option: str = ""
@@ -132,8 +135,6 @@ def _connect(workflow: Workflow, place: Mapping[str, tuple[Body, int]]) -> None:
             node.targets.setdefault(handle or "", edge.target)
         if target is None or source[0] is not target[0]:
             continue
-        if handle in SIDE_HANDLES:
-            handle = "source"
         if node.block.is_container:
             handle = None  # whatever was drawn: the way out of a container
         if (edge.source, edge.target, handle) in seen:
@@ -185,17 +186,17 @@ def option_rows(value: Any) -> list[Mapping[str, Any]]:
 def _port(handle: str | None) -> Port:
     if not handle:
         return Port(ALWAYS)
-    if handle == "source":
-        return Port(SOURCE)
+    if handle == "source" or handle in SIDE_HANDLES:
+        return Port(SOURCE, handle)
     if handle == "error":
-        return Port(ERROR)
+        return Port(ERROR, handle)
     if handle.startswith("condition-"):
         return Port(CONDITION, handle.removeprefix("condition-"))
     if handle.startswith("router-"):
         return Port(ROUTER, handle.removeprefix("router-"))
     if handle in ("loop_exit", "loop_continue", "parallel_exit", "parallel_continue"):
-        return Port(NEVER)
-    return Port(ALWAYS)
+        return Port(NEVER, handle)
+    return Port(ALWAYS, handle)
 
 
 def _finish(body: Body) -> None:

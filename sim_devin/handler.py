@@ -211,6 +211,22 @@ class BlockContext:
         self.source = source
         self.scope = scope
 
+    def over(self, run: RunAccess) -> BlockContext:
+        """Return the same block with another access to its run."""
+        return BlockContext(
+            run, self._log, self.node, self.node_id, self.values, self.source, self.scope
+        )
+
+    @property
+    def run(self) -> RunAccess:
+        """What the block may reach of its run; handlers use the methods here instead."""
+        return self._run
+
+    @property
+    def log(self) -> BlockLog:
+        """The block's log entry, which is filled in once the handler has returned."""
+        return self._log
+
     @property
     def block(self) -> Block:
         """The block in the document."""

@@ -78,6 +78,10 @@ class Names:
             found = self._found[reference.text] = self._bind(reference)
         return found
 
+    def knows(self, reference: Reference) -> bool:
+        """Return whether a reference names something; else it stays as text."""
+        return self.lookup(reference) is not _nothing
+
     def _bind(self, reference: Reference) -> Lookup:
         head = reference.head
         if head in ("loop", "parallel"):

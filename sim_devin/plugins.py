@@ -49,6 +49,7 @@ class Loaded:
         failures: one line each, ``stage: reason``; the stage is ``name``, ``import``,
             ``register``, a hook's name, ``folder``, ``spec``, ``handler`` or ``clash``.
         details: the tracebacks, for ``sim-devin plugins doctor``.
+        plugin: the module or object with the hooks; None for a folder.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Loaded:
     handlers: Mapping[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    plugin: object = field(default=None, repr=False)
 
     @property
     def origin(self) -> str:
@@ -134,20 +136,24 @@ def load(
     """
     blocked = set(disabled)
     candidates: list[_Candidate] = [
-        *((Loaded(name), partial(_ask, own, thorough=False)) for name, own in builtin.items()),
+        *((Loaded(name, plugin=own), _ask_ours) for name, own in builtin.items()),
         *(_installed() if discover else ()),
         *_handed_in(extra),
         *((Loaded(str(folder)), partial(_read, folder)) for folder in _distinct(folders)),
     ]
-    taken: dict[str, Loaded] = {}
+    loaded: dict[str, Loaded] = {}
+    reports: list[Loaded] = []
     for report, fill in candidates:
+        if report.plugin is not None and any(other.plugin is report.plugin for other in loaded.values()):
+            continue  # handed in, and installed too
+        reports.append(report)
         if {report.name, report.distribution} & blocked:
             report.state = "disabled"
-        elif taken.setdefault(report.name, report) is not report:
-            report.fail("name", _same_name(report, taken[report.name]), strict=strict)
+        elif loaded.setdefault(report.name, report) is not report:
+            report.fail("name", _same_name(report, loaded[report.name]), strict=strict)
         else:
             fill(report, strict)
-    return [report for report, _ in candidates]
+    return reports
 
 
 def _same_name(report: Loaded, first: Loaded) -> PluginError:
@@ -209,7 +215,7 @@ def _handed_in(plugins: Iterable[object]) -> Iterator[_Candidate]:
         name = str(getattr(plugin, "__name__", type(plugin).__name__))
         counts[name] += 1
         label = name if counts[name] == 1 else f"{name}#{counts[name]}"
-        yield Loaded(label), partial(_ask, plugin)
+        yield Loaded(label, plugin=plugin), _ask
 
 
 def _distinct(folders: Iterable[Path]) -> Iterator[Path]:
@@ -237,11 +243,10 @@ def _isolated(report: Loaded, stage: str, strict: bool) -> Iterator[None]:
 
 
 def _import(entry: EntryPoint, report: Loaded, strict: bool) -> None:
-    plugin = None
     with _isolated(report, "import", strict):
-        plugin = entry.load()
+        report.plugin = entry.load()
     if report.state == "ok":
-        _ask(plugin, report, strict)
+        _ask(report, strict)
 
 
 def _read(folder: Path, report: Loaded, strict: bool) -> None:
@@ -252,16 +257,20 @@ def _read(folder: Path, report: Loaded, strict: bool) -> None:
     _drop_idle_blocks(report, strict)
 
 
-def _ask(plugin: object, report: Loaded, strict: bool, *, thorough: bool = True) -> None:
+def _ask_ours(report: Loaded, strict: bool) -> None:
+    _ask(report, strict, thorough=False)  # our own tests check our own specs
+
+
+def _ask(report: Loaded, strict: bool, *, thorough: bool = True) -> None:
     """Register one plugin in a manager of its own and call its hooks."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     with _isolated(report, "register", strict):
-        manager.register(plugin, report.name)
+        manager.register(report.plugin, report.name)
     if report.state == "broken":
         return
     with _isolated(report, "register", strict):
-        _check_hooks(manager, plugin)
+        _check_hooks(manager, report.plugin)
     found = _answer(report, manager.hook.sim_devin_specs, Specs, strict)
     if found is not None:
         _take_specs(report, found, strict)

@@ -94,8 +94,18 @@ class Intent:
 class Ledger(Protocol):
     """Where intents are kept. `claim` decides who may send: only the first claim of a tag."""
 
+    def tag(self, number: str) -> str:
+        """Return the tag of the try called `number`: a fresh one, or always the same for a step.
+
+        A ledger of a durable run answers the same after a crash, so that the try is found.
+        """
+        ...
+
     def claim(self, intent: Intent) -> bool:
-        """Record an intent; return whether this caller may send."""
+        """Record an intent; return whether this caller may send.
+
+        When it was recorded before, its `at` and `position` become those of the record.
+        """
         ...
 
     def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
@@ -113,6 +123,10 @@ class MemoryLedger:
 
     intents: dict[str, Intent] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def tag(self, number: str) -> str:  # noqa: ARG002 - every call is a new one here
+        """Return a fresh tag."""
+        return TAG_PREFIX + secrets.token_hex(8)
 
     def claim(self, intent: Intent) -> bool:
         """Record an intent; return whether it is the first of its tag."""
@@ -147,8 +161,8 @@ def create_session(params: Mapping[str, Any], context: Context) -> dict[str, Any
     if len(tags) >= TAG_LIMIT:
         return _create_untagged(params, context, f"it already has {TAG_LIMIT} tags")
     sent: list[Intent] = []
-    for _ in range(_tries(context)):
-        intent = Intent(TAG_PREFIX + secrets.token_hex(8), CREATE, context.clock.time())
+    for number in range(_tries(context)):
+        intent = Intent(context.ledger.tag(str(number)), CREATE, context.clock.time())
         sent.append(intent)
         try:
             session = _post(intent, {**params, "tags": [*tags, intent.tag]}, context)
@@ -259,7 +273,7 @@ def _try_to_end(session: Mapping[str, Any], intent: Intent, context: Context) ->
 def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> dict[str, Any]:
     """Create without a tag to find it by: an ambiguous end stays uncertain."""
     since = int(context.clock.time()) - 60
-    intent = Intent(TAG_PREFIX + secrets.token_hex(8), CREATE, context.clock.time())
+    intent = Intent(context.ledger.tag("untagged"), CREATE, context.clock.time())
     session = _post(intent, params, context)
     if session is not None:
         return session
@@ -297,9 +311,9 @@ def send_message(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """
     session_id = params["sessionId"]
     sent: list[Intent] = []
-    for _ in range(_tries(context)):
+    for number in range(_tries(context)):
         intent = Intent(
-            TAG_PREFIX + secrets.token_hex(8),
+            context.ledger.tag(str(number)),
             SEND,
             context.clock.time(),
             session_id=session_id,
@@ -334,7 +348,7 @@ def _arrived(sent: list[Intent], message: str, context: Context) -> bool | None:
 def _after_sending(session_id: str, context: Context) -> dict[str, Any]:
     try:
         return context.call("devin_get_session", {"sessionId": session_id})
-    except (TransportError, ApiError) as error:
+    except (TransportError, ApiError, UnreadableResponse) as error:
         raise UnreadableResponse(
             f"The message reached {bare(session_id)}, but the session cannot be read: "
             f"{error.message}",

@@ -32,7 +32,7 @@ _KINDS: dict[str, type[Model]] = {
 
 @dataclass(frozen=True)
 class Specs:
-    """What one plugin brings: tools, blocks and connections."""
+    """What one plugin brings: tools, blocks and connections, and `problems` with their files."""
 
     tools: tuple[ToolSpec, ...] = ()
     blocks: tuple[BlockSpec, ...] = ()
@@ -42,17 +42,20 @@ class Specs:
     def attach(self, tool_id: str, **functions: Callable[..., Any]) -> Specs:
         """Return the specs with Python functions attached to one of the tools.
 
-        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`.
+        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`. Where files
+        are broken, a tool that is not there is taken to be in one of them.
 
         Raises:
             UnknownName: there is no such tool here, or a tool has no such function.
         """
-        ids = [tool.id for tool in self.tools]
-        if tool_id not in ids:
-            raise UnknownName("tool", tool_id, ids)
         for name in functions:
             if name not in FUNCTIONS:
                 raise UnknownName("function of a tool", name, FUNCTIONS)
+        ids = [tool.id for tool in self.tools]
+        if tool_id not in ids:
+            if self.problems:
+                return self
+            raise UnknownName("tool", tool_id, ids)
         tools = list(self.tools)
         index = ids.index(tool_id)
         tools[index] = tools[index].model_copy(update=functions)
@@ -67,15 +70,12 @@ def builtin_folder() -> Path:
 
 
 def load_specs(folder: Path | Traversable) -> Specs:
-    """Return the specs of a folder.
+    """Return the specs of a folder, for a plugin's hook `sim_devin_specs`.
 
-    Raises:
-        InvalidSpec: a file is not valid; the first one, with every problem in it.
+    A broken file costs only itself: it stands in `Specs.problems`, which the registry reports
+    and which strict mode makes fatal.
     """
-    specs = read_folder(folder)
-    if specs.problems:
-        raise specs.problems[0]
-    return specs
+    return read_folder(folder)
 
 
 def read_folder(folder: Path | Traversable, *, thorough: bool = True) -> Specs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.errors import CallerError, InvalidSpec, InvalidWorkflow, did_you_mean
+from sim_devin.errors import CallerError, InvalidSpec, did_you_mean
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -29,10 +29,11 @@ class Finding:
     level: str = "error"
 
     def text(self) -> str:
-        """Return the finding as a line."""
+        """Return the finding as a line, and a second one with what to do."""
         place = f"{self.file}: {self.place}" if self.place else self.file
         level = "warning: " if self.level == "warning" else ""
-        return f"{place}: {level}{self.problem} {self.hint}".rstrip()
+        hint = f"\n    {self.hint}" if self.hint else ""
+        return f"{place}: {level}{self.problem}{hint}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON data."""
@@ -138,11 +139,7 @@ def _finding(file: Path, problem: str) -> Finding:
 
 def _check_workflow(file: Path, app: App) -> Iterator[Finding]:
     from sim_devin.app_services import AppServices
-    from sim_devin.program import Program
-    from sim_devin.workflow import load_workflow
+    from sim_devin.workflow_check import check as check_workflow
 
-    try:
-        Program(load_workflow(file), AppServices(app))
-    except InvalidWorkflow as error:
-        for problem in error.problems:
-            yield Finding(str(file), problem, hint=error.hint)
+    for problem in check_workflow(file, AppServices(app)):
+        yield Finding(str(file), problem.text, problem.place, problem.hint, problem.level)

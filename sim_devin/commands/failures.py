@@ -53,7 +53,7 @@ def from_exception(error: Exception, ctx: click.Context) -> Failure:
         hint = "Please report it with the traceback above."
     else:
         hint = "Run it again with --verbose for the traceback, and please report it."
-    return Failure(Unexpected(f"Unexpected {type(error).__name__}: {error}", hint=hint), ctx)
+    return Failure(Unexpected(f"Unexpected {type(error).__name__}: {error}.", hint=hint), ctx)
 
 
 def redacted(text: str, ctx: click.Context) -> str:

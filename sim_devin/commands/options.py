@@ -88,7 +88,7 @@ def app_options(*, talks: bool = True) -> Callable[[Function], Function]:
         "--simulate", is_flag=True, help="Use the built-in simulator: no account, no network."
     )
     chosen = [verbose_option, specs, config, *([org, base_url, simulate] if talks else [])]
-    names = ("simulate", "base_url", "org", "config", "specs")
+    names = ("specs", "config", *(("org", "base_url", "simulate") if talks else ()))
 
     def decorate(function: Function) -> Function:
         @wraps(function)

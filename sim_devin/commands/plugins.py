@@ -91,7 +91,8 @@ def new(name: str, folder: Path | None) -> None:
     for file in files:
         click.echo(str(file))
     click.echo(
-        f"\nNext:\n  cd {target}\n  pip install -e .\n  pytest\n  sim-devin plugins", err=True
+        f"\nNext:\n  cd {target}\n  pip install -e '.[test]'\n  pytest\n  sim-devin plugins",
+        err=True,
     )
 
 

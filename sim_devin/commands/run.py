@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +31,15 @@ from sim_devin.commands.options import (
     seconds,
 )
 from sim_devin.commands.output import echo_json
+from sim_devin.commands.run_pauses import Deadline, answer_to, sit_out
 from sim_devin.errors import CallerError, Cancelled
 
 if TYPE_CHECKING:
-    import threading
-
     from sim_devin.app import App
-    from sim_devin.clock import Clock
     from sim_devin.events import Listener
     from sim_devin.run import RunResult
 
+NOTICE = "Cancelling the run… press Ctrl-C again to stop at once."
 TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 
 
@@ -112,6 +111,13 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this time: 90, 15m, 2h."
 )
 @click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="-|FILE|TEXT",
+    help="Answer a pause with a JSON object, the first one first; at a terminal you are asked.",
+)
+@click.option(
     "--max-acu",
     type=click.IntRange(min=1),
     help="Most ACUs that the sessions of the run may be allowed, all together.",
@@ -158,6 +164,7 @@ def command(
     save_snapshot: Path | None,
     stop_after: str | None,
     deadline: float | None,
+    answers: tuple[str, ...],
     max_acu: int | None,
     no_reconcile: bool,
     allow_python: bool,
@@ -180,42 +187,47 @@ def command(
     given |= named_values(inputs)
     values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
     values |= named_values(settings)
+    known_answers = iter([json_object(item) for item in answers])
     _warn(*env_items, *settings)
-    with options.open(speed=speed) as app, ExitStack() as stack:
+    with options.open(speed=speed) as app:
         document = run_input.document(workflow)
         env = run_input.environment(
             app, named_texts(env_items), simulated=bool(ctx.meta.get(SIMULATED))
         )
         run_input.require_values(app, document, values, env, trigger)
-        notice = "Cancelling the run… press Ctrl-C again to stop at once."
-        cancel = stack.enter_context(cancelled_by_signals(notice))
-        listener = _listener(app, stack, events=events, quiet=quiet)
-        result = app.run(
-            document,
-            given,
-            env=env,
-            trigger=trigger,
-            children={key: Path(file) for key, file in named_texts(children).items()} or None,
-            from_block=run_input.block(document, from_block),
-            snapshot=json_object(snapshot) if snapshot is not None else None,
-            stop_after=run_input.block(document, stop_after),
-            deadline=deadline,
-            cancel=cancel,
-            bindings=values,
-            max_acu=max_acu,
-            reconcile=not no_reconcile,
-            allow_python=allow_python,
-            on_event=listener,
+        until = Deadline(app.clock, deadline)
+        resume = partial(app.resume, reconcile=not no_reconcile, allow_python=allow_python)
+
+        def go(step: Callable[..., RunResult]) -> RunResult:
+            with (
+                cancelled_by_signals(NOTICE) as cancel,
+                _listening(app, events=events, quiet=quiet) as listener,
+            ):
+                result = step(cancel=cancel, on_event=listener, deadline=until.left())
+                going_on = partial(resume, cancel=cancel, on_event=listener)
+                return sit_out(result, going_on, app.clock, cancel, until)
+
+        result = go(
+            partial(
+                app.run,
+                document,
+                given,
+                env=env,
+                trigger=trigger,
+                children={key: Path(file) for key, file in named_texts(children).items()} or None,
+                from_block=run_input.block(document, from_block),
+                snapshot=json_object(snapshot) if snapshot is not None else None,
+                stop_after=run_input.block(document, stop_after),
+                bindings=values,
+                max_acu=max_acu,
+                reconcile=not no_reconcile,
+                allow_python=allow_python,
+            )
         )
-        resume = partial(
-            app.resume,
-            cancel=cancel,
-            on_event=listener,
-            reconcile=not no_reconcile,
-            allow_python=allow_python,
-        )
-        result = _sit_out(app.clock, result, resume, cancel)
-        stack.close()
+        ask = not (as_json or events or quiet)
+        while (answered := answer_to(result, known_answers, ask=ask)) is not None:
+            context_id, answer = answered
+            result = go(partial(resume, result, answer, context_id=context_id))
         if save_snapshot is not None:
             _save(save_snapshot, result.snapshot)
         _show(result, events=events, as_json=as_json)
@@ -233,33 +245,12 @@ def _warn(*items: str) -> None:
     )
 
 
-def _listener(app: App, stack: ExitStack, *, events: bool, quiet: bool) -> Listener | None:
+def _listening(app: App, *, events: bool, quiet: bool) -> AbstractContextManager[Listener | None]:
     from sim_devin.commands import run_view
 
     if events:
-        return run_view.EventLines()
-    if quiet:
-        return None
-    return stack.enter_context(run_view.progress(app.clock))
-
-
-def _sit_out(
-    clock: Clock,
-    result: RunResult,
-    resume: Callable[[RunResult], RunResult],
-    cancel: threading.Event,
-) -> RunResult:
-    """Wait where a run only waits for a moment to come, and let it go on."""
-    from sim_devin.run import unix
-
-    while result.status == "paused" and all(
-        point.get("pauseKind") == "time" for point in result.pause_points
-    ):
-        due = min(unix(point["resumeAt"]) for point in result.pause_points)
-        if clock.wait(cancel, max(0.0, due - clock.time())):
-            raise Cancelled("The run was cancelled while it was paused.")
-        result = resume(result)
-    return result
+        return nullcontext(run_view.EventLines())
+    return nullcontext(None) if quiet else run_view.progress(app.clock)
 
 
 def _save(file: Path, snapshot: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim_devin.commands.output import duration, harmless, json_text
+from sim_devin.commands.run_pauses import fields, shown
 
 if TYPE_CHECKING:
     from sim_devin.run import RunResult
@@ -109,12 +110,10 @@ def _outcome(session: Mapping[str, Any]) -> str | None:
 def _pause(point: Mapping[str, Any]) -> Iterator[str]:
     what = "until " + point["resumeAt"] if point.get("resumeAt") else "for a person to answer"
     yield f"Paused at {harmless(point.get('blockName', ''))}: waits {harmless(what)}."
-    data = point.get("response", {}).get("data", {})
-    for item in data.get("responseStructure") or []:
-        yield f"  {harmless(item.get('name'))}: {harmless(json_text(item.get('value')))}"
-    names = [str(field.get("name")) for field in data.get("inputFormat") or []]
+    yield from shown(point)
+    names = [str(field.get("name")) for field in fields(point)]
     if names:
-        yield f"  It asks for: {harmless(', '.join(names))}"
+        yield f"  It asks for: {harmless(', '.join(names))} (answer with --answer)"
 
 
 def _shown(value: Any) -> str:

@@ -112,7 +112,7 @@ class LiveView:
 
     def __init__(self, clock: Clock, screen: Console) -> None:
         self._clock = clock
-        self._screen = screen
+        self.screen = screen
         self._began = clock.time()
         self._active: dict[tuple[str, int], BlockLog] = {}
         self._notes: dict[tuple[str, int], str] = {}
@@ -146,7 +146,7 @@ class LiveView:
         style = "red" if failed else "green"
         line = Text.assemble((f"{mark} ", style), harmless(log.block_name), "  ")
         line.append(harmless(text), style="red" if failed else "dim")
-        self._screen.print(line)
+        self.screen.print(line)
 
     def render(self) -> Any:
         """Return what is going on, for the live part of the screen."""

@@ -29,13 +29,18 @@ def serve_until_interrupted(
     from sim_devin.simulator.asgi import app
 
     config = uvicorn.Config(app(simulator), lifespan="off", log_level="error", access_log=False)
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}{simulator.prefix}")
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        CallerError: the address cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -78,7 +78,7 @@ def command(
     if show:
         _list(simulator)
         return
-    if not _is_loopback(host) and not allow_remote:
+    if not is_loopback(host) and not allow_remote:
         raise CallerError(
             f"{host} can be reached from other machines.",
             hint="Add --allow-remote if that is what you want.",
@@ -105,11 +105,11 @@ def _simulator(speed: float, files: tuple[Path, ...], switches: tuple[str, ...])
         Simulator,
         SwitchError,
         Switches,
-        load,
+        load_scenarios,
     )
 
     try:
-        scenarios = [scenario for file in files for scenario in load(file)]
+        scenarios = [scenario for file in files for scenario in load_scenarios(file)]
         return Simulator(
             clock=SimClock(speed=speed),
             switches=Switches.parse(named_texts(switches)),
@@ -143,7 +143,8 @@ def _value(default: object) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine alone."""
     if host == "localhost":
         return True
     try:

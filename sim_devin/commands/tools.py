@@ -70,7 +70,7 @@ def described(tool: ToolSpec, registry: Registry) -> dict[str, Any]:
         "owner": registry.owners[f"tool:{tool.id}"],
         "connection": tool.connection,
         "permission": tool.permission,
-        "traits": {name: getattr(tool.traits, name) for name in _TRAITS},
+        "traits": tool.traits.model_dump(mode="json", by_alias=True),
         "parameters": list(_parameters(tool, registry)),
         "outputs": [
             {

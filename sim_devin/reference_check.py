@@ -1,0 +1,217 @@
+"""References that lead nowhere, or to a block that cannot have run yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sim_devin.code_templates import code_text
+from sim_devin.errors import did_you_mean
+from sim_devin.graph import Graph, option_rows
+from sim_devin.names import is_declared
+from sim_devin.problem import Problem
+from sim_devin.program import Program
+from sim_devin.references import EnvName, Reference, normalise, split
+from sim_devin.serializer import params
+from sim_devin.start import is_start
+from sim_devin.workflow import Block, Loop
+
+IN_LOOP = ("index", "iteration", "currentItem", "item", "items")
+
+
+def reference_problems(program: Program, env: Mapping[str, str] | None) -> Iterator[Problem]:
+    """Yield a problem for each reference of a block that will run."""
+    ancestors = _Ancestors(program.graph)
+    for block_id in program.graph.place:
+        block = program.workflow.blocks[block_id]
+        for field, text in _texts(program, block):
+            for segment in split(text):
+                if isinstance(segment, Reference):
+                    yield from _reference(program, ancestors, block, field, segment)
+                elif isinstance(segment, EnvName):
+                    yield from _environment(block, field, segment, env)
+
+
+def _texts(program: Program, block: Block) -> Iterator[tuple[str, str]]:
+    container = program.workflow.containers.get(block.id)
+    if container is not None:
+        if isinstance(container.items, str):
+            yield "collection", container.items
+        if isinstance(container, Loop):
+            yield "whileCondition", container.while_condition
+            yield "doWhileCondition", container.do_while_condition
+        return
+    fields = program.form(block.type)
+    stored = params(block, fields) if fields else dict(block.values)
+    for field, value in stored.items():
+        if block.type == "condition" and field == "conditions":
+            value = [row.get("value") for row in option_rows(value)]
+        elif block.type == "function" and field == "code":
+            value = code_text(value) if value is not None else None
+        for text in _strings(value):
+            yield field, text
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def _environment(
+    block: Block, field: str, segment: EnvName, env: Mapping[str, str] | None
+) -> Iterator[Problem]:
+    name = segment.name
+    if name != name.strip():
+        yield Problem(
+            f"{segment.text} is not filled in because of the blanks",
+            place=f"{block.name}.{field}",
+            block_id=block.id,
+            hint=f"Write {{{{{name.strip()}}}}}.",
+            level="warning",
+        )
+    elif env is not None and name not in env:
+        yield Problem(
+            f"the variable {name} is not set; {segment.text} would stay as it is",
+            place=f"{block.name}.{field}",
+            block_id=block.id,
+            hint=f"Set {name}. {did_you_mean(name, env)}".rstrip(),
+            level="warning",
+        )
+
+
+def _reference(
+    program: Program, ancestors: _Ancestors, block: Block, field: str, reference: Reference
+) -> Iterator[Problem]:
+    def problem(text: str, hint: str, *, error: bool = False) -> Problem:
+        return Problem(
+            f"{reference.text} {text}",
+            place=f"{block.name}.{field}",
+            block_id=block.id,
+            hint=hint,
+            level="error" if error else "warning",
+        )
+
+    head, workflow = reference.head, program.workflow
+    if head == "variable":
+        name = normalise(str(reference.path[0])) if reference.path else ""
+        if name not in program.names.variables:
+            known = [item.name for item in workflow.variables.values()]
+            hint = did_you_mean(name, known) or "Add the variable to the workflow."
+            yield problem("names no variable and stays as text", hint)
+        return
+    container_id = program.names.containers.get(head)
+    if head in ("loop", "parallel") or (
+        container_id is not None and reference.path and reference.path[0] in IN_LOOP
+    ):
+        yield from _pass_reference(program, block, field, reference, container_id, problem)
+        return
+    target_id = container_id or program.names.blocks.get(normalise(head))
+    if target_id is None:
+        known = [item.name for item in workflow.blocks.values()]
+        hint = did_you_mean(head, known) or "Is it meant as text? Then there is nothing to do."
+        yield problem("names no block and stays as text", hint)
+        return
+    target = workflow.blocks[target_id]
+    if target_id == block.id:
+        yield problem("refers to the block itself, which has no output yet", "Refer to another.")
+    elif target_id not in program.graph.place:
+        yield problem("refers to a block that never runs: it is empty", f"Connect {target.name!r}.")
+    elif not ancestors.may_have_run(target_id, block.id):
+        yield problem(
+            "refers to a block that cannot have run before: it is empty",
+            f"Connect {target.name!r} before {block.name!r}.",
+        )
+    declared = program.declared_outputs(target_id) if not target.is_container else None
+    if declared and reference.path and not is_declared(declared, reference.path):
+        hint = did_you_mean(str(reference.path[0]), declared)
+        if reference.path[0] != "error":
+            hint = hint or f"Available: {', '.join(declared)}."
+            open_ended = is_start(target, program.is_trigger)  # takes inputs it does not declare
+            yield problem("names nothing that the block puts out", hint, error=not open_ended)
+
+
+def _pass_reference(
+    program: Program,
+    block: Block,
+    field: str,
+    reference: Reference,
+    container_id: str | None,
+    problem: Any,
+) -> Iterator[Problem]:
+    """Check ``<loop…>``, ``<parallel…>`` and a container's name with a property of its passes."""
+    containers = program.workflow.containers
+    chain = list(program.workflow.chain(block.id))
+    if block.is_container and field == "collection":
+        yield problem(
+            "cannot be read by an inner collection",
+            "Put a Function block before the container that returns it, and refer to that.",
+            error=True,
+        )
+        return
+    if block.is_container and field != "collection":
+        chain.append(block.id)
+    if container_id is None:
+        wanted = Loop if reference.head == "loop" else None
+        around = [key for key in chain if isinstance(containers[key], Loop) == (wanted is Loop)]
+        if not around:
+            yield problem(
+                f"stands outside of any {reference.head} and stays as text",
+                f"Move the block into the {reference.head}, or refer to it by name.",
+            )
+            return
+        container_id = around[-1]
+    elif container_id not in chain:
+        yield problem(
+            "is only known inside that container",
+            "Outside, read its results.",
+            error=True,
+        )
+        return
+    counts = containers[container_id].kind in ("for", "count", "while", "doWhile")
+    if counts and reference.path and reference.path[0] in ("currentItem", "item", "items"):
+        yield problem(
+            "has no meaning in a container that only counts: it stays as text",
+            "Use its index, or let it go over a collection.",
+        )
+
+
+class _Ancestors:
+    """Which blocks come before which, across containers."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._known: dict[str, set[int]] = {}
+
+    def may_have_run(self, first: str, then: str) -> bool:
+        """Return whether `first` can have run when `then` starts."""
+        workflow = self._graph.workflow
+        first_chain = [*workflow.chain(first), first]
+        then_chain = [*workflow.chain(then), then]
+        depth = 0
+        while first_chain[depth] == then_chain[depth]:
+            if isinstance(workflow.containers.get(first_chain[depth]), Loop):
+                return True  # it may have run in an earlier iteration
+            depth += 1
+            if depth in (len(first_chain), len(then_chain)):
+                return True
+        return self._before(first_chain[depth], then_chain[depth])
+
+    def _before(self, first: str, then: str) -> bool:
+        if then not in self._known:
+            body, index = self._graph.place[then]
+            found: set[int] = set()
+            queue = deque(body.nodes[index].sources)
+            while queue:
+                source = queue.popleft()
+                if source not in found:
+                    found.add(source)
+                    queue.extend(body.nodes[source].sources)
+            self._known[then] = found
+        return self._graph.place[first][1] in self._known[then]

@@ -1,0 +1,364 @@
+"""Everything that is wrong, or likely a mistake, in a workflow, before anything runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sim_devin import javascript
+from sim_devin.code_templates import code_text
+from sim_devin.errors import InvalidWorkflow, MissingDependency, UnknownName, did_you_mean
+from sim_devin.graph import Graph, option_rows, reachable
+from sim_devin.names import Names
+from sim_devin.problem import Problem
+from sim_devin.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
+from sim_devin.reference_check import reference_problems
+from sim_devin.references import Reference, normalise, split
+from sim_devin.serializer import missing_fields, params, unset_credentials
+from sim_devin.services import Services
+from sim_devin.start import is_start
+from sim_devin.workflow import NOTE, Block, Loop, Workflow, load_workflow
+
+RESERVED_NAMES = ("loop", "parallel", "variable")
+SOURCES = ("manual", "external", "api", "chat")  # tried in this order when none is given
+
+
+def check(
+    source: Any,
+    services: Services,
+    *,
+    env: Mapping[str, str] | None = None,
+    kind: str | None = None,
+) -> list[Problem]:
+    """Return what is wrong with a workflow, errors first.
+
+    Args:
+        source: a document, a path or a `Workflow`.
+        services: what there is to run it with.
+        env: what ``{{NAME}}`` stands for; names are not looked at when it is left out.
+        kind: how it will be started; what it can be started with unless given.
+    """
+    try:
+        workflow = load_workflow(source)
+    except InvalidWorkflow as error:
+        return [Problem(text, hint=error.hint) for text in error.problems]
+    unknown = [
+        Problem(
+            f"there is no block type {block.type!r}",
+            place=block.name,
+            block_id=block.id,
+            hint=UNKNOWN_TYPE_HINT,
+        )
+        for block in workflow.blocks.values()
+        if needs_plugin(block, services)
+    ]
+    found = [*unknown, *_edge_problems(workflow), *_name_problems(workflow)]
+    program, start_problem = _program(workflow, services, kind, unknown)
+    found += start_problem
+    if program is not None:
+        found += [
+            *_field_problems(program, env),
+            *_graph_problems(program),
+            *reference_problems(program, env),
+            *_code_problems(program),
+        ]
+    return sorted(dict.fromkeys(found), key=lambda problem: problem.level != "error")
+
+
+def _program(
+    workflow: Workflow, services: Services, kind: str | None, unknown: list[Problem]
+) -> tuple[Program | None, list[Problem]]:
+    """Return the workflow compiled without its unknown blocks, for the first start that fits."""
+    left_out = {problem.block_id for problem in unknown}
+    known = {key: block for key, block in workflow.blocks.items() if key not in left_out}
+    runnable = Workflow(
+        blocks=known,
+        edges=workflow.edges,
+        containers=workflow.containers,
+        variables=workflow.variables,
+        name=workflow.name,
+        document=workflow.document,
+    )
+    last: InvalidWorkflow | None = None
+    for attempt in (kind,) if kind else SOURCES:
+        try:
+            return Program(runnable, services, kind=attempt), []
+        except InvalidWorkflow as error:
+            last = error
+    return None, [Problem(text, hint=last.hint) for text in last.problems] if last else []
+
+
+# -- edges and names -----------------------------------------------------------------------------
+
+
+def _edge_problems(workflow: Workflow) -> Iterator[Problem]:
+    for edge in workflow.edges:
+        source, target = workflow.blocks.get(edge.source), workflow.blocks.get(edge.target)
+        if source is None or target is None:
+            missing = edge.source if source is None else edge.target
+            known = source or target
+            yield Problem(
+                f"an edge leads {'from' if source is None else 'to'} a block that is not there: "
+                f"{missing}",
+                place=known.name if known else f"edge {edge.source} → {edge.target}",
+                hint="Remove the edge.",
+                level="warning",
+            )
+            continue
+        if NOTE in (source.type, target.type):
+            yield Problem("an edge touches a note", place=source.name, level="warning")
+        elif not _same_room(source, target):
+            yield Problem(
+                f"the edge to {target.name!r} crosses the wall of a container and is ignored",
+                place=source.name,
+                block_id=source.id,
+                hint="Connect blocks of one container, or the container itself.",
+                level="warning",
+            )
+        if source.is_container and edge.handle == "error":
+            yield Problem(
+                "an error edge drawn from a container is an ordinary way out: it does not catch "
+                "failures inside",
+                place=source.name,
+                block_id=source.id,
+                hint="Draw it from the block inside that may fail.",
+                level="warning",
+            )
+        yield from _option_problems(source, edge.handle)
+
+
+def _same_room(source: Block, target: Block) -> bool:
+    return (
+        source.parent == target.parent or target.parent == source.id or source.parent == target.id
+    )
+
+
+def _option_problems(source: Block, handle: str | None) -> Iterator[Problem]:
+    kinds = {"condition": ("condition-", "conditions"), "router_v2": ("router-", "routes")}
+    if handle is None or source.type not in kinds:
+        return
+    prefix, field = kinds[source.type]
+    ids = [str(row.get("id")) for row in option_rows(source.values.get(field))]
+    if handle.startswith(prefix) and handle.removeprefix(prefix) not in ids:
+        yield Problem(
+            f"an edge waits for the branch {handle.removeprefix(prefix)!r}, which the block does "
+            "not have",
+            place=source.name,
+            block_id=source.id,
+            hint=did_you_mean(handle.removeprefix(prefix), ids) or "Draw the edge again.",
+        )
+
+
+def _name_problems(workflow: Workflow) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for block in workflow.blocks.values():
+        if block.type == NOTE:
+            continue
+        name = normalise(block.name)
+        if name in RESERVED_NAMES:
+            yield Problem(
+                f"a block called {name!r} cannot be referred to: the name is taken",
+                place=block.name,
+                block_id=block.id,
+                hint="Rename it.",
+                level="warning",
+            )
+        elif name in seen:
+            yield Problem(
+                f"{seen[name]!r} has the same name for references; only one can be referred to",
+                place=block.name,
+                block_id=block.id,
+                hint="Rename one of them.",
+                level="warning",
+            )
+        seen.setdefault(name, block.name)
+
+
+# -- fields --------------------------------------------------------------------------------------
+
+
+def _field_problems(program: Program, env: Mapping[str, str] | None) -> Iterator[Problem]:
+    services = program.services
+    for block in program.workflow.blocks.values():
+        if not block.enabled or block.is_container or is_start(block, program.is_trigger):
+            continue
+        credentials = services.credentials(block.type)
+        provided = [name for name in credentials if services.has_credential(name)]
+        lost = missing_fields(block, program.form(block.type), credentials, provided)
+        for item in lost:
+            variable = credentials.get(item.id)
+            hint = f"Bind it, for example --set '{block.name}.{item.id}=…'"
+            if variable:
+                hint += f", or set {variable}"
+            yield Problem(
+                f"the field {item.title or item.id!r} has no value",
+                place=f"{block.name}.{item.id}",
+                block_id=block.id,
+                hint=f"{hint}.",
+            )
+        for field, variable in (
+            unset_credentials(block, credentials, env) if env is not None else ()
+        ):
+            yield Problem(
+                f"the variable {variable} is not set",
+                place=f"{block.name}.{field}",
+                block_id=block.id,
+                hint=f"Set {variable} in the environment.",
+            )
+        yield from _call_problems(program, block, {item.id for item in lost})
+
+
+def _call_problems(program: Program, block: Block, known: set[str]) -> Iterator[Problem]:
+    """Yield what the block's tool would miss or not know when it is called."""
+    spec = program.services.block(block.type)
+    if spec is None or not spec.operations:
+        return
+    values = params(block, program.form(block.type))
+    try:
+        program.services.plan(block.type, values)
+    except UnknownName as error:
+        place = f"{block.name}.{spec.operation_field}"
+        yield Problem(error.message, place=place, block_id=block.id, hint=error.hint)
+        return
+    for item in program.form(block.type):
+        if item.param is None or item.id in known:
+            continue
+        value = values.get(item.id)
+        if item.required(block.values) and (value is None or not str(value).strip()):
+            if item.id in program.services.credentials(block.type):
+                continue
+            yield Problem(
+                f"the field {item.title or item.id!r} has no value",
+                place=f"{block.name}.{item.id}",
+                block_id=block.id,
+                hint="The block will fail when it runs.",
+            )
+
+
+# -- graph ---------------------------------------------------------------------------------------
+
+
+def _graph_problems(program: Program) -> Iterator[Problem]:
+    workflow, graph = program.workflow, program.graph
+    reached = reachable(workflow, program.start.id)
+    others = {
+        found
+        for block in workflow.blocks.values()
+        if block.enabled and is_start(block, program.is_trigger)
+        for found in reachable(workflow, block.id)
+    }
+    for block in workflow.blocks.values():
+        if block.type != NOTE and block.enabled and block.id not in reached | others:
+            yield Problem(
+                "no path from a start block leads here: it never runs",
+                place=block.name,
+                block_id=block.id,
+                hint="Connect it, disable it or remove it.",
+                level="warning",
+            )
+    for key, body in graph.bodies.items():
+        container = workflow.blocks.get(key)
+        if container is not None and key in graph.place and not body.nodes:
+            yield Problem(
+                "there is nothing to run inside: the run fails here",
+                place=container.name,
+                block_id=key,
+                hint="Connect the container's start to the first block inside it.",
+            )
+    for block in _stuck(graph):
+        yield Problem(
+            "it waits for itself in a circle: it never runs",
+            place=block.name,
+            block_id=block.id,
+            hint="Use a loop block to repeat something.",
+        )
+
+
+def _stuck(graph: Graph) -> Iterator[Block]:
+    """Yield the blocks that no order of running reaches, because of a cycle."""
+    for body in (graph.root, *graph.bodies.values()):
+        waiting = list(body.waiting)
+        queue = deque(node.index for node in body.nodes if not waiting[node.index])
+        seen = set(queue)
+        while queue:
+            for target, _ in body.nodes[queue.popleft()].out:
+                waiting[target] -= 1
+                if not waiting[target] and target not in seen:
+                    seen.add(target)
+                    queue.append(target)
+        yield from (node.block for node in body.nodes if node.index not in seen)
+
+
+# -- code ----------------------------------------------------------------------------------------
+
+
+def _code_problems(program: Program) -> Iterator[Problem]:
+    pieces = list(_code(program))
+    if not pieces:
+        return
+    if not javascript.available():
+        yield Problem(
+            "JavaScript is not checked and cannot run: the extra [js] is not installed",
+            place=", ".join(dict.fromkeys(block.name for block, _, _, _ in pieces)),
+            hint="pip install 'sim-devin[js]'",
+        )
+        return
+    for block, field, source, kind in pieces:
+        try:
+            wrong = javascript.syntax_problem(_standing_in(source, program.names), kind=kind)
+        except MissingDependency:
+            return
+        if wrong is not None:
+            line, reason = wrong
+            yield Problem(
+                f"the JavaScript does not parse, line {line}: {reason}",
+                place=f"{block.name}.{field}",
+                block_id=block.id,
+                hint=_line(source, line),
+            )
+
+
+def _code(program: Program) -> Iterator[tuple[Block, str, str, javascript.SourceKind]]:
+    for block in program.workflow.blocks.values():
+        if not block.enabled:
+            continue
+        if block.type == "function" and block.values.get("language") in (None, "javascript"):
+            source = code_text(block.values.get("code") or "")
+            yield block, "code", source, "function"
+        elif block.type == "condition":
+            for row in option_rows(block.values.get("conditions")):
+                if str(row.get("title") or "").strip().lower() == "else":
+                    break
+                yield (
+                    block,
+                    f"conditions.{row.get('title')}",
+                    str(row.get("value") or ""),
+                    "expression",
+                )
+        container = program.workflow.containers.get(block.id)
+        if isinstance(container, Loop):
+            for field, source, used in (
+                ("whileCondition", container.while_condition, container.kind == "while"),
+                ("doWhileCondition", container.do_while_condition, container.kind == "doWhile"),
+            ):
+                if used:
+                    yield block, field, source, "expression"
+
+
+def _standing_in(source: str, names: Names) -> str:
+    """Return the source with a name in the place of each reference to something known."""
+    parts: list[str] = []
+    for segment in split(source):
+        if isinstance(segment, str):
+            parts.append(segment)
+        elif isinstance(segment, Reference):
+            parts.append("__ref" if names.knows(segment) else segment.text)
+        else:
+            parts.append("__env")
+    return "".join(parts)
+
+
+def _line(source: str, line: int) -> str:
+    lines = source.splitlines()
+    return lines[line - 1].strip()[:120] if 0 < line <= len(lines) else ""
