@@ -48,7 +48,7 @@ def human(block: BlockContext) -> Pause:
     }
     response = {"data": {**parts, "_resume": links}, "status": 200, "headers": HEADERS}
     output = {
-        **{field["name"]: field["value"] for field in form},
+        **{field["name"]: field.get("value") for field in form},
         "response": {**response, **parts, "resume": links},
         "url": links["uiUrl"],
         "resumeEndpoint": links["apiUrl"],

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from threading import Lock
 from typing import Any
 
+HEARTBEAT = 15.0  # seconds; silence longer than this looks like a lost connection
+
 Item = tuple[int, dict[str, Any]]
 
 
@@ -41,7 +43,9 @@ class Feed:
         """Go on after a close, as a paused run does when it is answered."""
         self._open = True
 
-    async def follow(self, after: int = 0, *, heartbeat: float = 15.0) -> AsyncIterator[Item | None]:
+    async def follow(
+        self, after: int = 0, *, heartbeat: float = 15.0
+    ) -> AsyncIterator[Item | None]:
         """Yield (number, event) after `after` until the feed is closed.
 
         Yields None after `heartbeat` seconds in which nothing happened.

@@ -123,9 +123,7 @@ def _render(text: str, node: _Node, new: Any, unit: str, depth: int) -> str:
     return _fresh(new, unit, depth)
 
 
-def _render_items(
-    text: str, old: list[_Node], new: list[Any], unit: str, depth: int
-) -> list[str]:
+def _render_items(text: str, old: list[_Node], new: list[Any], unit: str, depth: int) -> list[str]:
     """Render a list's items, each beside the old item that it most likely was."""
     parts = []
     by_id = {
