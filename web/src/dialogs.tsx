@@ -23,7 +23,8 @@ function Frame({ title, children, closable = true }: { title: string; children: 
   const frame = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement;
-    frame.current?.showModal();
+    frame.current?.showModal(); // it puts the focus on the first control, which is the close button
+    frame.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
     return () => { if (before instanceof HTMLElement) before.focus(); };
   }, []);
   return (
@@ -48,7 +49,7 @@ function Open() {
     <Frame title="Workflows" closable={hasDocument}>
       <form className="line" onSubmit={(event) => { event.preventDefault(); attempt(createWorkflow(wanted || "Workflow")); }}>
         <label htmlFor="new-name">New workflow</label>
-        <input id="new-name" value={wanted} placeholder="Name" onChange={(event) => setWanted(event.target.value)} />
+        <input id="new-name" data-autofocus value={wanted} placeholder="Name" onChange={(event) => setWanted(event.target.value)} />
         <button type="submit" className="primary">Create</button>
       </form>
       {names.length > 0 && (
@@ -127,7 +128,7 @@ function QuickAdd() {
   return (
     <Frame title="Add a block">
       <input
-        className="search" role="combobox" aria-expanded="true" aria-controls="add-list" aria-activedescendant={found.length ? `add-${active}` : undefined} aria-label="Search for a block" placeholder="Search for a block or an operation" autoFocus value={text}
+        className="search" role="combobox" aria-expanded="true" aria-controls="add-list" aria-activedescendant={found.length ? `add-${active}` : undefined} aria-label="Search for a block" placeholder="Search for a block or an operation" data-autofocus value={text}
         onChange={(event) => { setText(event.target.value); setActive(0); }}
         onKeyDown={(event) => {
           if (event.key === "ArrowDown") setActive(Math.min(active + 1, found.length - 1));
@@ -178,7 +179,7 @@ function Inputs() {
           <input id="max-acu" type="number" min={1} value={maxAcu} placeholder="no limit" onChange={(event) => setMaxAcu(event.target.value)} />
         </div>
         <p className="field-help">{simulated ? "Runs against the built-in simulator: no account, nothing is billed." : "Runs against the real service; sessions may be billed."}</p>
-        <div className="actions"><button type="submit" className="primary" autoFocus>Start the run</button><button type="button" onClick={() => show(null)}>Cancel</button></div>
+        <div className="actions"><button type="submit" className="primary" data-autofocus>Start the run</button><button type="button" onClick={() => show(null)}>Cancel</button></div>
       </form>
     </Frame>
   );

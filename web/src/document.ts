@@ -57,7 +57,8 @@ export function withData(document: Document, id: string, change: Record<string, 
   if (!block) return document;
   const data = { ...block.data, ...change };
   for (const key of Object.keys(change)) if (change[key] === undefined) delete data[key];
-  return withBlock(document, id, { data: data as Record<string, Json> });
+  const changed = withBlock(document, id, { data: data as Record<string, Json> });
+  return isContainer(block.type) ? rebuilt(changed) : changed;
 }
 
 /** Put a block elsewhere: `parent` is the container it is now in, `position` relative to that. */
