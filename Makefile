@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix cover record bench lock clean
+.PHONY: help demo canvas test check fix cover record bench lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY) ## run a workflow against the built-in simulator: no account needed
 	$(BIN)/sim-devin run examples/first_run.json --simulate
+
+canvas: $(READY) ## check and build the canvas's page; needs node 20.19 or newer
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
 
 test: check ## everything that has to pass: tests, lint, types, import contracts
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -50,4 +53,4 @@ lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## remove what the other verbs made
-	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build web/node_modules sim_devin/web/page .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -56,6 +56,15 @@ def browser():
 
 
 @pytest.fixture
+def axe():
+    """The text of axe-core, which finds what is not accessible."""
+    script = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        _lacking("axe-core is not installed: make canvas")
+    return script.read_text()
+
+
+@pytest.fixture
 def expect(browser):
     from playwright.sync_api import expect
 

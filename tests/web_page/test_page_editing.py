@@ -88,7 +88,7 @@ def test_what_is_missing_is_said_at_its_field(new_workflow, expect):
     wire(page, "Start", "Devin")
     expect(field.locator(".field-error")).to_contain_text("no value")
     expect(page.locator(".card .badge.is-error")).to_be_visible()
-    field.get_by_role("combobox").fill("Fix it")
+    field.get_by_role("textbox").fill("Fix it")
     expect(field.locator(".field-error")).to_have_count(0)
 
 
@@ -209,7 +209,7 @@ def test_everything_by_keyboard_alone(new_workflow, site, expect):
     page.keyboard.type("create session")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Operation")).to_have_value("create_session")
-    prompt = page.locator("[data-field=prompt]").get_by_role("combobox")
+    prompt = page.locator("[data-field=prompt]").get_by_role("textbox")
     prompt.focus()
     page.keyboard.type("Do it")
     start = card(page, "Start")

@@ -82,11 +82,12 @@ export function Flow({ theme }: { theme: "light" | "dark" }) {
     () => setNodes((before) => before.map((node) => (node.selected === selected.includes(node.id) ? node : { ...node, selected: selected.includes(node.id) }))),
     [selected],
   );
+  const hasPanel = useCanvas((state) => state.run !== null || state.runs.length > 0);
   useEffect(() => {
     // An empty canvas must not be fitted: it would zoom onto the first block dropped.
     const timer = setTimeout(() => void flow.fitView({ maxZoom: 1, padding: 0.15 }), 60);
     return () => clearTimeout(timer);
-  }, [workflow, flow]);
+  }, [workflow, hasPanel, flow]);
 
   const edges = useMemo(() => edgesOf(document, chosenEdges), [document, chosenEdges]);
 
@@ -202,7 +203,7 @@ export function Flow({ theme }: { theme: "light" | "dark" }) {
     >
       <Background gap={20} />
       <Controls showInteractive={false} fitViewOptions={{ maxZoom: 1, padding: 0.15 }} aria-label="Zoom" />
-      {count > 3 && <MiniMap pannable zoomable ariaLabel="Overview" />}
+      {count > 3 && <MiniMap pannable zoomable ariaLabel="Overview" className="overview" />}
     </ReactFlow>
   );
 }

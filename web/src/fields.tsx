@@ -56,8 +56,8 @@ export function RefText({ id, block, value, onChange, lines = 1, code, placehold
     "aria-invalid": invalid || undefined,
     "aria-describedby": describedBy,
     "aria-required": required || undefined,
-    role: "combobox",
-    "aria-expanded": isOpen,
+    // A textarea may not be called a combobox; it says as much by its popup.
+    ...(lines > 1 ? { "aria-haspopup": "listbox" as const } : { role: "combobox", "aria-expanded": isOpen }),
     "aria-controls": isOpen ? listId : undefined,
     "aria-autocomplete": "list" as const,
     "aria-activedescendant": isOpen ? `${listId}-${active}` : undefined,

@@ -3,7 +3,7 @@
 import { Handle, type NodeProps, NodeResizer, Position, useStore } from "@xyflow/react";
 import { memo } from "react";
 import { handlesOf, stateOf, withData } from "./document";
-import { isShown, operationLabel, valuesOf } from "./form";
+import { isShown, operationLabel, rowsOf, valuesOf } from "./form";
 import { bare, told } from "./runState";
 import { edit, useCanvas } from "./store";
 import type { Block, Json, Spec } from "./types";
@@ -14,7 +14,7 @@ export function Icon({ spec, type }: { spec?: Spec; type: string }) {
   const letters = spec?.icon || ((words[0]?.[0] ?? "?") + (words[1]?.[0] ?? words[0]?.[1] ?? "")).toUpperCase();
   return (
     <svg className="icon" viewBox="0 0 28 28" aria-hidden="true">
-      <rect width="28" height="28" rx="6" fill={spec?.color ?? "#6b7280"} />
+      <rect x="0.5" y="0.5" width="27" height="27" rx="6" fill={spec?.color ?? "#6b7280"} />
       <text x="14" y="18.5" textAnchor="middle" fill={isLight(spec?.color) ? "#14171f" : "#fff"}>{letters}</text>
     </svg>
   );
@@ -30,6 +30,13 @@ export function plain(value: Json | undefined): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** A value in a few words: a list of named rows by their names. */
+function short(value: Json | undefined): string {
+  const rows = Array.isArray(value) ? rowsOf(value) : [];
+  const names = rows.map((row) => row.name ?? row.variableName).filter(Boolean);
+  return names.length && names.length === rows.length ? names.join(", ") : plain(value);
+}
+
 function summary(spec: Spec | undefined, block: Block): [string, string][] {
   if (!spec) return Object.values(block.subBlocks ?? {}).slice(0, 2).map((sub) => [sub.id, plain(sub.value)]);
   const values = valuesOf(block);
@@ -38,7 +45,7 @@ function summary(spec: Spec | undefined, block: Block): [string, string][] {
     .filter((field) => isShown(spec, field, values) && plain(values[field.id]).trim() && plain(values[field.id]) !== "[]")
     .filter((field) => !["condition-input", "router-input"].includes(field.widget))
     .slice(0, 2)
-    .map((field) => [field.title || field.id, plain(values[field.id])]);
+    .map((field) => [field.title || field.id, short(values[field.id])]);
 }
 
 function StatusLine({ id }: { id: string }) {
@@ -53,7 +60,7 @@ function StatusLine({ id }: { id: string }) {
     <div className={`status is-${run.status}`}>
       <span className="dot" aria-hidden="true" />
       <span className="status-text">{told(run)}</span>
-      {spent !== undefined && <span className="acus">{spent} ACU</span>}
+      {!!spent && <span className="acus">{spent} ACU</span>}
       {/^https?:/.test(url) && (
         <a className="nodrag" href={url} target="_blank" rel="noopener noreferrer">Session</a>
       )}
