@@ -83,7 +83,7 @@ export function RefText({ id, block, value, onChange, lines = 1, code, placehold
     <div className="ref-text">
       {lines > 1 ? <textarea rows={lines} {...common} /> : <input type="text" autoComplete="off" {...common} />}
       {isOpen && (
-        <ul className="offers" role="listbox" id={listId} aria-label="References">
+        <ul className="offers" role="listbox" id={listId} aria-label="References" ref={(node) => node?.scrollIntoView({ block: "nearest" })}>
           {found.map((offer, index) => (
             <li key={offer.text} id={`${listId}-${index}`} role="option" aria-selected={index === active} onMouseDown={(event) => { event.preventDefault(); take(offer.text); }}>
               <code>{offer.text}</code> <span>{offer.detail}</span>
