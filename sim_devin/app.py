@@ -7,14 +7,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim_devin import engine, invoke, registry, wait
 from sim_devin.app_services import AppServices
 from sim_devin.clock import Clock
 from sim_devin.events import Listener
-from sim_devin.functions import Approve, FunctionAnswer, Functions
-from sim_devin.functions import call as execute_function
+from sim_devin.function_calls import Approve, FunctionAnswer
+from sim_devin.function_calls import call as execute_function
+from sim_devin.functions import Functions
 from sim_devin.policy import Gate
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
@@ -27,6 +28,9 @@ from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
 from sim_devin.store import RunStore
 from sim_devin.transport import HttpTransport, Transport, check_base_url
+
+if TYPE_CHECKING:
+    from sim_devin.durable import Runs
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -87,6 +91,22 @@ class App:
     def transport(self) -> Transport:
         """What carries requests; made when it is first needed."""
         return self._transport or HttpTransport()
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Durable runs: recorded step by step, resumed after a crash, waiting as rows.
+
+        They are kept in the app's store if that is a `SqliteStore`, else in the file that
+        ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
+        """
+        from sim_devin import durable
+
+        return durable.open_runs(self)
+
+    @property
+    def settle(self) -> Settle:
+        """How an ambiguous create or message is settled."""
+        return self._settle
 
     @cached_property
     def sender(self) -> invoke.Sender:
@@ -450,7 +470,7 @@ class App:
     ) -> FunctionAnswer:
         """Execute a model's function call; return the text to answer it with.
 
-        See `sim_devin.functions.call`. What went wrong is in the text, so that the model can
+        See `sim_devin.function_calls.call`. What went wrong is in the text, so that the model can
         mend it; `FunctionAnswer.output` and `.error` hold the same for a program.
 
         Raises:

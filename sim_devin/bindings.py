@@ -14,8 +14,6 @@ from sim_devin.services import Services
 from sim_devin.start import is_start
 from sim_devin.workflow import Block, Workflow
 
-LOST_WIDGETS = ("table", "workflow-selector", "oauth-input")
-
 
 @dataclass(frozen=True)
 class Missing:
@@ -61,21 +59,6 @@ def find_block(workflow: Workflow, name: str) -> Block | None:
     return next(
         (block for block in workflow.blocks.values() if normalise(block.name) == wanted), None
     )
-
-
-def from_environment(
-    workflow: Workflow, services: Services, env: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return bindings for credentials that the export lost and the environment has.
-
-    Each becomes ``{{VARIABLE}}``, so that logs show the name and not the value.
-    """
-    found: dict[str, Any] = {}
-    for block in workflow.blocks.values():
-        for field, variable in services.credentials(block.type).items():
-            if block.values.get(field) in (None, "") and env.get(variable):
-                found[f"{block.id}.{field}"] = f"{{{{{variable}}}}}"
-    return found
 
 
 def missing(

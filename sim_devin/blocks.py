@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.errors import UnknownName
-from sim_devin.schema import coerce
+from sim_devin.schema import coerce, shorten
 from sim_devin.spec import BlockField, BlockSpec, Connection, Schema, ToolSpec
 
 _SCALARS = ("integer", "number", "boolean")  # what Sim's block converts; lists wait for the call
@@ -231,9 +231,10 @@ def operation_of(block: BlockSpec, values: Mapping[str, Any]) -> str:
     chosen = values.get(block.operation_field)
     if chosen in (None, "") or len(block.operations) == 1:
         return block.default_operation or next(iter(block.operations))
-    if chosen not in block.operations:
-        raise UnknownName(f"operation of the block {block.type!r}", str(chosen), block.operations)
-    return str(chosen)
+    if not isinstance(chosen, str) or chosen not in block.operations:
+        named = chosen if isinstance(chosen, str) else shorten(chosen)
+        raise UnknownName(f"operation of the block {block.type!r}", named, block.operations)
+    return chosen
 
 
 def plan(

@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, str] = {
     "run": "Run a workflow and show how it went.",
     "call": "Call one tool and print its output as JSON.",
     "wait": "Wait for Devin sessions.",
+    "runs": "Look at durable runs; answer, resume and cancel them.",
+    "worker": "Drive the durable runs of this machine.",
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",
     "check": "Check spec files and workflows, and say what is wrong.",
@@ -102,7 +104,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = redacted(error.message, ctx)  # it may repeat what was typed
+            # It may repeat what was typed.
+            error.message = redacted(error.message, ctx)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise

@@ -6,7 +6,7 @@ written out, spelled so that data can never end the text it stands in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin import javascript_text
@@ -73,10 +73,14 @@ class Code(Template):
                     scanner.feed(segment.text)
                     source.append(segment.text)
                     shown.append(segment.text)
+                    continue
+                value = None if value is EMPTY else value
+                shown.append(json_text(value))
+                if _is_inlined(segment, value):
+                    scanner.value()
+                    source.append(javascript_text.literal(value))
                 else:
-                    value = None if value is EMPTY else value
                     source.append(_bind(value, scanner, bindings))
-                    shown.append(json_text(value))
         return CodeText("".join(source), bindings, "".join(shown))
 
     def shown(self, scope: Scope, memory: Memory) -> str:
@@ -106,6 +110,13 @@ def _require_variable(reference: Reference, bound: Names) -> None:
             hint=did_you_mean(str(reference.path[0]), known),
             retry=False,
         )
+
+
+def _is_inlined(reference: Reference, value: Any) -> bool:
+    """Return whether Sim writes the value itself into the source, wherever it stands."""
+    if reference.head in ("loop", "parallel"):
+        return True
+    return reference.head == "variable" and not isinstance(value, (dict, list))
 
 
 def _bind(value: Any, scanner: Scanner, bindings: dict[str, Any]) -> str:
@@ -154,13 +165,15 @@ class Expression(Template):
 
     def render(self, scope: Scope, memory: Memory) -> str:
         """Return the expression."""
-        return self._write(scope, memory, memory.env)
+        return self._write(scope, memory, memory.env, _expression)
 
     def shown(self, scope: Scope, memory: Memory) -> str:
-        """Return the expression as logs may show it."""
-        return self._write(scope, memory, {})
+        """Return the expression as logs may show it, which nothing evaluates."""
+        return self._write(scope, memory, {}, _readable)
 
-    def _write(self, scope: Scope, memory: Memory, env: Mapping[str, str]) -> str:
+    def _write(
+        self, scope: Scope, memory: Memory, env: Mapping[str, str], spell: Callable[[Any], str]
+    ) -> str:
         scanner = Scanner()
         parts: list[str] = []
         for segment in self._segments:
@@ -169,7 +182,7 @@ class Expression(Template):
                 value = self._bound.lookup(segment)(scope, memory)
                 if value is not LITERAL:
                     scanner.value()
-                    parts.append(javascript_text.literal(None if value is EMPTY else value, "'"))
+                    parts.append(spell(None if value is EMPTY else value))
                     continue
             elif isinstance(segment, EnvName) and segment.name in env:
                 inside = scanner.place != "code"
@@ -184,6 +197,18 @@ class Expression(Template):
             scanner.feed(text)
             parts.append(text)
         return "".join(parts)
+
+
+def _expression(value: Any) -> str:
+    return javascript_text.literal(value, "'")
+
+
+def _readable(value: Any) -> str:
+    if not isinstance(value, str):
+        return json_text(value)
+    for character, escape in (("\\", "\\\\"), ("'", "\\'"), ("\n", "\\n"), ("\r", "\\r")):
+        value = value.replace(character, escape)
+    return f"'{value}'"
 
 
 class LoopCondition:

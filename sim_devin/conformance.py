@@ -83,8 +83,6 @@ def _traits(spec: ToolSpec) -> Iterator[str]:
 def _visibility(spec: ToolSpec) -> Iterator[str]:
     hidden = {name for name, item in spec.properties.items() if "x-visibility" in item}
     for name, item in spec.properties.items():
-        if item.get("x-visibility", "user-only") != "user-only":
-            yield f"params.properties.{name}.x-visibility: only user-only hides it from models"
         if name not in hidden and (item.get("writeOnly") or is_secret_name(name)):
             yield f"params.properties.{name}: is a secret; mark it x-visibility: user-only"
         for inner in (*_inner(item.get("properties", {})), item.get("items", {})):

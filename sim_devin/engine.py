@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim_devin import events, graph, pauses
+from sim_devin import events, pauses
 from sim_devin import snapshot as snapshots
 from sim_devin.bindings import bind
 from sim_devin.budget import Budget
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.events import Listener
 from sim_devin.execution import Execution
+from sim_devin.from_block import require_block, start_at
 from sim_devin.handler import BlockError
 from sim_devin.program import Program
 from sim_devin.redaction import Redactor, is_secret_name
 from sim_devin.references import EnvName, split
 from sim_devin.run import RunResult
 from sim_devin.services import Services
-from sim_devin.start import START_TYPES, is_start, start_output
+from sim_devin.start import START_TYPES, start_output
 from sim_devin.variables import initial_values
 from sim_devin.workflow import Workflow, load_workflow
 
@@ -97,7 +98,7 @@ def run(
     document = bind(load_workflow(workflow), bindings or {})
     program = Program(document, services, kind=trigger, everything=from_block is not None)
     if from_block is not None:
-        _require_block(program, from_block)
+        require_block(program, from_block)
     bound = Bound(
         env=os.environ if env is None else env,
         bindings={**_literal_secrets(program), **(bindings or {})},
@@ -160,7 +161,7 @@ def run_program(
     if from_block is None:
         execution.begin(execution.root, program.graph.place[program.start.id][1])
     else:
-        _start_at(execution, from_block, earlier)
+        start_at(execution, from_block, earlier)
     return _conclude(execution, bound)
 
 
@@ -330,70 +331,11 @@ def _result(execution: Execution, bound: Bound) -> RunResult:
     return result
 
 
-# -- from a block ----------------------------------------------------------------------------------
-
-
-def _require_block(program: Program, block_id: str) -> None:
-    blocks = program.workflow.blocks
-    if block_id not in blocks:
-        raise UnknownName("block", block_id, blocks)
-    if program.workflow.chain(block_id):
-        raise CallerError(
-            f"Cannot run from {blocks[block_id].name!r}: it is inside a loop or parallel.",
-            hint="Run from the container itself.",
-        )
-    if block_id not in program.graph.place:
-        raise CallerError(f"Cannot run from {blocks[block_id].name!r}: it is disabled.")
-
-
-def _start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | None) -> None:
-    """Make a block the only one that is ready, on the outputs of an earlier run."""
-    program = execution.program
-    outputs: Mapping[str, Any] = snapshots.check(earlier)["outputs"] if earlier is not None else {}
-    root = execution.root
-    indices = graph.downstream(program.graph, block_id)
-    _, first = program.graph.place[block_id]
-    for source in root.body.nodes[first].sources:
-        block = root.body.nodes[source].block
-        if block.id not in outputs and not is_start(block, program.is_trigger):
-            raise CallerError(
-                f"Cannot run from {program.workflow.blocks[block_id].name!r}: {block.name!r} "
-                "before it has not run.",
-                hint="Pass the snapshot of a run in which it did.",
-            )
-    again = {root.body.nodes[index].id for index in indices}
-    for key, value in outputs.items():
-        if not _belongs(program, key, again):
-            execution.outputs[key] = value
-    if earlier is not None:
-        execution.variables.update(earlier["variables"])
-    root.frontier.restrict(indices, first)
-    execution.begin(root, first)
-
-
-def _belongs(program: Program, node_id: str, again: set[str]) -> bool:
-    """Return whether an output is of a block, or inside a container, that runs again."""
-    if node_id in again:
-        return True
-    return any(
-        child.id in again and node_id.find(inner.id) >= 0
-        for child in program.workflow.blocks.values()
-        if child.is_container
-        for inner in (child, *program.workflow.children(child.id))
-    )
-
-
-# -- answers ---------------------------------------------------------------------------------------
-
-
 def _answer(execution: Execution, context_id: str | None, answer: Any) -> None:
     chosen = context_id or next(iter(execution.paused))
     if chosen not in execution.paused:
         raise UnknownName("pause", chosen, execution.paused)
     execution.answer(chosen, answer)
-
-
-# -- children --------------------------------------------------------------------------------------
 
 
 def _run_child(
@@ -417,7 +359,7 @@ def _run_child(
         run_id=f"{parent.run_id}.{workflow_id}",
         deadline=parent.remaining(),
         cancel=parent.stop,
-        on_event=parent.listener,
+        on_event=parent.relay if parent.listener is not None else None,
     )
 
 

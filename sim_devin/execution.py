@@ -181,9 +181,11 @@ class Execution(Driver):
         self._handle_output(task, output)
 
     def _submit(self, task: Task) -> None:
-        handler, context = task.step.handler, task.context
+        handler, context, stop = task.step.handler, task.context, self.stop
 
         def work() -> Callable[[], None]:
+            if stop.is_set():  # it still waited for a free thread
+                return lambda: None
             try:
                 output = handler(context)  # type: ignore[arg-type]
             except BaseException as error:
@@ -212,6 +214,7 @@ class Execution(Driver):
         log, step = task.log, task.step
         log.ended = self.clock.time()
         log.success = True
+        log.tries = task.attempt
         log.raw_output = output
         self._store(task, output)
         if self.listener is not None:
@@ -270,6 +273,8 @@ class Execution(Driver):
         log.error = text
         log.hint = self.redactor.text(described.hint) or None
         log.raw_output = output
+        if log.raw_input is None:  # they could not be resolved: show what stands there
+            log.raw_input = task.step.stored
         log.tries = task.attempt
         handled = task.step.node.has_error_port
         log.error_handled = handled
@@ -363,13 +368,21 @@ class Execution(Driver):
         """Tell the listener why a block is waiting; from any thread."""
         self.tell(lambda: self.emit(events.BLOCK_WAITING, log, {"reason": reason, **data}))
 
+    def relay(self, event: Event) -> None:
+        """Pass on an event of a child run, which has a thread of its own."""
+        if self.listener is not None:
+            self.tell(lambda: self._hear(event))
+
     # -- telling -------------------------------------------------------------------------------
 
     def emit(self, kind: str, log: BlockLog | None = None, data: Any = None) -> None:
         """Tell the listener. A listener that raises does not disturb the run."""
-        if self.listener is None:
-            return
+        if self.listener is not None:
+            self._hear(Event(kind, self.run_id, self.clock.time(), log, data))
+
+    def _hear(self, event: Event) -> None:
         try:
-            self.listener(Event(kind, self.run_id, self.clock.time(), log, data))
+            if self.listener is not None:
+                self.listener(event)
         except Exception:
-            logger.exception("a listener of run %s failed at %s", self.run_id, kind)
+            logger.exception("a listener of run %s failed at %s", event.run_id, event.kind)

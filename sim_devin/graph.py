@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.references import normalise
-from sim_devin.workflow import NOTE, Block, Edge, Loop, Parallel, Workflow
+from sim_devin.workflow import NOTE, Block, Loop, Parallel, Workflow
 
 SIDE_HANDLES = {"source-top", "source-right", "source-bottom", "source-left"}
 
@@ -71,7 +71,6 @@ class Graph:
     root: Body
     bodies: dict[str, Body]
     place: dict[str, tuple[Body, int]]
-    connections: tuple[Edge, ...]
 
     def node(self, block_id: str) -> Node | None:
         """Return the node of a block, or None if it is not reachable."""
@@ -97,7 +96,7 @@ def build(workflow: Workflow, start: str, *, everything: bool = False) -> Graph:
     _connect(workflow, place)
     for body in (root, *bodies.values()):
         _finish(body)
-    return Graph(workflow, start, root, bodies, place, workflow.edges)
+    return Graph(workflow, start, root, bodies, place)
 
 
 def _enabled(workflow: Workflow) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sim_devin import request as requesting
@@ -55,7 +55,7 @@ class Prepared:
     """A call that passed its checks: what will be sent, and what may never be shown."""
 
     spec: ToolSpec
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=False)
     target: Target
     redactor: Redactor = field(repr=False)
 
@@ -70,7 +70,10 @@ class Prepared:
             )
 
         prepare = self.spec.prepare
-        return prepare(self.params, build) if prepare else build(self.params)
+        try:
+            return prepare(self.params, build) if prepare else build(self.params)
+        except SimDevinError as error:
+            raise self.redactor.error(error) from None
 
     def read(self, response: Response, *, now: float | None = None) -> dict[str, Any]:
         """Return the tool's output. Pure; no I/O."""
@@ -86,14 +89,19 @@ def read(
     redactor: Redactor | None = None,
 ) -> dict[str, Any]:
     """Return the output of `spec` from an answer, through the plugin's `read` if it has one."""
+    redactor = redactor or Redactor()
 
     def plain(answer: Response) -> dict[str, Any]:
         return responding.read(spec, answer, params, now=now)
 
+    if not response.ok:
+        # Before the explanation is cut to size, which could leave half a secret.
+        masked = redactor.text(response.body.decode("utf-8", "replace"))
+        response = replace(response, body=masked.encode())
     try:
         return spec.read(response, plain) if spec.read else plain(response)
     except SimDevinError as error:
-        raise (redactor or Redactor()).error(error) from None
+        raise redactor.error(error) from None
 
 
 def prepare(
@@ -114,15 +122,15 @@ def prepare(
         name: params[name] if params.get(name) not in (None, "") else target.credentials.get(name)
         for name in fields
     }
+    coerced = checker.coerce(own)
     redactor = Redactor(
         [
             *(given[name] for name in fields if fields[name].secret),
-            *_secret_values(spec.params, own),
+            *_secret_values(spec.params, coerced),
         ]
     )
     try:
         problems, missing, credentials = _credentials(target.connection, given)
-        coerced = checker.coerce(own)
         _lower(coerced, target.ceilings, spec)
         problems += checker.problems(coerced, own)
         if problems:
@@ -177,6 +185,8 @@ def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
     """Yield the texts that stand at `writeOnly` places of a schema."""
     if schema.get("writeOnly") and isinstance(value, str):
         yield value
+    if not schema:
+        return  # nothing is declared from here on
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _secret_values(schema.get("properties", {}).get(name, {}), item)

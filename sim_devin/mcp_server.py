@@ -22,7 +22,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from sim_devin import functions, mcp_prompts, mcp_transcript, mcp_worker
+from sim_devin import function_calls, mcp_prompts, mcp_transcript, mcp_worker
 from sim_devin.app import App
 from sim_devin.errors import SimDevinError, did_you_mean
 from sim_devin.functions import FunctionCall, Functions
@@ -176,7 +176,7 @@ class _Served:
         # the client patient. Everything else has to end within the time of a call.
         bounded = spec.reconcile is None and not mine
         work = partial(
-            functions.carry_out,
+            function_calls.carry_out,
             self.app,
             called,
             gate=self.gate,

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -19,6 +20,7 @@ from sim_devin.wait import Progress
 
 HEARTBEAT = 10.0  # real seconds; clients give up after a minute without a sign of life
 AT_ONCE = 64  # calls of one server; each holds a thread while it waits
+GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -45,13 +47,14 @@ async def in_thread(work: Work[T], report: Report, limiter: anyio.CapacityLimite
         SimDevinError: the work failed.
     """
     cancel = threading.Event()
+    loop = anyio.lowlevel.current_token()
     said, heard = anyio.create_memory_object_stream[str](1000)
 
-    def tell(progress: Any) -> None:
+    def tell(progress: Any) -> None:  # from any thread
         # Too late, or far too much to tell: neither may stop the work.
-        with suppress(RuntimeError, anyio.WouldBlock, anyio.BrokenResourceError):
+        with suppress(RuntimeError, anyio.WouldBlock, *GONE):
             if not cancel.is_set():
-                anyio.from_thread.run_sync(said.send_nowait, in_words(progress))
+                anyio.from_thread.run_sync(said.send_nowait, in_words(progress), token=loop)
 
     failure: SimDevinError | None = None
     result: T | None = None
@@ -85,7 +88,7 @@ async def _report(heard: MemoryObjectReceiveStream[str], report: Report) -> None
                 except anyio.EndOfStream:
                     return
             # A client that left does not want to know any more.
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            with suppress(*GONE):
                 await report(time.monotonic() - started, words)
 
 

@@ -222,11 +222,20 @@ def _unknown_property(reference: Reference, has_items: bool) -> BlockError:
     )
 
 
+_SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+
+
+def _is_scalar(schema: Schema) -> bool:
+    declared = schema.get("type") or ()
+    kinds = [declared] if isinstance(declared, str) else list(declared)
+    return bool(kinds) and _SCALARS.issuperset(kinds)
+
+
 def is_declared(declared: Mapping[str, Schema], path: tuple[str | int, ...]) -> bool:
     """Return whether a path may lead somewhere in outputs declared like this."""
     schema = declared.get(str(path[0]))
     for piece in path[1:]:
-        if schema is None:
+        if schema is None or _is_scalar(schema):
             return False
         if isinstance(piece, int):
             schema = schema.get("items", {})

@@ -117,6 +117,7 @@ class Passes:
         log = self._log(scope, index, started)
         log.error, log.hint = text, described.hint or None
         log.raw_output = {"error": text}
+        log.raw_input = scope.body.nodes[index].block.data
         execution.emit(events.BLOCK_FAILED, log)
         execution.fail_run(text, log.block_id, described.hint)
 

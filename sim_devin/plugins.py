@@ -144,7 +144,9 @@ def load(
     loaded: dict[str, Loaded] = {}
     reports: list[Loaded] = []
     for report, fill in candidates:
-        if report.plugin is not None and any(other.plugin is report.plugin for other in loaded.values()):
+        if report.plugin is not None and any(
+            other.plugin is report.plugin for other in loaded.values()
+        ):
             continue  # handed in, and installed too
         reports.append(report)
         if {report.name, report.distribution} & blocked:

@@ -40,6 +40,7 @@ class Step:
         "name",
         "node",
         "source",
+        "stored",
         "tries",
         "wait",
     )
@@ -54,6 +55,7 @@ class Step:
         retries = options.retries and retry is not None and node.block.type not in NO_RETRY
         self.tries = retry.tries if retries and retry is not None else 1
         self.wait = retry.wait if retry is not None else 0.0
+        self.stored: Mapping[str, Any] = {}  # the fields as they stand in the document
         self.constants: dict[str, Any] = {}
         self.dynamic: list[tuple[str, Template]] = []
         self.source: str | None = None  # id of the first block connected into it
@@ -91,6 +93,9 @@ class Program:
             raise InvalidWorkflow(problems, hint=UNKNOWN_TYPE_HINT)
         self.graph: Graph = graphs.build(workflow, self.start.id, everything=everything)
         self.names = Names(self.graph, self.declared_outputs)
+        self._first_source: dict[str, str] = {}
+        for edge in workflow.edges:
+            self._first_source.setdefault(edge.target, edge.source)
         self.steps: dict[str, Step] = {}
         self.collections: dict[str, Any] = {}
         self.conditions: dict[str, LoopCondition] = {}
@@ -122,10 +127,10 @@ class Program:
 
     def _outputs(self, block: Block) -> Mapping[str, Schema] | None:
         if is_start(block, self.is_trigger):
-            names = [field["name"] for field in input_fields(block)]
-            if block.type == "start_trigger":
-                return {name: {} for name in (*names, "input", "conversationId", "files")}
-            return None
+            if block.type != "start_trigger":
+                return None
+            fields = {field["name"]: _field_schema(field) for field in input_fields(block)}
+            return {**fields, "input": {}, "conversationId": {}, "files": {}}
         handler = self.services.handlers.get(block.type)
         declare = None if handler is None else options_of(handler).outputs
         if declare is not None:
@@ -150,6 +155,7 @@ class Program:
         fields = self.form(block.type)
         types = {item.id: item.type for item in fields}
         stored = serializer.params(block, fields) if fields else dict(block.values)
+        step.stored = stored
         for key, value in stored.items():
             compiled = compile_field(
                 value,
@@ -160,11 +166,8 @@ class Program:
             step.constants[key] = compiled
             if isinstance(compiled, Template):
                 step.dynamic.append((key, compiled))
-        step.source = (
-            next((edge.source for edge in self.graph.connections if edge.target == block.id), None)
-            if options.needs_source
-            else None
-        )
+        if options.needs_source:
+            step.source = self._first_source.get(block.id)
         return step
 
     def _compile_container(self, block: Block) -> None:
@@ -210,6 +213,11 @@ class Program:
                 f"{'; '.join(dict.fromkeys(unset))}.",
                 hint="Set it in the environment, or pass it with the run's env.",
             )
+
+
+def _field_schema(field: Mapping[str, Any]) -> Schema:
+    kind = field.get("type")
+    return {"type": kind} if kind in ("string", "number", "boolean") else {}
 
 
 UNKNOWN_TYPE_HINT = (

@@ -23,16 +23,14 @@ from sim_devin.errors import (
     AmbiguousResult,
     ApiError,
     BadRequest,
-    Cancelled,
     PermissionDenied,
-    RateLimited,
-    ServerError,
     SimDevinError,
     TransportError,
     UncertainResult,
     UnreadableResponse,
 )
 from sim_devin.invoke import Context
+from sim_devin.lookup import look_until
 from sim_devin.verdict import bare
 
 log = logging.getLogger("sim_devin")
@@ -43,8 +41,6 @@ SEND = "devin_send_message"
 TAG_PREFIX = "sim-"
 TAG_LIMIT = 50
 GRACE = 300.0  # seconds: longer than a request, and a lagging list, can still surprise
-FIRST_LOOK = 1.0
-LONGEST_PAUSE = 30.0
 STRAYS_FOR = 24 * 3600.0  # seconds a session that was given up is still watched for
 CANDIDATES = 10  # sessions worth naming when nothing but prompt and time can tell
 
@@ -378,45 +374,8 @@ def _look(context: Context, sent: list[Intent], look: Callable[[], T | None]) ->
     looking leaves what was `sent` uncertain.
     """
     try:
-        return _look_until(context, look)
+        return look_until(context, look, grace=context.settle.grace)
     except UncertainResult:
         for intent in sent:
             context.ledger.settle(intent.tag, "uncertain")
         raise
-
-
-def _look_until(context: Context, look: Callable[[], T | None]) -> T | None:
-    clock = context.clock
-    end = clock.monotonic() + context.settle.grace
-    last = end + context.settle.grace  # a service that is down gets as long again
-    if context.deadline is not None:
-        last = min(last, context.deadline)
-    pause = FIRST_LOOK
-    while True:
-        failure: SimDevinError | None = None
-        try:
-            found = look()
-            if found is not None:
-                return found
-        except (TransportError, ServerError, RateLimited, UnreadableResponse) as error:
-            failure = error  # a failed look says nothing
-        except ApiError as error:
-            raise _unsettled(error) from None
-        left = end - clock.monotonic()
-        if left <= 0 and failure is None:
-            return None
-        if clock.monotonic() >= last:
-            raise _unsettled(failure)
-        until = last if left <= 0 else min(end, last)
-        if clock.wait(context.cancel, min(pause, until - clock.monotonic())):
-            raise Cancelled("Cancelled while looking for the outcome of an interrupted request.")
-        pause = min(LONGEST_PAUSE, pause * 2)
-
-
-def _unsettled(failure: SimDevinError | None) -> UncertainResult:
-    why = f"the last look failed: {failure.message}" if failure else "time ran out"
-    return UncertainResult(
-        f"The outcome of an interrupted request is not known; {why}".rstrip(".") + ".",
-        hint="It may have taken effect: look at the newest sessions, or at the session's "
-        "messages, before you repeat it.",
-    )

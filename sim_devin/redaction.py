@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -69,8 +70,9 @@ class Redactor:
         return _SIGNED_QUERY.sub(rf"\1{MASK}", text)
 
     def _known(self, text: str) -> str:
-        for value in self._values:
-            if value in text:
+        # A mask may complete another secret (one with asterisks in it), so look again.
+        while found := [value for value in self._values if value in text]:
+            for value in found:
                 text = text.replace(value, MASK)
         return text
 
@@ -114,6 +116,8 @@ def _spellings(secret: str) -> set[str]:
     spellings = set(plain)
     for value in plain:
         spellings.add(repr(value)[1:-1])
+        spellings.add(repr("'\"" + value)[4:-1])  # within a text that has both kinds of quotes
+        spellings.add(html.escape(value))
         spellings.add(json.dumps(value)[1:-1])
         spellings.add(json.dumps(value, ensure_ascii=False)[1:-1])
         safe = value.encode("utf-8", "replace")

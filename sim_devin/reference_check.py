@@ -187,7 +187,6 @@ class _Ancestors:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._known: dict[str, set[int]] = {}
 
     def may_have_run(self, first: str, then: str) -> bool:
         """Return whether `first` can have run when `then` starts."""
@@ -204,14 +203,16 @@ class _Ancestors:
         return self._before(first_chain[depth], then_chain[depth])
 
     def _before(self, first: str, then: str) -> bool:
-        if then not in self._known:
-            body, index = self._graph.place[then]
-            found: set[int] = set()
-            queue = deque(body.nodes[index].sources)
-            while queue:
-                source = queue.popleft()
-                if source not in found:
-                    found.add(source)
-                    queue.extend(body.nodes[source].sources)
-            self._known[then] = found
-        return self._graph.place[first][1] in self._known[then]
+        body, index = self._graph.place[then]
+        wanted = self._graph.place[first][1]
+        found = set(body.nodes[index].sources)
+        queue = deque(found)
+        while queue:
+            source = queue.popleft()  # nearest first: references mostly lead a few blocks back
+            if source == wanted:
+                return True
+            for earlier in body.nodes[source].sources:
+                if earlier not in found:
+                    found.add(earlier)
+                    queue.append(earlier)
+        return False

@@ -43,8 +43,8 @@ class Request:
         redactor = Redactor()
         return (
             f"Request({self.method} {redactor.text(self.url)}, "
-            f"headers={redactor.headers(self.headers)}, "
-            f"body={'none' if self.json is None else 'json'})"
+            f"headers: {', '.join(self.headers)}; "
+            f"body: {'none' if self.json is None else 'JSON'})"
         )
 
 
@@ -71,6 +71,12 @@ def build(
     path = _path(request.path, values, problems)
     headers = _headers(connection, credentials, problems)
     query = _mapped(request.query, values, EXTRA_QUERY, problems)
+    problems += [
+        f"{EXTRA_QUERY}.{wire}: an object cannot be part of a query; pass text, a number, "
+        "a boolean or a list of those"
+        for wire, value in query.items()
+        if any(isinstance(item, (dict, list, tuple)) for item in _each(value))
+    ]
     body = None
     if request.body is not None:
         body = _mapped(request.body, values, EXTRA_BODY, problems)
@@ -147,7 +153,7 @@ def _each(value: Any) -> Iterable[Any]:
 
 def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:
     """Return a query string encoded as browsers encode forms; texts are trimmed."""
-    return "&".join(f"{_form(name)}={_form(trim(text(value)))}" for name, value in pairs)
+    return "&".join(f"{_form(text(name))}={_form(trim(text(value)))}" for name, value in pairs)
 
 
 def _form(value: str) -> str:
@@ -159,9 +165,18 @@ def text(value: Any) -> str:
     """Return a scalar as JavaScript's String() would: `true`, `3`, `0.5`, `1e+21`."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and abs(value) >= 10**21:
+        value = _double(value)
     if isinstance(value, float):
         return _number_text(value)
-    return str(value)
+    return "null" if value is None else str(value)
+
+
+def _double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _number_text(value: float) -> str:

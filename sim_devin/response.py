@@ -44,6 +44,10 @@ class Response:
         """Whether the status is a 2xx."""
         return 200 <= self.status < 300
 
+    def __repr__(self) -> str:
+        # What a service answers may repeat a secret it was sent.
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
 
 def read(
     spec: ToolSpec,
@@ -147,14 +151,14 @@ def _parse(spec: ToolSpec, response: Response) -> Any:
     try:
         return json.loads(_text(response), parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        kind = response.headers.get("content-type", "no content type")
-        raise _unreadable(
-            spec, response, f"the answer is not JSON ({kind}: {type(error).__name__})"
-        ) from None
+        reason = type(error).__name__
+    # Raised out here, since a JSONDecodeError keeps the whole answer and would be the context.
+    kind = response.headers.get("content-type", "no content type")
+    raise _unreadable(spec, response, f"the answer is not JSON ({kind}: {reason})")
 
 
 def _text(response: Response) -> str:
-    """Return the body as the Fetch standard reads one: broken UTF-8 replaced, no byte order mark."""
+    """Return the body as Fetch reads one: broken UTF-8 replaced, no byte order mark."""
     return response.body.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
@@ -213,7 +217,7 @@ def api_error(response: Response, *, permission: str = "", now: float | None = N
     if problems:
         message += f" ({'; '.join(problems)})"
     return cls(
-        f"{message}.".replace("..", "."),
+        message if message.endswith((".", "!", "?")) else f"{message}.",
         status=status,
         detail=detail,
         problems=problems,

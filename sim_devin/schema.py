@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -18,9 +19,10 @@ from sim_devin.request import text, trim
 from sim_devin.spec import Schema
 
 SHOWN = 60  # characters of a wrong value worth repeating
+DEEPEST = 64  # levels of lists and objects in one value
 
 _JS_INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+")
-_JS_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_JS_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Checker:
@@ -56,6 +58,10 @@ class Checker:
             if _is_blank(values.get(name), given.get(name))
         ]
         problems += [self._unknown(name) for name in values if name not in self.properties]
+        odd = [name for name in values if name in self.properties and not is_json(values[name])]
+        problems += [self._odd(name, values[name]) for name in odd]
+        if odd:
+            values = {name: value for name, value in values.items() if name not in odd}
         if problems or not self._validator.is_valid(values):
             problems += self._details(values, problems)
         return problems
@@ -66,29 +72,32 @@ class Checker:
 
     def _unknown(self, name: str) -> str:
         known = list(self.properties)
-        suggestion = did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}."
+        suggestion = did_you_mean(str(name), known) or f"Known: {', '.join(known) or 'none'}."
         return f"{shorten(name)}: is not a parameter here. {suggestion}".rstrip(".?") + (
             "?" if suggestion.endswith("?") else ""
         )
 
+    def _odd(self, name: str, value: Any) -> str:
+        what = f"a {type(value).__name__} that JSON has no form for"
+        return f"{name}: got {what}; pass {describe(self.properties[name])}"
+
     def _details(self, values: Mapping[str, Any], reported: list[str]) -> Iterator[str]:
-        already = {problem.partition(":")[0] for problem in reported}
+        told = {problem.partition(":")[0] for problem in reported}
         for error in sorted(
             self._validator.iter_errors(values), key=lambda e: list(map(str, e.path))
         ):
             path = [str(part) for part in error.absolute_path]
             if not path:
                 if error.validator not in ("required", "additionalProperties"):
-                    yield error.message
+                    rule = f"{error.validator} {shorten(error.validator_value)}"
+                    yield f"parameters: together have to fit {rule}"
                 continue
-            if path[0] in already:
-                continue
-            schema = self.properties.get(path[0], {})
-            secret = any(
-                (schema.get("writeOnly"), error.schema.get("writeOnly"), is_secret_name(path[0]))
-            )
-            shown = MASK if secret else shorten(error.instance)
             place = path[0] + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path[1:])
+            if path[0] in told or place in told:
+                continue
+            told.add(place)
+            secret = is_secret_name(path[0]) or _holds_secret(self.properties.get(path[0], {}))
+            shown = MASK if secret else shorten(error.instance)
             yield f"{place}: got {shown}; pass {describe(error.schema, error)}"
 
 
@@ -99,6 +108,24 @@ def _is_blank(value: Any, given: Any) -> bool:
         return not trim(value)
     # An explicit empty list is a statement; a text or list of nothing but blanks is not.
     return value == [] and given not in ([], (), "[]")
+
+
+def _holds_secret(schema: Schema) -> bool:
+    parts = [*schema.get("properties", {}).values(), schema.get("items", {})]
+    return bool(schema.get("writeOnly")) or any(map(_holds_secret, filter(None, parts)))
+
+
+def is_json(value: Any, depth: int = 0) -> bool:
+    """Return whether JSON has a form for a value: finite numbers, text keys, not too deep."""
+    if value is None or isinstance(value, (str, bool)):
+        return True
+    if isinstance(value, (int, float)):
+        return -sys.float_info.max <= value <= sys.float_info.max
+    if depth == DEEPEST:
+        return False
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and is_json(v, depth + 1) for k, v in value.items())
+    return isinstance(value, (list, tuple)) and all(is_json(item, depth + 1) for item in value)
 
 
 def coerce(schema: Schema, value: Any) -> Any:
@@ -136,7 +163,10 @@ def _to_list(schema: Schema, value: Any) -> Any:
         value = parsed if isinstance(parsed, list) else value.split(",")
     if not isinstance(value, (list, tuple)):
         return value
-    texts = ["null" if item is None else _item_text(item) for item in value]
+    try:
+        texts = ["null" if item is None else _item_text(item) for item in value]
+    except RecursionError:
+        return value  # lists in lists without end
     if not all(isinstance(item, str) for item in texts):
         return list(value)
     kept = (trim(item) for item in texts)
@@ -144,20 +174,21 @@ def _to_list(schema: Schema, value: Any) -> Any:
 
 
 def _item_text(item: Any) -> Any:
-    """Return a list's item as JavaScript's String() writes it; an object stays as it is."""
+    """Return a list's item as JavaScript's String() writes it; what is no JSON stays as it is."""
     if item is None:
         return ""
     if isinstance(item, (list, tuple)):
         parts = [_item_text(part) for part in item]
         return ",".join(parts) if all(isinstance(part, str) for part in parts) else item
-    return item if isinstance(item, (str, dict)) else text(item)
+    return text(item) if isinstance(item, (bool, int, float)) else item
 
 
 def number(value: str) -> int | float | None:
     """Return the number JavaScript's Number() reads from a text, or None if it reads none."""
     value = trim(value)
     if _JS_INTEGER.fullmatch(value):
-        return int(value, 0)
+        whole = int(value, 0)
+        return whole if whole <= sys.float_info.max else None
     if not _JS_DECIMAL.fullmatch(value):
         return None
     parsed = float(value)

@@ -8,6 +8,7 @@ a parallel, clones with ``__obranch-n`` for what lies deeper in any branch but t
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,11 +109,13 @@ class Scope:
         self.ids: dict[str, str] = {}
         # parallel id -> (branch, slot), of the parallels around this scope
         self.branches: Mapping[str, tuple[int, int]] = {}
-        if owner is not None:
-            inherited = owner.parent.branches
-            self.branches = (
-                inherited if owner.is_loop else {**inherited, owner.container.id: (index, slot)}
-            )
+        if owner is None:
+            return
+        outer = owner.parent
+        if owner.is_loop:
+            self.branches, self.ids = outer.branches, outer.ids
+        else:
+            self.branches = {**outer.branches, owner.container.id: (index, slot)}
 
     @property
     def parent(self) -> Scope | None:
@@ -183,6 +186,18 @@ def node_id(graph: Graph, block_id: str, branches: Mapping[str, tuple[int, int]]
 def mark(branch: int) -> str:
     """Return the suffix of a block in a branch of a parallel."""
     return f"{BRANCH_OPEN}{branch}{BRANCH_CLOSE}"
+
+
+_SUFFIXES = re.compile(
+    rf"((__clone[0-9a-f]{{24}})?__obranch-\d+)*({BRANCH_OPEN}\d+{BRANCH_CLOSE})?$"
+)
+_SENTINEL = re.compile(r"(?:loop|parallel)-(.+)-sentinel-(?:start|end)")
+
+
+def block_of(node_id: str) -> str:
+    """Return the id of the block that a node id, or that of a container's end, belongs to."""
+    sentinel = _SENTINEL.fullmatch(node_id)
+    return _SUFFIXES.sub("", sentinel.group(1) if sentinel else node_id)
 
 
 def branch_alias(graph: Graph, block_id: str, scope: Scope) -> str | None:

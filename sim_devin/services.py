@@ -33,7 +33,12 @@ class Model(Protocol):
         tools: Sequence[Mapping[str, Any]],
         response_format: Mapping[str, Any] | None,
     ) -> Mapping[str, Any]:
-        """Return a reply: ``content``, and where known ``model``, ``tokens``, ``toolCalls``."""
+        """Return a reply: ``content``, and where known ``model``, ``tokens`` and ``cost``.
+
+        A reply with ``toolCalls`` (``{"id", "name", "arguments"}`` each) and no content is
+        continued: the tools are called and their results sent as further messages. One
+        that has content as well is the answer; its tools are called all the same.
+        """
         ...
 
 

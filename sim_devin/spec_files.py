@@ -144,6 +144,8 @@ def _json_object(file: Traversable) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidSpec(file.name, [f"is not JSON: {error.msg} at {place}"]) from None
+    except (ValueError, RecursionError):
+        raise InvalidSpec(file.name, ["holds a number too long or lists too deep"]) from None
     if not isinstance(document, dict):
         raise InvalidSpec(file.name, ["is not a JSON object"])
     return document
@@ -161,23 +163,46 @@ def _words(item: Any, kind: type[Model]) -> str:
 
 def tool_problems(spec: ToolSpec) -> Iterator[str]:
     """Yield what is inconsistent inside one tool, as ``place: what``."""
+    problems = list(_schemas_problems(spec))
+    if not problems:  # what follows relies on them
+        problems += _parameter_problems(spec)
+    if not problems and spec.request is not None:
+        problems += _request_problems(spec)
+        problems += _example_problems(spec)
+    yield from problems
+
+
+def _schemas_problems(spec: ToolSpec) -> Iterator[str]:
     yield from _schema_problems("params", spec.params)
-    reference = spec.output.get("$ref", "")
-    if reference and reference.rpartition("/")[2] not in spec.shapes:
-        known = list(spec.shapes)
-        yield f"output.$ref: shapes.json has no {reference!r}. {did_you_mean(reference, known)}"
-    elif spec.answer.get("type") != "object" or not spec.answer.get("properties"):
-        yield 'output: must be {"type": "object", "properties": {…}}'
-    else:
-        yield from _schema_problems("output", spec.answer)
     if spec.params.get("type") != "object":
         yield 'params: must be {"type": "object", …}'
+    if "$ref" in spec.output:
+        reference, known = spec.output["$ref"], [f"{SHAPES}#/{name}" for name in spec.shapes]
+        if reference not in known:
+            hint = did_you_mean(str(reference), known)
+            yield f"output.$ref: there is no shape {reference!r}. {hint}".rstrip()
+            return
+        if len(spec.output) > 1:
+            yield "output: a $ref stands alone"
+    answer: Any = spec.answer
+    if (
+        not isinstance(answer, dict)
+        or answer.get("type") != "object"
+        or not answer.get("properties")
+    ):
+        yield 'output: must be {"type": "object", "properties": {…}}'
+    else:
+        yield from _schema_problems("output", answer)
+
+
+def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
     for name in spec.required:
         if name not in spec.properties:
             yield f"params.required: {name!r} is not one of the properties"
-    if spec.request is not None:
-        yield from _request_problems(spec)
-        yield from _example_problems(spec)
+    for name, item in spec.properties.items():
+        if item.get("x-visibility", "user-only") != "user-only":
+            # A slip of the pen would show the parameter to models.
+            yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"
 
 
 def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
@@ -189,6 +214,20 @@ def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
     except SchemaError as error:
         where = ".".join((place, *(str(part) for part in error.absolute_path)))
         yield f"{where}: {error.message}"
+    else:
+        yield from _boolean_problems(place, schema)
+
+
+def _boolean_problems(place: str, schema: Schema) -> Iterator[str]:
+    """Yield where a schema is `true` or `false` although we read what it says."""
+    parts = {f"properties.{name}": item for name, item in schema.get("properties", {}).items()}
+    if "items" in schema:
+        parts["items"] = schema["items"]
+    for name, part in parts.items():
+        if isinstance(part, dict):
+            yield from _boolean_problems(f"{place}.{name}", part)
+        else:
+            yield f"{place}.{name}: must be an object"
 
 
 def _request_problems(spec: ToolSpec) -> Iterator[str]:

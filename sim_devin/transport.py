@@ -138,7 +138,7 @@ class HttpTransport:
             raise CallerError(f"The address or a header cannot be used ({what}).") from None
         prepared.url = _as_given(url, prepared.url or "")
         try:
-            body = None if request.json is None else json.dumps(request.json, allow_nan=False)
+            body = _body(request)
         except (TypeError, ValueError, RecursionError) as error:
             raise CallerError(f"The body cannot be written as JSON: {error}.") from None
         prepared.prepare_body(None if body is None else body.encode(), None)
@@ -151,6 +151,15 @@ class HttpTransport:
             if origin not in self._proxies:
                 self._proxies[origin] = dict(requests.utils.get_environ_proxies(url))
             return self._proxies[origin]
+
+
+def _body(request: Request) -> str | None:
+    """Return the body as text: JSON, or a text as it is where the headers say it is not JSON."""
+    if isinstance(request.json, str):
+        kinds = (value for name, value in request.headers.items() if name.lower() == "content-type")
+        if "json" not in next(kinds, "json"):
+            return request.json
+    return None if request.json is None else json.dumps(request.json, allow_nan=False)
 
 
 def _as_given(url: str, checked: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.references import MISSING, parse_json
+from sim_devin.references import MISSING, parse_json, value_text
 from sim_devin.schema import number
 from sim_devin.workflow import Variable
 
@@ -36,4 +36,4 @@ def typed(kind: str, value: Any) -> Any:
         parsed = parse_json(value) if isinstance(value, str) else value
         wanted = dict if kind == "object" else list
         return parsed if parsed is not MISSING and isinstance(parsed, wanted) else blank_value(kind)
-    return "" if value is None else value
+    return "" if value is None else value_text(value)

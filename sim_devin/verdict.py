@@ -97,7 +97,7 @@ def _exited(detail: Any, output: bool) -> Verdict:
 def _suspended(detail: Any, output: bool, *, archived: bool) -> Verdict:
     if detail == "error":
         return Verdict("failed", "the session was stopped by a fault")
-    if detail in _MONEY:
+    if isinstance(detail, str) and detail in _MONEY:
         scope = _MONEY[detail]
         return Verdict("out_of_money", f"{detail.replace('_', ' ')}", scope)
     if archived:

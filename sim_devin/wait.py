@@ -274,7 +274,7 @@ class _Wait:
         news = before is None or _state(before) != _state(session)
         if not news and before is not None:
             session = before  # a list entry; what is known may be more
-        if _needs_full(session):
+        if needs_full(session):
             session = self._single(session_id) or session
         self.seen[key] = session
         verdict = classify(session, schema=self.schema)
@@ -321,7 +321,7 @@ class _Wait:
             self.on_progress(Progress(session_id, verdict, session, waited, delay))
 
 
-def _needs_full(session: Mapping[str, Any]) -> bool:
+def needs_full(session: Mapping[str, Any]) -> bool:
     """Return whether a list entry lacks what decides: lists do not carry structured output."""
     if "structuredOutput" in session:
         return False

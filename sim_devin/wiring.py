@@ -80,7 +80,7 @@ def open_app(
         llm=llm,
         store=store or MemoryStore(),
         base_url=check_base_url(base_url) if base_url else "",
-        credentials=credentials or (SIMULATED_CREDENTIALS if simulate else {}),
+        credentials={**(SIMULATED_CREDENTIALS if simulate else {}), **(credentials or {})},
         policy=_policy(settings.retries if retries is None else retries),
         max_acu=_lowest(max_acu, settings.max_acu),
         ledger=ledger or MemoryLedger(),

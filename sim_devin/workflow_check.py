@@ -241,15 +241,14 @@ def _call_problems(program: Program, block: Block, known: set[str]) -> Iterator[
 
 def _graph_problems(program: Program) -> Iterator[Problem]:
     workflow, graph = program.workflow, program.graph
-    reached = reachable(workflow, program.start.id)
-    others = {
-        found
+    starts = [
+        block.id
         for block in workflow.blocks.values()
         if block.enabled and is_start(block, program.is_trigger)
-        for found in reachable(workflow, block.id)
-    }
+    ]
+    reached = {found for start in starts for found in reachable(workflow, start)}
     for block in workflow.blocks.values():
-        if block.type != NOTE and block.enabled and block.id not in reached | others:
+        if block.type != NOTE and block.enabled and block.id not in reached:
             yield Problem(
                 "no path from a start block leads here: it never runs",
                 place=block.name,

@@ -4,6 +4,12 @@ import ipaddress
 import socket
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast examples come says something of the machine, not of the code. In a fresh checkout the
+# first text strategy also builds Hypothesis's tables of characters.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def _is_here(family, address):

@@ -339,10 +339,13 @@ def test_two_plugins_of_one_name_are_told_apart_by_their_packages(site):
     assert other == ["disabled", "ok"]
 
 
-def test_a_malformed_entry_points_file_of_a_stranger_harms_nobody(site):
-    site.install("acme", BRINGS_FILES, tool("acme_look"))
+def test_a_malformed_entry_points_file_of_a_stranger_harms_nobody(site, tmp_path, monkeypatch):
+    site.install("acme-devin", BRINGS_FILES, tool("acme_look"))
     site.metadata("rotten", "[console_scripts]\nno equals sign\n")
-    assert ids(load()["acme"]) == ["acme_look"]
+    shutil.copytree(site.folder, tmp_path / "copy")
+    monkeypatch.syspath_prepend(str(tmp_path / "copy"))
+    (plugin,) = (plugin for plugin in plugins.load({}) if plugin.name == "acme_devin")
+    assert (ids(plugin), plugin.state) == (["acme_look"], "ok")
 
 
 def test_a_package_without_metadata_is_loaded_without_a_version(site):

@@ -679,3 +679,21 @@ def test_no_sequence_of_faults_sends_a_message_twice(on_sends, on_looks, policy,
         assert added == 1
     else:
         assert added == 0  # the position could not even be read
+
+
+def test_a_look_that_began_within_the_window_is_not_the_last_word():
+    """The commit falls into the time that a slow look near the end of the window takes."""
+
+    def wrap(send):
+        def slow(request, *, timeout):
+            answer = send(request, timeout=timeout)
+            if request.method == "GET":
+                world.clock.advance(25)
+            return answer
+
+        return slow
+
+    world = World(on_create("commit_delay", seconds=GRACE + 60 - 1), wrap=wrap, policy="retry")
+    output = world.create()
+    assert world.created == 1
+    assert output["sessionId"] == world.simulator.truth()[0]["session_id"]

@@ -53,7 +53,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     for point in result.pause_points:
         yield ""
         yield from _pause(point)
-    if result.status != "paused" and result.output not in (None, {}, ""):
+    if result.status is None and result.output not in (None, {}, ""):
         yield ""
         yield from _output(result.output)
 
@@ -64,6 +64,8 @@ def _output(output: Any) -> Iterator[str]:
         yield from _indented(_shown(output["data"]))
     else:
         yield "Output"
+        if isinstance(output, Mapping):
+            output = {key: value for key, value in output.items() if not key.startswith("_")}
         yield from _indented(_shown(output))
 
 

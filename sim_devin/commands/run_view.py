@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +64,15 @@ def told(event: Event) -> str:
     return event.kind.rpartition(".")[2]
 
 
-def reason(data: Mapping[str, Any]) -> str:
-    """Return why a block waits, from its event's data."""
+def reason(data: Mapping[str, Any], *, looks: bool = True) -> str:
+    """Return why a block waits, from its event's data; with `looks`, when it looks next."""
     step = data.get("progress")
     if isinstance(step, Mapping):
-        parts = [str(step.get("sessionId", "")), str(step.get("reason", ""))]
+        parts = [str(step.get("reason", ""))]
         next_look = step.get("nextLookSeconds")
-        if isinstance(next_look, (int, float)) and next_look > 0:
+        if looks and isinstance(next_look, (int, float)) and next_look > 0:
             parts.append(f"next look in {duration(next_look)}")
+        parts.append(str(step.get("sessionId", "")))
         return " · ".join(part for part in parts if part)
     kinds = {"human": "for a person to answer", "time": "for a moment to come"}
     text = str(step or data.get("reason", ""))
@@ -98,7 +99,7 @@ class PlainLines:
         key = (log.block_id, log.execution_order)
         if event.kind == events.BLOCK_WAITING:
             # A wait tells of every look; what it waits for seldom changes.
-            said = reason(event.data or {}).partition(" · next look")[0]
+            said = reason(event.data or {}, looks=False)
             if self._last.get(key) == said:
                 return
             self._last[key] = said
@@ -119,7 +120,7 @@ class LiveView:
         self._ended = 0
         fancy = (screen.encoding or "").lower().startswith("utf")
         self._done, self._failed = ("✓", "✗") if fancy else ("+", "x")
-        self.refresh: Any = None
+        self.refresh: Callable[[], None] = lambda: None
 
     def __call__(self, event: Event) -> None:
         """Take in one event."""
@@ -137,6 +138,7 @@ class LiveView:
         self._ended += 1
         failed = event.kind == events.BLOCK_FAILED
         if self._ended <= KEPT or failed:
+            self.refresh()  # or the line would be printed above a list that still has the block
             self._print(log, told(event), failed=failed)
 
     def _print(self, log: BlockLog, text: str, *, failed: bool) -> None:
@@ -157,7 +159,8 @@ class LiveView:
         more = len(self._active) - SHOWN
         if more > 0:
             lines.append(f"  … and {more} more")
-        lines.append(f"{self._ended} blocks done · {duration(now - self._began)}")
+        blocks = "block" if self._ended == 1 else "blocks"
+        lines.append(f"{self._ended} {blocks} done · {duration(now - self._began)}")
         return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _line(self, key: tuple[str, int], log: BlockLog, now: float) -> str:

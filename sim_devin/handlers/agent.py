@@ -116,7 +116,9 @@ def agent(block: BlockContext) -> dict[str, Any]:
             response_format=None if schema is None else {"name": "response", "schema": schema},
         )
         asked = _asked(reply)
-        if not asked:
+        if not asked or reply.get("content"):
+            for item in asked:
+                _carry_out(block, entries, item, calls)
             return _output(reply, model, calls, structured=schema is not None)
         messages.append(
             {"role": "assistant", "content": reply.get("content") or "", "toolCalls": asked}

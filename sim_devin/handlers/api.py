@@ -73,7 +73,10 @@ def build(values: Mapping[str, Any]) -> Request | None:
     body = values.get("body")
     if method in ("GET", "HEAD") or body in (None, ""):
         return Request(method, url, headers)
-    parsed = parse_json(body)
+    parsed = parse_json(body) if isinstance(body, str) else body
+    if not any(name.lower() == "content-type" for name in headers):
+        kind = "text/plain; charset=utf-8" if parsed is MISSING else "application/json"
+        headers["Content-Type"] = kind
     return Request(method, url, headers, body if parsed is MISSING else parsed)
 
 

@@ -194,6 +194,45 @@ def test_failures_are_click_errors_so_that_runners_see_the_code():
         assert Failure(errors.NotSent("no"), ctx).exit_code == 4
 
 
+# -- completion --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(invoke, shell):
+    result = invoke("completion", shell)
+    assert result.exit_code == 0
+    assert "_SIM_DEVIN_COMPLETE" in result.stdout
+
+
+def test_unknown_shell(invoke):
+    assert invoke("completion", "tcsh").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("sim-devin ch", "check"),
+        ("sim-devin call devin_get_session_", "devin_get_session_tags"),
+        ("sim-devin tools devin_arch", "devin_archive_session"),
+        ("sim-devin run --simu", "--simulate"),
+    ],
+)
+def test_the_shell_completes(invoke, monkeypatch, words, expected):
+    monkeypatch.setenv("_SIM_DEVIN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert invoke().stdout == f"plain,{expected}\n"
+
+
+def test_completion_survives_settings_that_cannot_be_used(invoke, monkeypatch):
+    monkeypatch.setenv("SIM_DEVIN_RETRIES", "many")
+    monkeypatch.setenv("_SIM_DEVIN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "sim-devin call devin_")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    result = invoke()
+    assert (result.exit_code, result.output.strip()) == (0, "")
+
+
 # -- secrets -----------------------------------------------------------------------------------
 
 

@@ -244,7 +244,7 @@ def human(export, block):
             "h",
             "human_in_the_loop",
             "Ask Somebody",
-            inputFormat=[{"name": "approved", "type": "boolean", "value": ""}],
+            inputFormat=[{"name": "approved", "type": "boolean"}],
             builderData=[{"name": "plan", "value": "delete \u001b[31meverything"}],
         ),
         block("r", "response", "Answer", dataMode="json", data='{"ok": <asksomebody.approved>}'),
@@ -412,7 +412,7 @@ def test_what_goes_on_is_live_and_what_ended_stays(view):
     view(Event(events.BLOCK_WAITING, "r", 995.0, other, {"progress": step}))
     text = view.render().plain
     assert "Fetch  10s  running" in text
-    assert "Other  10s  waiting: devin-1 · running, working · next look in 12s" in text
+    assert "Other  10s  waiting: running, working · next look in 12s · devin-1" in text
     running.ended, running.error = 999.0, "no \u001b[2J answer"
     view(Event(events.BLOCK_FAILED, "r", 999.0, running))
     assert "Fetch" not in view.render().plain

@@ -63,6 +63,16 @@ def test_timeout_is_an_outcome(devin, invoke):
     assert f"{session_id}  in flight" in result.stderr
 
 
+def test_on_a_terminal_progress_is_live(devin, invoke, monkeypatch):
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+    monkeypatch.setenv("TERM", "xterm")
+    ids = [create(invoke) for _ in range(25)]
+    result = invoke("wait", *ids, "--timeout", "0.2")
+    assert "in flight" in result.stderr
+    assert "… and 5 more" in result.stderr
+    assert "25" not in result.stderr.splitlines()[-1]
+
+
 def test_no_ids(invoke):
     assert invoke("wait").exit_code == 2
 

@@ -6,12 +6,23 @@ from sim_devin.app_services import AppServices
 from sim_devin.blocks import FormField
 from sim_devin.clock import ManualClock
 from sim_devin.handlers import HANDLERS
+from sim_devin.spec import BlockField, BlockSpec
 from sim_devin.workflow_blocks import BLOCKS
 
-_BLOCKS = {spec.type: spec for spec in BLOCKS}
+SECRETIVE = BlockSpec(
+    type="secretive",
+    title="Secretive",
+    fields=(
+        BlockField(id="apiKey", title="Key", secret=True, required=True),
+        BlockField(id="text"),
+    ),
+)
+_BLOCKS = {spec.type: spec for spec in (*BLOCKS, SECRETIVE)}
 
 
-def block(block_id, block_type, name=None, *, parent=None, container=None, enabled=True, **values):
+def block(
+    block_id, block_type, name=None, /, *, parent=None, container=None, enabled=True, **values
+):
     """Return a block of an export; keyword arguments are sub-block values.
 
     `container` is a loop's or parallel's settings; ``_name=…`` sets a key of the block itself.

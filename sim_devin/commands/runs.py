@@ -1,0 +1,245 @@
+"""``sim-devin runs``: look at durable runs, answer them, resume and cancel them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.commands.arguments import named_values
+from sim_devin.commands.interrupts import cancelled_by_signals
+from sim_devin.commands.options import AppOptions, app_options, json_option, seconds
+from sim_devin.commands.output import echo_json, echo_table, harmless, json_text
+
+if TYPE_CHECKING:
+    from sim_devin.records import Event
+
+WAITS_FOR = {
+    "session": "for a session",
+    "question": "for your answer to Devin",
+    "sending": "for your answer to be sent",
+    "human": "for a form to be filled in",
+    "time": "for a moment to come",
+    "uncertain": "for you to say whether it was done",
+}
+
+
+@click.group("runs")
+def command() -> None:
+    """Look at durable runs, answer them, resume and cancel them."""
+
+
+@command.command("list")
+@click.option("--state", "states", multiple=True, help="Only runs in this state. Repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@json_option("Print one run a line as JSON; errors are JSON on standard error, too.")
+@app_options()
+def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOptions) -> None:
+    """List the runs, newest first."""
+    with options.open() as app:
+        found = app.runs.list(states, limit=limit)
+    if as_json:
+        for run in found:
+            echo_json(run, compact=True)
+        return
+    rows = (
+        (run["runId"], run["state"], _moment(run["createdAt"]), run["workflow"], run["error"] or "")
+        for run in found
+    )
+    echo_table(("RUN", "STATE", "STARTED", "WORKFLOW", "ERROR"), rows)
+
+
+@command.command("show")
+@click.argument("run_id", metavar="RUN")
+@json_option()
+@app_options()
+def show(run_id: str, as_json: bool, options: AppOptions) -> None:
+    """Show a run: its blocks, what it waits for and how to go on, its output.
+
+    RUN is an id or the beginning of one.
+    """
+    with options.open() as app:
+        run = app.runs.show(run_id)
+    if as_json:
+        echo_json(run)
+        return
+    for line in _lines(run):
+        click.echo(line)
+
+
+@command.command("resume")
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="BLOCK.FIELD=VALUE",
+    help="Hand a secret in again that stood in the workflow; values may be @FILE.",
+)
+@json_option()
+@app_options()
+def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOptions) -> None:
+    """Let a run go on that failed, is held or is uncertain, and drive it here.
+
+    Failed blocks run again. What is uncertain is looked for once more, never repeated.
+    Stopping this leaves the run to a worker, or to another resume.
+    """
+    bindings = {key: str(value) for key, value in named_values(settings).items()}
+    with options.open() as app:
+        found = app.runs.resume(run_id, bindings=bindings)
+        with cancelled_by_signals("Cancelling the run…") as cancel:
+            app.runs.follow(found, cancel=cancel)
+        run = app.runs.show(found)
+    _tell(run, as_json=as_json)
+    _leave(run)
+
+
+@command.command("cancel")
+@click.argument("run_id", metavar="RUN")
+@json_option()
+@app_options()
+def cancel(run_id: str, as_json: bool, options: AppOptions) -> None:
+    """Cancel a run. Devin's sessions go on."""
+    with options.open() as app:
+        state = app.runs.cancel(run_id)
+    if as_json:
+        echo_json({"state": state}, compact=True)
+    else:
+        click.echo("Cancelled." if state == "cancelled" else "It will stop in a moment.")
+
+
+@command.command("answer")
+@click.argument("run_id", metavar="RUN")
+@click.argument("answer", metavar="[TEXT|NAME=VALUE]...", nargs=-1)
+@click.option("--json-answer", metavar="JSON", help="The answer as JSON.")
+@click.option("--context", metavar="ID", help="Which question, if the run asks several.")
+@json_option()
+@app_options()
+def answer(
+    run_id: str,
+    answer: tuple[str, ...],
+    json_answer: str | None,
+    context: str | None,
+    as_json: bool,
+    options: AppOptions,
+) -> None:
+    """Answer what a run asks: a text for Devin, or the fields of a form as NAME=VALUE.
+
+    What is uncertain takes sessionId=…, repeat=true, or fail=true. A worker, or
+    ``sim-devin runs resume``, drives the run on.
+    """
+    with options.open() as app:
+        asks_devin = any(wait["kind"] == "question" for wait in app.runs.show(run_id)["waits"])
+        given = _answer(answer, json_answer, text=asks_devin)
+        found = app.runs.answer(run_id, given, context_id=context)
+        run = app.runs.show(found)
+    if as_json:
+        echo_json(run)
+    else:
+        click.echo(f"Answered. The run is {run['state']}.")
+
+
+@command.command("watch")
+@click.argument("run_id", metavar="RUN")
+@json_option("Print the events as JSON lines.")
+@app_options()
+def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
+    """Show what happens in a run until it is over; some worker drives it."""
+    with options.open() as app, cancelled_by_signals("No longer watching.") as cancel:
+        after = 0
+        while True:
+            run = app.runs.show(run_id)
+            for event in app.runs.events(run_id, after=after):
+                after = event.id
+                _echo_event(event, as_json=as_json)
+            if run["endedAt"] is not None or cancel.is_set():
+                break
+            app.clock.wait(cancel, 1.0)
+    _leave(run)
+
+
+@command.command("prune")
+@click.option(
+    "--older-than", type=seconds, required=True, metavar="TIME", help="Such as 30d or 12h."
+)
+@json_option()
+@app_options()
+def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
+    """Forget runs that ended longer ago than this."""
+    with options.open() as app:
+        count = app.runs.prune(app.clock.time() - older_than)
+    if as_json:
+        echo_json({"forgotten": count}, compact=True)
+    else:
+        click.echo(f"Forgot {count} run{'' if count == 1 else 's'}.")
+
+
+def _answer(words: tuple[str, ...], json_answer: str | None, *, text: bool) -> Any:
+    if json_answer is not None:
+        try:
+            return json.loads(json_answer)
+        except ValueError:
+            raise click.BadParameter("--json-answer is not JSON.") from None
+    if text or not all("=" in word for word in words):
+        return " ".join(words)
+    values = {
+        name: {"true": True, "false": False}.get(str(value), value)
+        for name, value in named_values(words).items()
+    }
+    return values or None
+
+
+def _echo_event(event: Event, *, as_json: bool) -> None:
+    if as_json:
+        echo_json(event.to_json(), compact=True)
+        return
+    name = event.data.get("blockName") or event.data.get("blockId") or "run"
+    more = event.data.get("error") or event.data.get("reason") or ""
+    what = event.kind.partition(".")[2]
+    click.echo(harmless(f"{_moment(event.at)}  {name}: {what} {more}".rstrip()))
+
+
+def _tell(run: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(run)
+    else:
+        for line in _lines(run):
+            click.echo(line)
+
+
+def _lines(run: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Run {run['runId']} is {run['state']}."
+    if run["error"]:
+        yield f"  {harmless(run['error'])}"
+    for log in run["blocks"]:
+        took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
+        state = "done" if log["success"] else f"failed: {log.get('error')}"
+        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}"
+    for wait in run["waits"]:
+        yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
+        for key in ("question", "message", "note", "hint", "resolve"):
+            if wait.get(key):
+                yield f"    {harmless(wait[key])}"
+        if wait["kind"] in ("question", "human", "uncertain"):
+            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
+    result = run.get("result") or {}
+    if result.get("output") not in (None, {}, ""):
+        yield "Output"
+        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
+
+
+def _waits_for(wait: Mapping[str, Any]) -> str:
+    session = f" {wait['session']}" if wait.get("session") else ""
+    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}."
+
+
+def _moment(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _leave(run: Mapping[str, Any]) -> None:
+    code = {"done": 0, "cancelled": 130}.get(run["state"], 1)
+    click.get_current_context().exit(code)

@@ -1,0 +1,129 @@
+"""Answers of people to what a durable run asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
+from sim_devin.records import Run, Wait
+from sim_devin.sealing import Seal
+from sim_devin.sqlite_ledger import StepLedger, resolve
+from sim_devin.sqlite_store import SqliteStore
+from sim_devin.wait import FIRST_PAUSE
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+ASKING = ("human", "question", "uncertain")
+TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried again
+
+
+class Answers:
+    """Takes answers and sends them on."""
+
+    def __init__(self, app: App, store: SqliteStore, seal: Seal) -> None:
+        self._app = app
+        self._store = store
+        self._seal = seal
+
+    def give(self, run: Run, answer: Any, context_id: str | None) -> None:
+        """Answer what a run asks. See `durable.Runs.answer`."""
+        wait = self._asked(run, context_id)
+        now = self._app.clock.time()
+        if wait.kind == "human":
+            taken = self._store.finish_wait(wait, now, self._seal.close(answer) or {})
+        elif wait.kind == "question":
+            message = answer.get("message") if isinstance(answer, Mapping) else answer
+            if not isinstance(message, str) or not message.strip():
+                raise CallerError("Devin's question takes a text that is not blank.")
+            taken = self._store.put_answer(wait, message, now)
+            if taken:
+                self.send_waiting(run.id)
+        else:
+            taken = self._resolve(wait, answer, now)
+        if not taken:
+            raise CallerError("It has been answered already.", hint="Look at the run again.")
+
+    def send_waiting(self, run_id: str | None = None) -> int:
+        """Send the answers that are recorded and not sent yet; return how many were.
+
+        Any number of processes may try; each message arrives once.
+        """
+        sent = 0
+        now = self._app.clock.time()
+        for wait in self._store.open_waits("sending"):
+            if run_id in (None, wait.run_id) and wait.next_look <= now:
+                sent += self._send(wait)
+        return sent
+
+    def _send(self, wait: Wait) -> bool:
+        number = self._store.answers(wait)
+        run = self._store.run(wait.run_id)
+        ledger = StepLedger(self._store, run, f"{wait.step}!{number}", driven=False)
+        try:
+            credentials = self._seal.open(wait.about.get("credentials")) or {}
+            self._app.call(
+                "devin_send_message",
+                {
+                    "sessionId": wait.about["sessionId"],
+                    "message": wait.answer,
+                    **credentials,
+                },
+                reconcile=True,
+                ledger=ledger,
+                settle=self._app.settle,
+            )
+        except UncertainResult as error:
+            self._ask_again(wait, f"{error} Look at the session before you answer again.")
+            return False
+        except SimDevinError as error:
+            if error.exit_code in (2, 5) and not getattr(error, "accepted", False):
+                self._ask_again(wait, f"The answer could not be sent: {error}")
+            else:
+                later = self._app.clock.time() + TRY_AGAIN
+                self._store.change_wait(wait, "sending", next_look=later)
+            return False
+        later = self._app.clock.time() + FIRST_PAUSE
+        return self._store.change_wait(
+            wait, "sending", kind="session", answer=None, next_look=later, pause=FIRST_PAUSE
+        )
+
+    def _ask_again(self, wait: Wait, why: str) -> None:
+        point = {**wait.point, "note": why}
+        self._store.change_wait(wait, "sending", kind="question", answer=None, point=point)
+
+    def _asked(self, run: Run, context_id: str | None) -> Wait:
+        asked = [wait for wait in self._store.waits(run.id, only_open=True) if wait.kind in ASKING]
+        if context_id is not None:
+            asked = [wait for wait in asked if context_id in (wait.context_id, wait.step)] or asked
+            if context_id not in {name for wait in asked for name in (wait.context_id, wait.step)}:
+                raise UnknownName("question", context_id, [wait.context_id for wait in asked])
+        if not asked:
+            raise CallerError(f"The run {run.id} asks nothing: it is {run.state}.")
+        if len(asked) > 1:
+            names = ", ".join(wait.context_id for wait in asked)
+            raise CallerError(
+                f"The run {run.id} asks {len(asked)} things.", hint=f"Say which: {names}."
+            )
+        return asked[0]
+
+    def _resolve(self, wait: Wait, answer: Any, now: float) -> bool:
+        found = answer if isinstance(answer, Mapping) else {}
+        session = found.get("sessionId")
+        if isinstance(session, str) and session:
+            resolve(self._store, wait.run_id, wait.step, "done", session)
+            return self._store.drop_wait(wait, now)
+        if found.get("repeat") is True:
+            resolve(self._store, wait.run_id, wait.step, "rejected", None)
+            return self._store.drop_wait(wait, now)
+        if isinstance(found.get("output"), Mapping):
+            resolve(self._store, wait.run_id, wait.step, "done", None)
+            return self._store.finish_wait(wait, now, self._seal.close(found["output"]))
+        if found.get("fail") is True:
+            resolve(self._store, wait.run_id, wait.step, "uncertain", None)
+            return self._store.finish_wait(wait, now, error=str(wait.point.get("message", "")))
+        raise CallerError(
+            "Nobody knows whether it was done, so the answer has to say.",
+            hint=str(wait.point.get("resolve", "")),
+        )

@@ -1,0 +1,383 @@
+"""What a block of a durable run may do to the world, so that a crash never does it twice.
+
+Reads, and what may be done twice, simply run again. Creates and messages go through the
+intents of `reconcile`, under a tag that is a pure function of the run and the step. Of
+anything else that was under way when a process died nobody can know, so it is left to a
+person.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sim_devin import devin_wait
+from sim_devin.app_services import AppServices
+from sim_devin.budget import Budget
+from sim_devin.errors import (
+    AmbiguousResult,
+    ApiError,
+    Cancelled,
+    InvalidParams,
+    ServerError,
+    SimDevinError,
+    StoreError,
+    TransportError,
+    UncertainResult,
+    UnreadableResponse,
+)
+from sim_devin.handler import BlockContext, BlockError, RunAccess
+from sim_devin.journal import Journal
+from sim_devin.reconcile import CREATE, Intent, Settle
+from sim_devin.records import Wait
+from sim_devin.request import Request
+from sim_devin.response import Response
+from sim_devin.run import RunResult
+from sim_devin.schema import Checker
+from sim_devin.services import Services
+from sim_devin.sqlite_ledger import StepLedger
+from sim_devin.sqlite_store import LeaseLost
+from sim_devin.workflow import Variable
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+LAST_LOOKS = 5.0  # seconds to look for what was sent before, even if its grace window has passed
+FIRST_PAUSE = 5.0  # seconds until a session that is waited for is looked at
+
+RunChild = Callable[["Calls", str, Mapping[str, Any]], RunResult]
+
+
+class Parked(BaseException):
+    """A block cannot go on now. Not an `Exception`: no handler may take it for a failure.
+
+    `wait` is what it waits for; None when that is recorded already, by a child run.
+    """
+
+    def __init__(self, wait: Wait | None = None) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all calls of a run share."""
+
+    app: App
+    journal: Journal
+    budget: Budget
+    settle: Settle
+    run_child: RunChild
+    allows_python: bool = False
+    hold_questions: bool = False
+
+
+class Calls:
+    """Access to a run for one try of one block (`handler.RunAccess`).
+
+    Args:
+        run: the access that the engine gave.
+        block: the block.
+        step: name of the try: a pure function of the place in the run.
+        around: what all calls of the run share.
+        remembers: whether every call is recorded by itself, as a block that makes several
+            needs it; a block over one tool is recorded as a whole.
+        depth: how many runs are around this one.
+    """
+
+    def __init__(
+        self,
+        run: RunAccess,
+        block: BlockContext,
+        step: str,
+        around: Surroundings,
+        *,
+        remembers: bool,
+        depth: int,
+    ) -> None:
+        self.block = block
+        self.step = step
+        self.around = around
+        self.depth = depth
+        self.variables: dict[str, Any] = {}
+        self.services: Services = StepServices(self)
+        self.run_id = run.run_id
+        self.env = run.env
+        self.stop: threading.Event = run.stop
+        self.remembers = remembers
+        self._run = run
+        self._number = 0
+
+    def next_step(self) -> str:
+        """Return the name of the next call."""
+        self._number += 1
+        return f"{self.step}/{self._number}"
+
+    def remaining(self) -> float | None:
+        """Return the seconds left until the run's deadline, or None without one."""
+        return self._run.remaining()
+
+    def variable(self, name: str, variable_id: str | None) -> Variable | None:
+        """Return the workflow variable of that id, else of exactly that name."""
+        return self._run.variable(name, variable_id)
+
+    def set_variable(self, variable: Variable, value: Any) -> None:
+        """Set a workflow variable, and remember it for a playback."""
+        self.variables[variable.id] = value
+        self._run.set_variable(variable, value)
+
+    def waiting(self, log: Any, reason: str, data: Mapping[str, Any]) -> None:
+        """Tell the listener why a block is waiting."""
+        self._run.waiting(log, reason, data)
+
+    def run_child(self, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
+        """Run another workflow as a part of this run.
+
+        Raises:
+            Parked: it waits for something.
+        """
+        result = self.around.run_child(self, workflow_id, inputs)
+        if result.status == "paused":
+            raise Parked
+        return result
+
+    def call_tool(
+        self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
+    ) -> dict[str, Any]:
+        """Call a tool under the run's ceilings, deadline and cancel event.
+
+        Raises:
+            Parked: the block has to wait: for a session, or for a person to say what happened.
+            SimDevinError: the call failed.
+        """
+        journal = self.around.journal
+        step = self.next_step()
+        if self.remembers:
+            past = journal.step(step, tool_id)
+            if past is not None:
+                return _replayed(past)
+        elif tool_id == devin_wait.TOOL_ID:
+            raise Parked(self._session_wait(params))
+        budget = self.around.budget
+        shares = budget.reserve(self.services.tool_params(tool_id), params)
+        try:
+            output = self._carry_out(step, tool_id, params, shares, on_progress)
+        except UncertainResult as error:
+            raise Parked(self.uncertain(error, tool_id)) from error
+        except (LeaseLost, StoreError) as error:
+            raise journal.abort(error) from error
+        except SimDevinError as error:
+            budget.settle(shares, error)
+            if self.remembers and not isinstance(error, Cancelled):
+                failure = {"error": error.message, "hint": error.hint}
+                journal.put_step(step, tool_id, failure)
+            raise
+        if self.remembers:
+            journal.put_step(step, tool_id, {"output": output})
+        return output
+
+    # -- one call ------------------------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        step: str,
+        tool_id: str,
+        params: Mapping[str, Any],
+        shares: Mapping[str, float],
+        on_progress: Callable[[Any], None],
+    ) -> dict[str, Any]:
+        app = self.around.app
+        spec = app.registry.tool(tool_id)
+        ledger = StepLedger(self.around.journal.store, self.around.journal.run, step, shares)
+        options: dict[str, Any] = {
+            "ceilings": shares,
+            "cancel": self.stop,
+            "deadline": self.remaining(),
+            "on_progress": on_progress,
+        }
+        if spec.traits.read_only or spec.traits.idempotent:
+            return app.call(tool_id, params, **options)
+        if spec.reconcile is None:
+            return once(
+                ledger, tool_id, app.clock.time(), lambda: app.call(tool_id, params, **options)
+            )
+        settle = self.around.settle
+        earlier = ledger.earlier()
+        for intent in earlier:
+            if intent.state == "done" and intent.session_id:
+                return self._as_answered(tool_id, intent.session_id, params, options)
+        if any(intent.state != "rejected" for intent in earlier):
+            since = app.clock.time() - max(intent.at for intent in earlier)
+            least = min(settle.grace, LAST_LOOKS)
+            settle = replace(settle, grace=max(least, settle.grace - since))
+        return app.call(tool_id, params, reconcile=True, ledger=ledger, settle=settle, **options)
+
+    def _as_answered(
+        self, tool_id: str, session_id: str, params: Mapping[str, Any], options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return the session of a create or message that is known to have arrived."""
+        app = self.around.app
+        fields = app.registry.connections[app.registry.tool(tool_id).connection or ""].fields
+        credentials = {name: params[name] for name in fields if params.get(name)}
+        options = {**options, "ceilings": None}
+        session = app.call("devin_get_session", {"sessionId": session_id, **credentials}, **options)
+        return {**session, "structuredOutput": None} if tool_id == CREATE else session
+
+    def uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
+        """Return the wait for a person who finds out whether something was done."""
+        return Wait(
+            self.run_id,
+            self.step,
+            "uncertain",
+            point={
+                "message": error.message,
+                "hint": error.hint,
+                "tool": tool_id,
+                "resolve": 'Answer {"sessionId": "…"} if it was done, {"repeat": true} to do it '
+                'again, {"fail": true} to give it up; or resume the run to look once more.',
+            },
+            about={"tool": tool_id},
+        )
+
+    # -- waiting for a session ---------------------------------------------------------------------
+
+    def _session_wait(self, params: Mapping[str, Any]) -> Wait:
+        app = self.around.app
+        spec = app.registry.tool(devin_wait.TOOL_ID)
+        fields = app.registry.connections[spec.connection or ""].fields
+        credentials = {name: params[name] for name in fields if params.get(name)}
+        own = {name: value for name, value in params.items() if name not in fields}
+        checker = Checker(spec.params)
+        asked = checker.coerce(own)
+        problems = checker.problems(asked, own)
+        if problems:
+            raise InvalidParams(spec.id, problems)
+        where = app.build_request("devin_list_sessions", credentials).url.partition("?")[0]
+        now = app.clock.time()
+        values = self.block.block.values
+        hold = values.get("onQuestion", "hold" if self.around.hold_questions else "") == "hold"
+        return Wait(
+            self.run_id,
+            self.step,
+            "session",
+            about={
+                "sessionId": asked["sessionId"],
+                "until": asked.get("until", "settled"),
+                "schema": asked.get("structuredOutputSchema"),
+                "credentials": credentials or None,
+                "onQuestion": "hold" if hold else "return",
+            },
+            place=where,
+            due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),
+            next_look=now + FIRST_PAUSE,
+            pause=FIRST_PAUSE,
+        )
+
+
+def once(
+    ledger: StepLedger, name: str, now: float, do: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Do what must not be done twice and cannot be looked for.
+
+    Raises:
+        UncertainResult: it was under way before, and nobody knows what came of it.
+    """
+    intent = Intent(ledger.tag("0"), name, now)
+    if not ledger.claim(intent):
+        raise UncertainResult(
+            f"{name} was under way when its process ended, and nothing can tell whether it was "
+            "done.",
+            hint="Look there before you decide.",
+        )
+    try:
+        output = do()
+    except (AmbiguousResult, ServerError) as error:
+        raise UncertainResult(error.message, hint=error.hint) from error
+    except UnreadableResponse as error:
+        ledger.settle(intent.tag, "uncertain" if error.accepted else "rejected")
+        raise
+    except (SimDevinError, BlockError):
+        ledger.settle(intent.tag, "rejected")
+        raise
+    ledger.settle(intent.tag, "done")
+    return output
+
+
+def _replayed(past: Mapping[str, Any]) -> dict[str, Any]:
+    if "error" in past:
+        raise SimDevinError(past["error"], hint=past.get("hint", ""))
+    output: dict[str, Any] = past["output"]
+    return output
+
+
+class StepServices(AppServices):
+    """The outside world of one try of a block."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls.around.app, allows_python=calls.around.allows_python)
+        self._calls = calls
+
+    @property
+    def transport(self) -> Any:
+        """Sends requests of the API block, those that must not be repeated only once."""
+        return _CarefulSender(super().transport, self._calls)
+
+    @property
+    def llm(self) -> Any:
+        """The model, its replies recorded; None without one."""
+        model = super().llm
+        return None if model is None else _RememberedModel(model, self._calls)
+
+
+class _CarefulSender:
+    """Sends requests; one that may change something is not sent again after a crash."""
+
+    def __init__(self, sender: Any, calls: Calls) -> None:
+        self._sender = sender
+        self._calls = calls
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        if request.method.upper() in REPEATABLE:
+            answer: Response = self._sender.send(request, timeout=timeout)
+            return answer
+        journal = self._calls.around.journal
+        step = self._calls.next_step()
+        name = f"{request.method} {request.url.partition('?')[0]}"
+        ledger = StepLedger(journal.store, journal.run, step)
+        intent = Intent(ledger.tag("0"), name, journal.clock.time())
+        try:
+            if not ledger.claim(intent):
+                text = f"{name} was under way when its process ended."
+                raise Parked(self._calls.uncertain(UncertainResult(text), name))
+            try:
+                answer = self._sender.send(request, timeout=timeout)
+            except (TransportError, ApiError):
+                # The block fails and says so; whether it is tried again is the workflow's choice.
+                ledger.settle(intent.tag, "rejected")
+                raise
+            ledger.settle(intent.tag, "done" if 200 <= answer.status < 300 else "rejected")
+        except (LeaseLost, StoreError) as error:
+            raise journal.abort(error) from error
+        return answer
+
+
+class _RememberedModel:
+    """Asks the model; a reply that is recorded is not asked for again."""
+
+    def __init__(self, model: Any, calls: Calls) -> None:
+        self._model = model
+        self._calls = calls
+
+    def complete(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Mapping[str, Any]:
+        journal = self._calls.around.journal
+        step = self._calls.next_step()
+        past = journal.step(step, "model")
+        if past is not None:
+            reply: Mapping[str, Any] = past["output"]
+            return reply
+        reply = self._model.complete(messages, **options)
+        journal.put_step(step, "model", {"output": reply})
+        return reply

@@ -1,0 +1,160 @@
+"""One process driving one durable run: until it is over, or until it has to wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin import engine
+from sim_devin.app_services import AppServices
+from sim_devin.budget import Budget
+from sim_devin.durable_blocks import wrap
+from sim_devin.durable_calls import Calls, Surroundings
+from sim_devin.durable_leases import Watched
+from sim_devin.errors import StoreError
+from sim_devin.events import Listener
+from sim_devin.handler import BlockError
+from sim_devin.journal import Journal
+from sim_devin.program import Program
+from sim_devin.records import Run
+from sim_devin.run import RunResult
+from sim_devin.sealing import Seal
+from sim_devin.sqlite_ledger import reserved
+from sim_devin.sqlite_store import LeaseLost, SqliteStore
+from sim_devin.workflow import Workflow, load_workflow
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+class Drive:
+    """Drives a claimed run once.
+
+    Raises:
+        MissingCredentials: a secret that stands in the record is not known here.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        store: SqliteStore,
+        run: Run,
+        program: Program,
+        children: Mapping[str, Workflow],
+        env: Mapping[str, str],
+        seal: Seal,
+        stop: threading.Event,
+        on_event: Listener | None,
+    ) -> None:
+        self._app = app
+        self._store = store
+        self._run = run
+        self._program = program
+        self._children = children
+        self._env = env
+        self._seal = seal
+        self._stop = stop
+        self._journal = Journal(store, run, seal, app.clock, stop, on_event)
+        self._budget = self._left_of_budget()
+        self._around = Surroundings(
+            app,
+            self._journal,
+            self._budget,
+            app.settle,
+            self._run_child,
+            allows_python=bool(run.options.get("allowPython")),
+            hold_questions=run.options.get("onQuestion") == "hold",
+        )
+        wrap(program, self._around)
+
+    def run(self, watched: Watched) -> RunResult | None:
+        """Drive, record how it went, and return the result; None if the run was lost.
+
+        Raises:
+            StoreError: the store failed; nothing recorded is lost, and the run is taken up
+                again once its lease is over.
+        """
+        run, clock = self._run, self._app.clock
+        left = None if run.deadline is None else max(0.0, run.deadline - clock.time())
+        result = engine.run_program(
+            self._program,
+            run.inputs,
+            bound=engine.Bound(env=self._env, bindings={}, budget=self._budget),
+            run_id=run.id,
+            from_block=run.options.get("fromBlock"),
+            earlier=run.options.get("snapshot"),
+            stop_after=run.options.get("stopAfter"),
+            deadline=left,
+            cancel=self._stop,
+            on_event=self._journal.hear,
+        )
+        try:
+            if self._journal.broken is None:
+                self._journal.flush()
+                self._conclude(result, watched)
+        except LeaseLost:
+            return None
+        if isinstance(self._journal.broken, StoreError):
+            raise self._journal.broken
+        return None if self._journal.broken or watched.lost else result
+
+    def _conclude(self, result: RunResult, watched: Watched) -> None:
+        run, store, now = self._run, self._store, self._app.clock.time()
+        self._journal.settle_logs()
+        result.started = run.started if run.started is not None else result.started
+        if result.status == "paused":
+            store.park(run, now)
+            return
+        body = self._seal.close(result.to_json())
+        if result.status == "cancelled" and result.reason != "deadline":
+            if watched.cancelled or store.run(run.id).cancelling:
+                store.end_run(run, "cancelled", now, result=body)
+            elif not watched.lost:
+                store.release(run, now)
+            return
+        if result.status == "cancelled":
+            store.end_run(run, "cancelled", now, result=body, error="The run ran out of time.")
+        elif result.success:
+            store.end_run(run, "done", now, result=body)
+        else:
+            store.end_run(run, "failed", now, result=body, error=self._seal.close(result.error))
+
+    def _left_of_budget(self) -> Budget:
+        """Return what recorded steps have left of the run's ceilings."""
+        ceiling = self._run.options.get("maxAcu")
+        if ceiling is None:
+            return Budget({})
+        recorded = self._journal.recorded
+        steps = self._store.steps(self._run.id)
+        used = sum(
+            amount
+            for step, name, amount in reserved(self._store, self._run.id)
+            if name == "maxAcuLimit" and (step in steps or step.rpartition("/")[0] in recorded)
+        )
+        return Budget({"maxAcuLimit": max(0.0, ceiling - used)})
+
+    def _run_child(self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
+        if calls.depth >= engine.MAX_DEPTH:
+            raise BlockError(
+                f"child workflows are nested deeper than {engine.MAX_DEPTH}", retry=False
+            )
+        services = AppServices(self._app, allows_python=self._around.allows_python)
+        source = self._children.get(workflow_id) or services.workflow(workflow_id)
+        if source is None:
+            raise BlockError(
+                f"there is no workflow {workflow_id!r}",
+                hint="Pass it in children, or register it.",
+                retry=False,
+            )
+        program = Program(load_workflow(source), services, kind="child")
+        depth = calls.depth + 1
+        wrap(program, self._around, prefix=f"{calls.step}>", depth=depth)
+        return engine.run_program(
+            program,
+            inputs,
+            bound=engine.Bound(self._env, {}, None, self._budget, depth),
+            run_id=f"{calls.run_id}.{workflow_id}",
+            deadline=calls.remaining(),
+            cancel=calls.stop,
+        )

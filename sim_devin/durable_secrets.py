@@ -1,0 +1,113 @@
+"""Which values of a durable run are secret, by name, and how another process finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.program import Program
+from sim_devin.redaction import is_secret_name
+from sim_devin.references import EnvName, split
+from sim_devin.sealing import OPEN, Seal, marker
+from sim_devin.workflow import Workflow
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def known(app: App, programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
+    """Return name -> value of what is secret in a run of these programs (by prefix).
+
+    Variables that secret fields refer to or whose name says so, the app's credentials, and
+    secrets that stand in the documents.
+    """
+    names = {name for name in env if is_secret_name(name)}
+    for program in programs.values():
+        names |= _referred_to(program)
+    found = {f"env:{name}": env[name] for name in sorted(names) if env.get(name)}
+    for connection in app.registry.connections.values():
+        credentials = app.credentials_of(connection.id)
+        for name, field in connection.fields.items():
+            if field.secret and credentials.get(name):
+                found[f"app:{connection.id}.{name}"] = credentials[name]
+    for prefix, program in programs.items():
+        for (block_id, name), value in literal_secrets(program).items():
+            found[f"set:{prefix}{block_id}.{name}"] = value
+    return found
+
+
+def _referred_to(program: Program) -> set[str]:
+    return {
+        segment.name
+        for block in program.workflow.blocks.values()
+        for field in program.form(block.type)
+        if field.secret and isinstance(block.values.get(field.id), str)
+        for segment in split(block.values[field.id])
+        if isinstance(segment, EnvName)
+    }
+
+
+def finder(
+    app: App, env: Mapping[str, str], given: Mapping[str, str]
+) -> Callable[[str], str | None]:
+    """Return how a process that did not start a run finds a secret by its name.
+
+    `given` holds what was handed in again: ``set:block.field`` -> value.
+    """
+
+    def find(name: str) -> str | None:
+        if name in given:
+            return given[name]
+        kind, _, rest = name.partition(":")
+        if kind == "env":
+            return env.get(rest) or None
+        connection, _, field = rest.rpartition(".")
+        places = [connection] if kind == "app" else list(app.registry.connections)
+        for place in places:
+            if place in app.registry.connections:
+                value = app.credentials_of(place).get(field)
+                if value:
+                    return value
+        return None
+
+    return find
+
+
+def document_of(workflow: Workflow) -> dict[str, Any]:
+    """Return the document of a workflow with the values that were bound to it."""
+    document = dict(workflow.document)
+    stored: dict[str, Any] = dict(document["blocks"])
+    for block in workflow.blocks.values():
+        if block.id not in stored:
+            continue
+        sub_blocks = dict(stored[block.id].get("subBlocks") or {})
+        for name, value in block.values.items():
+            before = sub_blocks.get(name)
+            if not isinstance(before, Mapping) or before.get("value") != value:
+                known = before if isinstance(before, Mapping) else {}
+                sub_blocks[name] = {"id": name, "type": "short-input", **known, "value": value}
+        stored[block.id] = {**stored[block.id], "subBlocks": sub_blocks}
+    return {**document, "blocks": stored}
+
+
+def sealed_document(program: Program, seal: Seal, prefix: str = "") -> Any:
+    """Return a program's document without a single secret, however short."""
+    document = seal.close(document_of(program.workflow))
+    for block_id, name in literal_secrets(program):
+        field = document["blocks"][block_id]["subBlocks"][name]
+        if not str(field["value"]).startswith(OPEN):  # too short to be found by its value
+            field["value"] = marker(f"set:{prefix}{block_id}.{name}")
+    return document
+
+
+def literal_secrets(program: Program) -> dict[tuple[str, str], str]:
+    """Return (block id, field) -> value of the secrets that stand in a workflow, bound or not."""
+    return {
+        (block.id, field.id): block.values[field.id]
+        for block in program.workflow.blocks.values()
+        for field in program.form(block.type)
+        if field.secret
+        and isinstance(block.values.get(field.id), str)
+        and all(isinstance(segment, str) for segment in split(block.values[field.id]))
+        and block.values[field.id]
+    }

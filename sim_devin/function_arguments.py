@@ -1,0 +1,82 @@
+"""Read what a model wrote as arguments: JSON that may hold JSON text, and null for absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin import dialects
+from sim_devin.errors import InvalidParams
+from sim_devin.spec import Schema
+
+
+def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the arguments of the function `name` as an object; text may hold JSON text.
+
+    Raises:
+        InvalidParams: they are no JSON object.
+    """
+    value: Any = arguments
+    for _ in range(2):
+        if not isinstance(value, str):
+            break
+        try:
+            value = json.loads(value or "{}", parse_constant=_no_constant)
+        except RecursionError:
+            raise InvalidParams(name, ["the arguments are nested too deeply"]) from None
+        except ValueError as error:
+            problem = f"the arguments are not JSON ({error}); pass one JSON object"
+            raise InvalidParams(name, [problem]) from None
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        kind = "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+        raise InvalidParams(name, [f"the arguments are {kind}; pass one JSON object"])
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as their schema means them.
+
+    JSON text is parsed where no text is wanted, and a null that is not wanted is left out.
+    """
+    result: dict[str, Any] = _read(schema, values, schema)
+    return result
+
+
+def _read(schema: Any, value: Any, root: Schema) -> Any:
+    """Return a value as its schema means it: JSON text parsed, nulls for absent left out."""
+    schema = dialects.resolve(schema, root)
+    if isinstance(value, str):
+        value = _untexted(schema, value, root)
+    if isinstance(value, Mapping):
+        properties = schema.get("properties", {})
+        others = None if schema.get("additionalProperties") is False else {"type": "null"}
+        return {
+            key: _read(properties.get(key, {}), item, root)
+            for key, item in value.items()
+            if item is not None or "null" in dialects.types(properties.get(key, others), root)
+        }
+    if isinstance(value, list):
+        return [_read(schema.get("items", {}), item, root) for item in value]
+    return value
+
+
+def _untexted(schema: Schema, text: str, root: Schema) -> Any:
+    """Return what JSON text holds, where the schema wants something else than text."""
+    wanted = dialects.types(schema, root)
+    if not wanted or "string" in wanted:
+        return text
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+    names = {dict: "object", list: "array", bool: "boolean", int: "integer", float: "number"}
+    kind = names.get(type(value), "")
+    fits = kind in wanted or (kind == "integer" and "number" in wanted)
+    return value if fits else text

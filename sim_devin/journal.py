@@ -1,0 +1,245 @@
+"""What is recorded of one durable run while one process drives it, and played back to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin import events
+from sim_devin.clock import Clock
+from sim_devin.errors import Cancelled, StoreError
+from sim_devin.events import Listener
+from sim_devin.records import Event, Outcome, Run, Wait
+from sim_devin.run import BlockLog
+from sim_devin.sealing import Seal
+from sim_devin.sqlite_store import LeaseLost, SqliteStore
+
+FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
+
+
+class Journal:
+    """The journal of a run. Safe for the threads of that run.
+
+    What a block with I/O came to is on the disk before anything goes on from it. Blocks that
+    only compute are written together, before the next block with I/O starts.
+
+    Args:
+        store: where it is kept.
+        run: the run, as claimed by this process.
+        seal: takes the run's secrets out of what is written.
+        clock: the time.
+        stop: set when the journal cannot be kept any more: the run has to stop.
+        listener: told what happens that was not told before.
+
+    Raises:
+        MissingCredentials: a secret that stands in the record is not known here.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        run: Run,
+        seal: Seal,
+        clock: Clock,
+        stop: threading.Event,
+        listener: Listener | None = None,
+    ) -> None:
+        self.store = store
+        self.run = run
+        self.seal = seal
+        self.clock = clock
+        self.broken: LeaseLost | StoreError | None = None
+        self._stop = stop
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._past: dict[str, Outcome] = {}
+        self._pending: list[Outcome] = []
+        self._sequence = 0
+        for outcome in store.outcomes(run.id):
+            outcome.output = seal.open(outcome.output)
+            outcome.variables = seal.open(outcome.variables)
+            self._past[outcome.key] = outcome
+            self._sequence = outcome.sequence
+        self._waits = {wait.step: wait for wait in store.waits(run.id)}
+        for wait in self._waits.values():
+            for name in ("point", "output", "answer"):
+                setattr(wait, name, seal.open(getattr(wait, name)))
+        self._fresh = not self._past and not self._waits
+        self._live: set[int] = set()
+        self._held: dict[int, events.Event] = {}
+        self._stamps: list[tuple[BlockLog, Outcome]] = []
+        self._set_by: dict[tuple[str, str], int] = {}
+
+    @property
+    def recorded(self) -> set[str]:
+        """The tries of blocks that are recorded."""
+        return {f"{outcome.key}#{outcome.attempt}" for outcome in self._past.values()}
+
+    def past(self, key: str) -> Outcome | None:
+        """Return what the latest recorded try of a block came to."""
+        return self._past.get(key)
+
+    def wait(self, step: str) -> Wait | None:
+        """Return what a try of a block waits for."""
+        return self._waits.get(step)
+
+    def check(self) -> None:
+        """Go on only while the journal can be kept.
+
+        Raises:
+            Cancelled: it cannot.
+        """
+        if self.broken is not None:
+            raise Cancelled("The run is no longer driven by this process.")
+
+    def abort(self, error: LeaseLost | StoreError) -> Cancelled:
+        """Stop the run in this process, and return what a block raises then."""
+        self.broken = self.broken or error
+        self._stop.set()
+        return Cancelled("The run is no longer driven by this process.")
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put(self, outcome: Outcome, *, later: bool = False) -> None:
+        """Record what a block came to; `later` lets it wait for the next write.
+
+        Raises:
+            Cancelled: it could not be recorded, so nothing may go on from it.
+        """
+        with self._lock:
+            self._sequence += 1
+            outcome.sequence = self._sequence
+            self._pending.append(outcome)
+            if not later or len(self._pending) >= FLUSH_AT:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what waits to be written.
+
+        Raises:
+            Cancelled: it could not be written.
+        """
+        with self._lock:
+            if self._pending:
+                self._write()
+
+    def _write(self) -> None:
+        self.check()
+        pending, self._pending = self._pending, []
+        try:
+            self.store.record(
+                self.run, map(self._sealed, pending), [self._event(outcome) for outcome in pending]
+            )
+        except (LeaseLost, StoreError) as error:
+            raise self.abort(error) from error
+
+    def _sealed(self, outcome: Outcome) -> Outcome:
+        closed = Outcome(**vars(outcome))
+        closed.output = self.seal.close(outcome.output)
+        closed.variables = self.seal.close(outcome.variables)
+        closed.error = self.seal.close(outcome.error)
+        closed.hint = self.seal.close(outcome.hint)
+        closed.log = self.seal.close(outcome.log)
+        return closed
+
+    def _event(self, outcome: Outcome) -> Event:
+        kind = events.BLOCK_FINISHED if outcome.error is None else events.BLOCK_FAILED
+        shown = ("blockId", "blockName", "blockType", "error", "durationMs", "iterationIndex")
+        data = {name: outcome.log[name] for name in shown if name in outcome.log}
+        return Event(self.run.id, outcome.ended, kind, self.seal.close(data))
+
+    def add_wait(self, wait: Wait) -> None:
+        """Record what the run waits for.
+
+        Raises:
+            Cancelled: it could not be recorded.
+        """
+        self.check()
+        closed = Wait(**vars(wait))
+        for name in ("point", "output", "about", "answer"):
+            setattr(closed, name, self.seal.close(getattr(wait, name)))
+        try:
+            self.store.add_wait(self.run, closed)
+        except (LeaseLost, StoreError) as error:
+            raise self.abort(error) from error
+
+    def step(self, step: str, name: str) -> dict[str, Any] | None:
+        """Return what a call inside a block came to, if that is recorded.
+
+        Raises:
+            StoreError: another call than `name` is recorded there.
+        """
+        found = self.store.step(self.run.id, step)
+        if found is None:
+            return None
+        if found["name"] != name:
+            raise StoreError(
+                f"The run called {found['name']} where it calls {name} now.",
+                hint="Its blocks do not do the same twice; start it anew.",
+            )
+        opened: dict[str, Any] = self.seal.open(found)
+        return opened
+
+    def put_step(self, step: str, name: str, body: Mapping[str, Any]) -> None:
+        """Record what a call inside a block came to.
+
+        Raises:
+            Cancelled: it could not be recorded.
+        """
+        self.check()
+        try:
+            self.store.record_step(self.run, step, name, self.seal.close(plain(body)))
+        except (LeaseLost, StoreError) as error:
+            raise self.abort(error) from error
+
+    # -- playing back ----------------------------------------------------------------------------
+
+    def is_last_word(self, prefix: str, variable: str, sequence: int) -> bool:
+        """Return whether no block that ended later has set a variable already."""
+        with self._lock:
+            last = self._set_by.get((prefix, variable), -1)
+            if sequence >= last:
+                self._set_by[prefix, variable] = sequence
+            return sequence >= last
+
+    def stamp(self, log: BlockLog, outcome: Outcome) -> None:
+        """Remember when the block of a log entry really ran."""
+        log.started = outcome.started
+        with self._lock:
+            self._stamps.append((log, outcome))
+
+    def settle_logs(self) -> None:
+        """Give the log entries of blocks that were played back their own times."""
+        for log, outcome in self._stamps:
+            log.started, log.ended, log.tries = outcome.started, outcome.ended, outcome.attempt
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def is_live(self, log: BlockLog) -> None:
+        """Say that a block runs now and is not played back."""
+        self._live.add(id(log))
+
+    def hear(self, event: events.Event) -> None:
+        """Pass on the events of the engine that are news."""
+        if self._listener is None:
+            return
+        if event.log is None:
+            again = event.kind == events.RUN_STARTED and not self._fresh
+            if not again and self.broken is None:
+                self._listener(event)
+            return
+        key = id(event.log)
+        if self._fresh or key in self._live:
+            started = self._held.pop(key, None)
+            if started is not None:
+                self._listener(started)
+            self._listener(event)
+        elif event.kind == events.BLOCK_STARTED:
+            self._held[key] = event
+
+
+def plain(value: Any) -> Any:
+    """Return a value as reading it back from JSON will give it."""
+    return json.loads(json.dumps(value, default=str))

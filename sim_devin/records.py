@@ -1,0 +1,175 @@
+"""What the store of durable runs keeps, as rows. All times are Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RunState = Literal[
+    "ready", "running", "waiting", "asking", "uncertain", "held", "done", "failed", "cancelled"
+]
+PARKED: tuple[RunState, ...] = ("waiting", "asking", "uncertain")
+ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
+
+# What a run waits for:
+#   session    a Devin session, looked after by the poller
+#   question   the answer of a person to what Devin asked; the wait for the session goes on then
+#   sending    the same, answered: the message is on its way
+#   human      a form
+#   time       a moment
+#   sleep      a moment so near that the run stays in its process
+#   uncertain  a person who says whether something was done
+WaitKind = Literal["session", "question", "sending", "human", "time", "sleep", "uncertain"]
+
+
+@dataclass
+class Run:
+    """One durable run.
+
+    Attributes:
+        state: ``ready`` to be driven, ``running`` while a process holds its lease,
+            ``waiting`` for sessions or moments, ``asking`` for you, ``uncertain`` whether
+            something was done, ``held`` for what is missing here (`error` says what), or how
+            it ended: ``done``, ``failed``, ``cancelled``.
+        document: id of the workflow document it started with.
+        children: workflow id -> id of the document, of child workflows.
+        inputs: what the start block is given; secrets replaced by their names.
+        options: how it runs, see `durable.Runs.start`.
+        owner: the process that drives it; `fence` grows with each.
+        lease_until: until when that process holds it without a further sign of life.
+        result: the result at the end, as JSON data.
+    """
+
+    id: str
+    state: RunState
+    document: str
+    name: str = ""
+    children: dict[str, str] = field(default_factory=dict)
+    inputs: Any = None
+    options: dict[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    updated: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    deadline: float | None = None
+    owner: str | None = None
+    fence: int = 0
+    lease_until: float = 0.0
+    cancelling: bool = False
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as JSON data, without its document and result."""
+        return {
+            "runId": self.id,
+            "workflow": self.name,
+            "state": self.state,
+            "createdAt": self.created,
+            "updatedAt": self.updated,
+            "startedAt": self.started,
+            "endedAt": self.ended,
+            "deadline": self.deadline,
+            "owner": self.owner,
+            "error": self.error,
+        }
+
+
+@dataclass
+class Outcome:
+    """What one try of one block came to.
+
+    Attributes:
+        key: the block and the passes around it, exactly.
+        attempt: number of the try, from 1.
+        output: what it put out; of a failure what joins ``error``.
+        error: why it failed; None if it did not. `retry` says whether trying again is safe.
+        variables: workflow variable id -> value it set.
+        log: its log entry, secrets masked.
+        sequence: its place in the order in which blocks ended.
+    """
+
+    key: str
+    attempt: int
+    block_id: str
+    output: Any = None
+    error: str | None = None
+    hint: str = ""
+    retry: bool = False
+    variables: dict[str, Any] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
+    started: float = 0.0
+    ended: float = 0.0
+    sequence: int = 0
+
+
+@dataclass
+class Wait:
+    """One thing a run waits for.
+
+    Attributes:
+        step: the try of the block that waits.
+        open: whether it is still waited for.
+        context_id: under which name it is answered.
+        point: what is shown about it, as JSON data.
+        output: the block's output until then.
+        then: what becomes of the answer: ``answered`` merges it into `output`, ``output``
+            makes it the output.
+        due: when it is over without an answer; for `session` its deadline.
+        about: of a session: ``sessionId``, ``until``, ``schema``, ``credentials``,
+            ``onQuestion``; of something uncertain: the tool.
+        place: where the session is looked for: the address of the organization's list.
+        next_look: when it is looked at next; `pause` the seconds between the last looks.
+        seen: the session's state at the last look.
+        answer: the answer, as JSON data; `error` if it ended in a failure.
+    """
+
+    run_id: str
+    step: str
+    kind: WaitKind
+    block_id: str = ""
+    context_id: str = ""
+    point: dict[str, Any] = field(default_factory=dict)
+    output: Any = None
+    then: Literal["answered", "output"] = "output"
+    due: float | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    place: str | None = None
+    next_look: float = 0.0
+    pause: float = 0.0
+    seen: dict[str, Any] | None = None
+    created: float = 0.0
+    ended: float | None = None
+    answer: Any = None
+    error: str | None = None
+    open: bool = True
+    id: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the wait as JSON data for people."""
+        return {
+            "kind": self.kind,
+            "step": self.step,
+            "blockId": self.block_id,
+            "contextId": self.context_id,
+            "since": self.created,
+            "due": self.due,
+            "session": self.about.get("sessionId"),
+            **{key: value for key, value in self.point.items() if key != "contextId"},
+        }
+
+
+@dataclass
+class Event:
+    """One thing that happened in a run, as it is kept."""
+
+    run_id: str
+    at: float
+    kind: str
+    data: Mapping[str, Any]
+    id: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON data."""
+        return {"event": self.kind, "runId": self.run_id, "time": self.at, **self.data}

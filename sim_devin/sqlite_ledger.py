@@ -1,0 +1,157 @@
+"""The ledger of intents in SQLite: whoever records one first may send, whatever crashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sim_devin.reconcile import CREATE, TAG_PREFIX, Intent, State
+from sim_devin.records import Run
+from sim_devin.sqlite_store import SqliteStore
+
+
+class StepLedger:
+    """The intents of one step of one durable run (`reconcile.Ledger`).
+
+    A tag is a pure function of run, step and number of the try, so that a process that
+    takes over finds what its predecessor recorded and sent.
+
+    Args:
+        store: where they are kept.
+        run: the run, as claimed by this process.
+        step: the try of a block, and the number of the call in it.
+        shares: parameter -> what is taken off its ceiling when the intent is recorded.
+        driven: whether only the process that drives the run may record.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        run: Run,
+        step: str,
+        shares: Mapping[str, float] | None = None,
+        *,
+        driven: bool = True,
+    ) -> None:
+        self._store = store
+        self._run = run
+        self._step = step
+        self._shares = shares or {}
+        self._driven = driven
+
+    def tag(self, number: str) -> str:
+        """Return the tag of a try of this step."""
+        name = "\0".join((self._run.id, self._step, number))
+        return TAG_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:24]
+
+    def claim(self, intent: Intent) -> bool:
+        """Record an intent; return whether this caller may send.
+
+        An intent that surely came to nothing may be claimed again. Otherwise `at`,
+        `position` and `session_id` of `intent` become those of the record.
+
+        Raises:
+            LeaseLost: another process drives the run now.
+        """
+        store = self._store
+        with store.held(self._run) if self._driven else store.file.write() as connection:
+            won = connection.execute(
+                "INSERT INTO intents (tag, run_id, step, tool, at, state, session_id, position) "
+                "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) ON CONFLICT (tag) DO UPDATE SET "
+                "state = 'open', at = excluded.at, position = excluded.position, "
+                "session_id = excluded.session_id WHERE intents.state = 'rejected' RETURNING 1",
+                (
+                    intent.tag,
+                    self._run.id,
+                    self._step,
+                    intent.tool,
+                    intent.at,
+                    intent.session_id,
+                    intent.position,
+                ),
+            ).fetchone()
+            if won is None:
+                row = connection.execute(
+                    "SELECT * FROM intents WHERE tag = ?", (intent.tag,)
+                ).fetchone()
+                intent.at, intent.position = row["at"], row["position"]
+                intent.state = row["state"]
+                intent.session_id = row["session_id"] or intent.session_id
+                return False
+            for name, share in self._shares.items():
+                connection.execute(
+                    "INSERT OR REPLACE INTO spend (run_id, step, ceiling, day, reserved) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (self._run.id, self._step, name, day(intent.at), share),
+                )
+        return True
+
+    def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
+        """Record how an intent ended; what was surely not done gives its share back."""
+        with self._store.file.write() as connection:
+            connection.execute(
+                "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE tag = ?",
+                (state, session_id, tag),
+            )
+            if state == "rejected":
+                connection.execute(
+                    "DELETE FROM spend WHERE run_id = ? AND step = ?", (self._run.id, self._step)
+                )
+
+    def missing(self, since: float) -> list[Intent]:
+        """Return the ``missing`` creates that were sent after `since`, of every run."""
+        rows = self._store.file.read(
+            "SELECT * FROM intents WHERE state = 'missing' AND tool = ? AND at >= ?",
+            (CREATE, since),
+        )
+        return [_intent(row) for row in rows]
+
+    def earlier(self) -> list[Intent]:
+        """Return what is recorded of this step, oldest first."""
+        return intents(self._store, self._run.id, self._step)
+
+
+def intents(store: SqliteStore, run_id: str, step: str) -> list[Intent]:
+    """Return the intents of a step, or of all calls of a block's try."""
+    rows = store.file.read(
+        "SELECT * FROM intents WHERE run_id = ? AND (step = ? OR step LIKE ? || '/%') ORDER BY at",
+        (run_id, step, step),
+    )
+    return [_intent(row) for row in rows]
+
+
+def resolve(store: SqliteStore, run_id: str, step: str, state: State, session: str | None) -> int:
+    """Record what a person found out about the open intents of a block; return how many."""
+    with store.file.write() as connection:
+        return connection.execute(
+            "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE run_id = ? "
+            "AND (step = ? OR step LIKE ? || '/%') AND state IN ('open', 'uncertain', 'missing')",
+            (state, session, run_id, step, step),
+        ).rowcount
+
+
+def reserved(store: SqliteStore, run_id: str) -> list[tuple[str, str, float]]:
+    """Return (step, ceiling, amount) of what a run has taken off its ceilings."""
+    rows = store.file.read(
+        "SELECT step, ceiling, coalesce(settled, reserved) AS amount FROM spend WHERE run_id = ?",
+        (run_id,),
+    )
+    return [(row["step"], row["ceiling"], row["amount"]) for row in rows]
+
+
+def day(moment: float) -> str:
+    """Return the day of a moment, in UTC."""
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
+def _intent(row: Any) -> Intent:
+    return Intent(
+        tag=row["tag"],
+        tool=row["tool"],
+        at=row["at"],
+        state=row["state"],
+        session_id=row["session_id"],
+        position=row["position"],
+    )

@@ -1,0 +1,131 @@
+"""The tables of the run store, as the scripts that lead from each version to the next."""
+
+from __future__ import annotations
+
+_V1 = """
+CREATE TABLE records (run_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE documents (id TEXT PRIMARY KEY, body TEXT NOT NULL);
+
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    name TEXT NOT NULL,
+    document TEXT NOT NULL REFERENCES documents (id),
+    children TEXT NOT NULL,
+    inputs TEXT,
+    options TEXT NOT NULL,
+    created REAL NOT NULL,
+    updated REAL NOT NULL,
+    started REAL,
+    ended REAL,
+    deadline REAL,
+    owner TEXT,
+    fence INTEGER NOT NULL,
+    lease_until REAL NOT NULL,
+    cancelling INTEGER NOT NULL,
+    result TEXT,
+    error TEXT
+);
+CREATE INDEX runs_by_state ON runs (state, updated);
+CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL;
+
+CREATE TABLE blocks (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    "key" TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    block_id TEXT NOT NULL,
+    output TEXT,
+    error TEXT,
+    hint TEXT NOT NULL,
+    retry INTEGER NOT NULL,
+    variables TEXT NOT NULL,
+    log TEXT NOT NULL,
+    started REAL NOT NULL,
+    ended REAL NOT NULL,
+    PRIMARY KEY (run_id, "key", attempt)
+) WITHOUT ROWID;
+
+CREATE TABLE steps (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (run_id, step)
+) WITHOUT ROWID;
+
+CREATE TABLE intents (
+    tag TEXT PRIMARY KEY,
+    run_id TEXT REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    tool TEXT NOT NULL,
+    at REAL NOT NULL,
+    state TEXT NOT NULL,
+    session_id TEXT,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX intents_by_step ON intents (run_id, step);
+CREATE INDEX intents_missing ON intents (at) WHERE state = 'missing';
+
+CREATE TABLE waits (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    block_id TEXT NOT NULL,
+    context_id TEXT NOT NULL,
+    point TEXT NOT NULL,
+    output TEXT,
+    "then" TEXT NOT NULL,
+    due REAL,
+    about TEXT NOT NULL,
+    place TEXT,
+    next_look REAL NOT NULL,
+    pause REAL NOT NULL,
+    seen TEXT,
+    created REAL NOT NULL,
+    ended REAL,
+    answer TEXT,
+    error TEXT,
+    open INTEGER NOT NULL,
+    used INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (run_id, step)
+);
+CREATE INDEX waits_to_look_at ON waits (kind, place, next_look) WHERE open = 1;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL
+);
+CREATE INDEX events_by_run ON events (run_id, id);
+
+CREATE TABLE leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+"""
+
+_V2 = """
+CREATE TABLE answers (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    body TEXT,
+    at REAL NOT NULL,
+    PRIMARY KEY (run_id, step, number)
+) WITHOUT ROWID;
+
+CREATE TABLE spend (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    ceiling TEXT NOT NULL,
+    day TEXT NOT NULL,
+    reserved REAL NOT NULL,
+    settled REAL,
+    PRIMARY KEY (run_id, step, ceiling)
+) WITHOUT ROWID;
+CREATE INDEX spend_by_day ON spend (day);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2)

@@ -1,0 +1,59 @@
+"""Small workflows for the tests of durable runs."""
+
+KEY = "{{DEVIN_API_KEY}}"
+
+
+def block(id, type, name=None, **values):
+    return {
+        "id": id,
+        "type": type,
+        "name": name or id,
+        "position": {"x": 0, "y": 0},
+        "enabled": True,
+        "subBlocks": {
+            key: {"id": key, "type": "short-input", "value": value} for key, value in values.items()
+        },
+        "outputs": {},
+    }
+
+
+def devin(id, operation, **values):
+    return block(id, "devin", operation=operation, apiKey=KEY, orgId="org-simulated", **values)
+
+
+def wait(id="wait", of="create", **values):
+    return block(
+        id, "devin_wait", sessionId=f"<{of}.sessionId>", apiKey=KEY, orgId="org-simulated", **values
+    )
+
+
+def flow(*blocks, edges=None, start=True):
+    blocks = list(blocks)
+    if start:
+        blocks.insert(0, block("start", "start_trigger"))
+    if edges is None:
+        chain = [item["id"] for item in blocks]
+        edges = list(zip(chain, chain[1:], strict=False))
+    return {
+        "blocks": {item["id"]: item for item in blocks},
+        "edges": [
+            {
+                "id": f"e{number}",
+                "source": edge[0],
+                "target": edge[1],
+                "sourceHandle": edge[2] if len(edge) > 2 else "source",
+                "targetHandle": "target",
+            }
+            for number, edge in enumerate(edges)
+        ],
+        "loops": {},
+        "parallels": {},
+    }
+
+
+def loop(id, count, *inner):
+    container = block(id, "loop")
+    container["data"] = {"loopType": "for", "count": count}
+    for item in inner:
+        item["data"] = {"parentId": id, "extent": "parent"}
+    return container

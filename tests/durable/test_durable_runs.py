@@ -1,0 +1,314 @@
+"""Durable runs: the whole way, with whatever they wait for."""
+
+import json
+import threading
+
+import pytest
+
+from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
+from sim_devin.simulator.faults import Fault
+from tests.durable.conftest import ENV
+from tests.durable.flows import block, devin, flow, loop, wait
+
+
+def start(app, *blocks, edges=None, inputs=None, **options):
+    return app.runs.start(flow(*blocks, edges=edges), inputs, env=ENV, **options)
+
+
+CREATE = devin("create", "create_session", prompt="Fix it")
+
+
+def outputs(app, run_id):
+    return {log["blockId"]: log.get("output") for log in app.runs.show(run_id)["blocks"]}
+
+
+def test_a_run_creates_waits_and_tells_a_session_something(app, simulator):
+    run_id = start(
+        app,
+        CREATE,
+        wait(),
+        devin(
+            "send", "send_message", sessionId="<create.sessionId>", message="<wait.outcome>, thanks"
+        ),
+    )
+    result = app.runs.follow(run_id)
+    assert result.success
+    assert app.runs.show(run_id)["state"] == "done"
+    (session,) = simulator.truth()
+    said = [item["message"] for item in session["messages"] if item["source"] == "user"]
+    assert said == ["Fix it", "done, thanks"]
+    assert outputs(app, run_id)["wait"]["outcome"] == "done"
+
+
+def test_a_waiting_run_is_a_row_that_any_process_wakes(open_app, simulator):
+    first = open_app()
+    run_id = start(first, CREATE, wait())
+    assert first.runs.work(once=True) == 1
+    assert first.runs.show(run_id)["state"] == "waiting"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("run ")]
+    second = open_app()
+    simulator.clock.advance(600)
+    second.runs.work(once=True)
+    assert second.runs.show(run_id)["state"] == "done"
+    assert simulator.counts["sessions_created"] == 1
+
+
+def test_many_waiting_runs_share_their_list_calls(app, simulator):
+    runs = [start(app, CREATE, wait()) for _ in range(160)]
+    app.runs.work(once=True)
+    assert {run["state"] for run in app.runs.list(limit=200)} == {"waiting"}
+    simulator.clock.advance(600)
+    before = simulator.counts["requests"]
+    app.runs.work(once=True)
+    assert simulator.counts["requests"] - before <= 2 + 160  # two lists, a full look at each end
+    lists = [e for e in simulator.log if e.method == "GET" and e.path.endswith("/sessions")]
+    assert len(lists) == 2
+    assert {app.runs.show(run_id)["state"] for run_id in runs} == {"done"}
+
+
+@pytest.mark.parametrize("answer", [{"branch": "main"}, '{"branch": "main"}'])
+def test_a_form_is_answered_once_and_the_run_goes_on(open_app, answer):
+    app = open_app()
+    form = [{"id": "1", "name": "branch", "type": "string"}]
+    shown = block("shown", "response", dataMode="json", data='{"to": "<ask.branch>"}')
+    run_id = start(app, block("ask", "human_in_the_loop", inputFormat=form), shown)
+    app.runs.follow(run_id)
+    state = app.runs.show(run_id)
+    assert state["state"] == "asking"
+    (asked,) = state["waits"]
+    assert asked["kind"] == "human"
+    other = open_app()
+    other.runs.answer(run_id, answer, context_id=asked["contextId"])
+    with pytest.raises(CallerError):
+        other.runs.answer(run_id, {"branch": "other"})
+    other.runs.follow(run_id)
+    assert other.runs.show(run_id)["result"]["output"]["data"] == {"to": "main"}
+
+
+def test_a_long_wait_is_a_row_and_ends_by_the_clock(app, simulator):
+    run_id = start(
+        app, block("nap", "wait", timeValue="90", timeUnit="seconds"), block("end", "response")
+    )
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "waiting"
+    simulator.clock.advance(89)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "waiting"
+    simulator.clock.advance(1)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert outputs(app, run_id)["nap"] == {"waitDuration": 90_000, "status": "completed"}
+
+
+def test_a_question_of_devin_is_shown_answered_once_and_the_wait_goes_on(open_app, simulator):
+    app = open_app()
+    asks = devin("create", "create_session", prompt="Fix it [scenario: asks]")
+    run_id = start(app, asks, wait(), on_question="hold")
+    app.runs.follow(run_id)
+    state = app.runs.show(run_id)
+    assert state["state"] == "asking"
+    assert state["waits"][0]["question"] == "Which branch should I target?"
+    simulator.faults.add(Fault("reset", method="POST", path="/messages$", commit=True))
+    app.runs.answer(run_id, "main")
+    open_app().runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == "done"
+    (session,) = simulator.truth()
+    said = [item["message"] for item in session["messages"] if item["source"] == "user"]
+    assert said[1:] == ["main"]
+
+
+def test_a_question_ends_the_wait_unless_it_is_to_be_held(app):
+    run_id = start(app, devin("create", "create_session", prompt="[scenario: asks]"), wait())
+    app.runs.follow(run_id)
+    assert outputs(app, run_id)["wait"]["outcome"] == "blocked_on_user"
+
+
+def test_a_wait_ends_at_its_time_with_what_was_seen(app):
+    run_id = start(
+        app,
+        devin("create", "create_session", prompt="[scenario: never-ends]"),
+        wait(timeoutSeconds="120"),
+    )
+    app.runs.follow(run_id)
+    ended = outputs(app, run_id)["wait"]
+    assert (ended["outcome"], ended["timedOut"]) == ("in_flight", True)
+    assert 120 <= ended["waitedSeconds"] < 200
+
+
+def test_a_session_that_is_gone_fails_and_is_not_made_again(app, simulator):
+    run_id = start(app, wait(of="start"), inputs={"sessionId": "devin-" + "0" * 32})
+    app.runs.follow(run_id)
+    assert outputs(app, run_id)["wait"]["outcome"] == "failed"
+    assert simulator.counts["sessions_created"] == 0
+
+
+def test_every_pass_of_a_loop_has_its_own_session_and_wait(app, simulator):
+    inside = devin("create", "create_session", prompt="round <loop.index>")
+    pause = wait()
+    run_id = start(
+        app,
+        loop("rounds", 3, inside, pause),
+        inside,
+        pause,
+        edges=[("start", "rounds"), ("rounds", "create", "loop-start-source"), ("create", "wait")],
+    )
+    result = app.runs.follow(run_id)
+    assert result.success
+    prompts = [session["messages"][0]["message"] for session in simulator.truth()]
+    assert prompts == ["round 0", "round 1", "round 2"]
+    names = [log["blockName"] for log in result.to_json()["logs"]]
+    assert names.count("create (iteration 1)") == 1
+
+
+def test_a_child_run_waits_as_a_part_of_its_parent(open_app, simulator):
+    app = open_app()
+    child = flow(CREATE, wait())
+    run_id = start(
+        app,
+        block("call", "workflow", workflowId="c1"),
+        block("end", "response"),
+        children={"c1": child},
+    )
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "waiting"
+    simulator.clock.advance(600)
+    other = open_app()
+    other.runs.work(once=True)
+    assert other.runs.show(run_id)["state"] == "done"
+    assert simulator.counts["sessions_created"] == 1
+
+
+def test_a_failed_run_is_resumed_at_the_block_that_failed(app, simulator):
+    simulator.faults.add(Fault("status", method="POST", path="/tags$", status=400))
+    tag = devin("tag", "append_session_tags", sessionId="<create.sessionId>", tags="one")
+    run_id = start(app, CREATE, tag)
+    assert not app.runs.follow(run_id).success
+    assert app.runs.show(run_id)["state"] == "failed"
+    app.runs.resume(run_id)
+    assert app.runs.follow(run_id).success
+    assert simulator.counts["sessions_created"] == 1
+
+
+def test_a_run_keeps_the_document_it_started_with(app, tmp_path):
+    file = tmp_path / "flow.json"
+    file.write_text(json.dumps(flow(block("end", "response", dataMode="json", data='{"n": 1}'))))
+    run_id = app.runs.start(file, env=ENV)
+    file.write_text(json.dumps(flow(block("end", "response", dataMode="json", data='{"n": 2}'))))
+    assert app.runs.follow(run_id).output["data"] == {"n": 1}
+
+
+def test_cancel_ends_a_parked_run_at_once(app, simulator):
+    run_id = start(app, CREATE, wait())
+    app.runs.work(once=True)
+    assert app.runs.cancel(run_id) == "cancelled"
+    simulator.clock.advance(600)
+    assert app.runs.work(once=True) == 0
+    with pytest.raises(CallerError):
+        app.runs.cancel(run_id)
+
+
+def test_a_deadline_counts_while_a_run_waits(app, simulator):
+    run_id = start(app, CREATE, wait(), deadline=30)
+    app.runs.work(once=True)
+    simulator.clock.advance(31)
+    app.runs.work(once=True)
+    run = app.runs.show(run_id)
+    assert (run["state"], run["error"]) == ("cancelled", "The run ran out of time.")
+
+
+def test_a_ceiling_holds_over_all_drives_of_a_run(app, simulator):
+    more = devin("more", "create_session", prompt="More")
+    run_id = start(
+        app,
+        devin("create", "create_session", prompt="x", maxAcuLimit="3"),
+        wait(),
+        more,
+        wait("last", "more"),
+        devin("over", "create_session", prompt="No"),
+        max_acu=5,
+    )
+    app.runs.follow(run_id)
+    run = app.runs.show(run_id)
+    assert run["state"] == "failed"
+    assert "maxAcuLimit is used up" in run["error"]
+    bodies = [json.loads(e.body) for e in simulator.log if e.path.endswith("/sessions") and e.body]
+    assert [body["max_acu_limit"] for body in bodies] == [3, 2]
+
+
+def test_variables_survive_being_set_aside(app):
+    document = flow(
+        block(
+            "set",
+            "variables",
+            variables=[{"variableId": "v1", "variableName": "n", "type": "number", "value": "7"}],
+        ),
+        block("nap", "wait", timeValue="90", timeUnit="seconds"),
+        block("end", "response", dataMode="json", data='{"n": <variable.n>}'),
+    )
+    document["variables"] = {"v1": {"id": "v1", "name": "n", "type": "number", "value": 1}}
+    run_id = app.runs.start(document, env=ENV)
+    assert app.runs.follow(run_id).output["data"] == {"n": 7}
+
+
+@pytest.mark.parametrize("secret", ["cog_live_secret_1", "s3cr3t"])
+def test_no_secret_is_stored_and_another_process_finds_it_by_name(
+    open_app, tmp_path, simulator, secret
+):
+    from sim_devin.sqlite_store import SqliteStore
+
+    file = tmp_path / "own.sqlite"
+    store = SqliteStore(file)
+    app = open_app(store=store)
+    echo = devin("create", "create_session", prompt="Use {{MY_TOKEN}} <start.word>")
+    echo["subBlocks"]["apiKey"]["value"] = "{{MY_API_KEY}}"
+    pause = wait()
+    pause["subBlocks"]["apiKey"]["value"] = "cog_literal_key_9"
+    env = {"MY_TOKEN": secret, "MY_API_KEY": "cog_other_key_99"}
+    run_id = app.runs.start(flow(echo, pause), {"word": secret}, env=env)
+    app.runs.work(once=True)
+    stored = file.read_bytes() + (tmp_path / "own.sqlite-wal").read_bytes()
+    for value in (secret, "cog_other_key_99", "cog_literal_key_9", "cog_simulated_key"):
+        assert value.encode() not in stored
+    simulator.clock.advance(600)
+    other = open_app(store=store)
+    other.runs.work(once=True)
+    assert other.runs.show(run_id)["state"] in ("held", "waiting")
+    other.runs.resume(run_id, env=env, bindings={"wait.apiKey": "cog_literal_key_9"})
+    other.runs.work(once=True)
+    assert other.runs.show(run_id)["state"] == "done"
+    store.close()
+
+
+def test_an_impossible_workflow_is_refused_before_it_is_recorded(app):
+    with pytest.raises(InvalidWorkflow):
+        app.runs.start(flow(block("odd", "no_such_block")), env=ENV)
+    assert app.runs.list() == []
+
+
+def test_runs_are_found_by_the_beginning_of_their_id(app):
+    run_id = start(app, CREATE, run_id="abcdef-1")
+    assert app.runs.show("abcd")["runId"] == run_id
+    with pytest.raises(UnknownName):
+        app.runs.show("zzzz")
+
+
+def test_events_are_told_once_however_often_a_run_is_driven(app):
+    told = []
+    run_id = start(app, CREATE, wait(), block("end", "response"))
+    app.runs.follow(
+        run_id, on_event=lambda event: told.append((event.kind, event.log and event.log.block_id))
+    )
+    assert told.count(("block.finished", "create")) == 1
+    assert told.count(("run.started", None)) == 1
+    assert told[-1] == ("run.finished", None)
+    kinds = [event.kind for event in app.runs.events(run_id)]
+    assert kinds[0] == "run.created"
+    assert kinds[-1] == "run.done"
+
+
+def test_ended_runs_can_be_forgotten(app, simulator):
+    run_id = start(app, CREATE)
+    app.runs.follow(run_id)
+    assert app.runs.prune(simulator.clock.time() - 10) == 0
+    assert app.runs.prune(simulator.clock.time() + 10) == 1
+    assert app.runs.list() == []

@@ -1,0 +1,147 @@
+"""The documentation agrees with the code."""
+
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from sim_devin import hookspecs, scaffold
+from sim_devin.schema import Checker
+from sim_devin.settings import load_settings
+from sim_devin.testing import offline_app
+
+ROOT = Path(__file__).parent.parent
+TOOLS = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    """Return (title, code) of each fenced block of a language."""
+    return [(title, code) for name, title, code in FENCE.findall(page) if name == language]
+
+
+@pytest.mark.parametrize("script", ["generate.py", "cli_docs.py"])
+def test_what_is_generated_is_up_to_date(script):
+    command = [sys.executable, ROOT / "scripts" / script, "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# -- docs/tools.md ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app():
+    return offline_app()
+
+
+def test_every_devin_tool_has_a_section(app):
+    assert re.findall(r"^## (\w+)$", TOOLS, re.MULTILINE) == list(app.registry.tools)
+
+
+def examples():
+    return [code.strip() for _, code in blocks(TOOLS, "console")]
+
+
+@pytest.mark.parametrize("command", examples(), ids=lambda command: command.split()[3])
+def test_the_examples_for_the_command_line_mean_those_for_python(app, command):
+    _, program, verb, tool, *pairs = shlex.split(command)
+    assert (program, verb) == ("sim-devin", "call")
+    checker = Checker(app.registry.tools[tool].params)
+    given = dict(pair.split("=", 1) for pair in pairs)
+    coerced = checker.coerce(given)
+    assert checker.problems(coerced, given) == []
+    called = {}
+    (code,) = (code for _, code in blocks(TOOLS, "python") if f'app.call("{tool}"' in code)
+    exec(code, {"app": Calls(called)})
+    assert called == {tool: coerced}
+
+
+class Calls:
+    """Stands in for an app and keeps what it was asked to do."""
+
+    def __init__(self, called):
+        self.called = called
+
+    def call(self, tool, params):
+        self.called[tool] = params
+
+
+# -- docs/plugins.md -------------------------------------------------------------------------
+
+
+def hooks():
+    return [
+        (name, function)
+        for name, function in vars(hookspecs).items()
+        if name.startswith("sim_devin_")
+    ]
+
+
+def test_every_hook_has_a_part_with_its_signature():
+    signatures = {
+        name: f"def {name}{inspect.signature(function)}".replace("'", "")
+        for name, function in hooks()
+    }
+    documented = [code.strip() for title, code in blocks(PLUGINS, "python") if title == "hookspec"]
+    assert documented == list(signatures.values())
+    sections = re.findall(r"^### (sim_devin_\w+)$", PLUGINS, re.MULTILINE)
+    assert sections == list(signatures)
+    assert all(function.__doc__ for _, function in hooks())
+
+
+def test_the_page_shows_the_plugin_that_the_scaffold_makes(tmp_path):
+    made = {
+        path.relative_to(tmp_path).as_posix(): path.read_text()
+        for path in scaffold.create("acme-devin", tmp_path)
+    }
+    (pyproject,) = (code for _, code in blocks(PLUGINS, "toml"))
+    assert pyproject in made["pyproject.toml"]
+    shown = blocks(PLUGINS, "json") + blocks(PLUGINS, "python")
+    shown = [(title, code) for title, code in shown if title in made]
+    assert len(shown) == 5
+    for title, code in shown:
+        assert code in made[title]
+
+
+def test_the_page_shows_the_example_plugin_as_it_is():
+    folder = ROOT / "tests" / "example_plugin"
+    shown = [
+        (title, code)
+        for title, code in blocks(PLUGINS, "python")
+        if title.startswith("acme_tickets/")
+    ]
+    assert len(shown) == 6
+    for title, code in shown:
+        assert code in (folder / title).read_text()
+
+
+def test_a_folder_without_python_works_as_the_page_says(tmp_path, monkeypatch):
+    (tool,) = (code for title, code in blocks(PLUGINS, "json") if title.endswith(".tool.json"))
+    folder = tmp_path / "our-tools"
+    folder.mkdir()
+    (folder / "cost.tool.json").write_text(tool)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIM_DEVIN_CONFIG", os.devnull)
+    (code,) = (code for _, code in blocks(PLUGINS, "python") if "open_app(specs=" in code)
+    space = {}
+    exec(f"import sim_devin\n{code}", space)
+    assert json.loads(tool)["id"] in space["app"].registry.tools
+    assert load_settings({"SIM_DEVIN_SPECS": "./our-tools", "SIM_DEVIN_CONFIG": os.devnull}).specs
+
+
+def test_the_kit_is_named_as_pytest_finds_it():
+    (kit,) = (entry for entry in entry_points(group="pytest11") if entry.name == "sim_devin")
+    testing = kit.load()
+    section = PLUGINS.partition("## Testing")[2].partition("\n## ")[0]
+    names = re.findall(r"^\| `(\w+)[`(]", section, re.MULTILINE)
+    assert len(names) == 8
+    assert [name for name in names if not hasattr(testing, name)] == []

@@ -1,0 +1,224 @@
+"""What is built, and what it does where it is installed: in an environment of its own.
+
+One environment serves all tests. Our wheel and two plugins are really installed in it, by pip;
+what they depend on is borrowed from the environment the tests run in, so nothing is fetched.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sim_devin
+from sim_devin import scaffold
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "tests" / "example_plugin"
+
+LONGEST_MODULE = 400  # lines
+LONGER_MODULES = {  # may not grow beyond this; splitting one is welcome
+    "sim_devin/app.py": 550,
+    "sim_devin/reconcile.py": 450,
+    "sim_devin/sqlite_store.py": 600,
+    "sim_devin/workflow.py": 450,
+}
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "base", "core", "manager", "helpers", "misc"}
+
+
+def run(command, cwd, **env):
+    """Run a command that knows nothing of this checkout or this process's settings."""
+    kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
+    env = {**kept, "SIM_DEVIN_CONFIG": os.devnull, "PYTHONDONTWRITEBYTECODE": "1", **env}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def build(source, target, *what):
+    """Build a source tree with the build back end of this environment; return the files."""
+    flags = ["--no-isolation", "--skip-dependency-check"]
+    run([sys.executable, "-m", "build", *flags, *what, "--outdir", target, source], source)
+    return sorted(target.iterdir())
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Our wheel and our sdist; the wheel is built from the sdist, as it would be elsewhere."""
+    wheel, sdist = sorted(
+        build(ROOT, tmp_path_factory.mktemp("dist")), key=lambda f: f.suffix != ".whl"
+    )
+    return wheel, sdist
+
+
+@pytest.fixture(scope="session")
+def installed(built, tmp_path_factory):
+    """An environment with our wheel, the example plugin and a scaffolded one."""
+    place = tmp_path_factory.mktemp("installed")
+    scaffold.create("acme-devin", place / "acme-devin")
+    wheels = [built[0]]
+    for source in (EXAMPLE, place / "acme-devin"):
+        wheels += build(source, place / f"dist-{source.name}", "--wheel")
+    venv.create(place / "env", with_pip=True, symlinks=os.name != "nt")
+    python = place / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    flags = ["--no-index", "--no-deps", "--no-compile", "--quiet", "--disable-pip-version-check"]
+    run([python, "-m", "pip", "install", *flags, *wheels], place)
+    # A .pth file inside a folder that a .pth file names is not read, so our own checkout,
+    # which is installed that way, stays out.
+    (site,) = (place / "env").rglob("site-packages")
+    borrowed = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
+    return Installed(python, place)
+
+
+class Installed:
+    def __init__(self, python, place):
+        self.python = python
+        self.place = place
+
+    def run(self, *arguments, cwd=None, **env):
+        return run([self.python, *arguments], cwd or self.place, **env)
+
+    def cli(self, *arguments):
+        return self.run("-m", "sim_devin", *arguments)
+
+
+# -- what is built ---------------------------------------------------------------------------
+
+
+def names(archive):
+    if archive.suffix == ".whl":
+        return set(zipfile.ZipFile(archive).namelist())
+    with tarfile.open(archive) as tar:
+        return {member.name.partition("/")[2] for member in tar.getmembers() if member.isfile()}
+
+
+def files_of(folder):
+    """Return the files of a folder of the checkout, as paths in the checkout."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+def test_the_wheel_holds_the_package_and_the_specs_and_nothing_else(built):
+    content = names(built[0])
+    info = {name for name in content if ".dist-info/" in name}
+    package = files_of("sim_devin")
+    specs = {f"sim_devin/{path}" for path in files_of("tool_specs")}
+    assert "sim_devin/py.typed" in content
+    assert "sim_devin/tool_specs/devin_create_session.tool.json" in content
+    assert content - info == package | specs
+    assert {name.rpartition("/")[2] for name in info} == {
+        "METADATA",
+        "RECORD",
+        "WHEEL",
+        "LICENSE",
+        "entry_points.txt",
+    }
+
+
+def test_the_sdist_builds_without_the_checkout(built):
+    # The wheel was built from it; here it is enough that the needed and no odd files are in it.
+    content = names(built[1])
+    assert files_of("sim_devin") | files_of("tool_specs") <= content
+    assert {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO"} <= content
+    assert not [n for n in content if re.search(r"(^|/)(\.venv|\.git|__pycache__|dist)/|\.pyc$", n)]
+
+
+# -- where it is installed -------------------------------------------------------------------
+
+
+def test_the_installed_package_is_the_wheel_and_works_without_the_source(installed):
+    code = """
+import json, sim_devin
+with sim_devin.open_app(simulate=True) as app:
+    session = app.call("devin_create_session", {"prompt": "Fix the login page."})
+    print(json.dumps({
+        "file": sim_devin.__file__,
+        "version": sim_devin.__version__,
+        "tools": list(app.registry.tools),
+        "owners": dict(app.registry.owners),
+        "session": session["sessionId"],
+        "states": {plugin.name: plugin.state for plugin in app.registry.report},
+    }))
+"""
+    told = json.loads(installed.run("-c", code, SIM_DEVIN_STRICT="1"))
+    assert str(installed.place) in told["file"]
+    assert told["version"] == sim_devin.__version__
+    assert told["session"]
+    assert set(told["states"].values()) == {"ok"}
+    assert told["owners"]["tool:devin_create_session"] == "devin"
+    assert told["owners"]["tool:acme_tickets_export"] == "acme_tickets"
+    assert told["owners"]["tool:acme_devin_session_cost"] == "acme_devin"
+    assert told["tools"].index("devin_get_session") < told["tools"].index("acme_tickets_export")
+
+
+def test_a_scaffolded_plugin_passes_its_own_tests(installed):
+    folder = installed.place / "acme-devin"
+    flags = ["-q", "-W", "error", "-p", "no:cacheprovider"]
+    out = installed.run("-m", "pytest", *flags, cwd=folder)
+    assert re.search(r"\b3 passed\b", out), out
+
+
+def test_the_command_line_shows_a_plugin_s_tool_with_its_owner(installed):
+    assert re.search(r"acme_devin_session_cost.*acme_devin\b", installed.cli("tools"))
+    report = {entry["name"]: entry for entry in json.loads(installed.cli("plugins", "--json"))}
+    assert report["acme_devin"]["distribution"] == "acme-devin"
+    assert report["acme_devin"]["tools"] == ["acme_devin_session_cost"]
+    assert report["acme_tickets"]["version"] == "1.2.0"
+    assert report["acme_tickets"]["handlers"] == ["acme_tickets_prompt"]
+    assert "0 broken" in installed.cli("plugins", "doctor")
+
+
+def test_the_command_is_installed(installed):
+    command = installed.python.with_name("sim-devin")
+    out = run([command, "--version"], installed.place)
+    assert sim_devin.__version__ in out
+
+
+# -- how it is laid out ----------------------------------------------------------------------
+
+
+def modules():
+    return sorted((ROOT / "sim_devin").rglob("*.py"))
+
+
+def test_the_public_names_are_sorted_and_there():
+    assert sim_devin.__all__ == sorted(sim_devin.__all__)
+    assert all(getattr(sim_devin, name) is not None for name in sim_devin.__all__)
+    assert set(sim_devin.__all__) <= set(dir(sim_devin))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sim_devin.nothing
+
+
+def test_modules_stay_short():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules()
+    }
+    too_long = {
+        name: lines
+        for name, lines in lengths.items()
+        if lines > LONGER_MODULES.get(name, LONGEST_MODULE)
+    }
+    assert too_long == {}
+
+
+def test_modules_are_named_after_what_is_in_them():
+    assert [path for path in modules() if path.stem in NAMES_THAT_SAY_NOTHING] == []

@@ -1,0 +1,221 @@
+"""What agents may do, and what they may spend."""
+
+import threading
+
+import pytest
+
+import sim_devin
+from sim_devin.clock import ManualClock
+from sim_devin.errors import (
+    AmbiguousResult,
+    BadRequest,
+    CallerError,
+    InvalidParams,
+    NotAllowed,
+    NotSent,
+    ServerError,
+)
+from sim_devin.policy import (
+    COSTS_MONEY,
+    DESTRUCTIVE,
+    Allowed,
+    Gate,
+    MemorySpending,
+    NeedsApproval,
+    Policy,
+    Refused,
+    Spent,
+)
+from sim_devin.spending import FileSpending
+
+TOOLS = sim_devin.open_app(env={}, discover=False).registry.tools
+CREATE, GET = TOOLS["devin_create_session"], TOOLS["devin_get_session"]
+TERMINATE, SEND = TOOLS["devin_terminate_session"], TOOLS["devin_send_message"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "spec", "kind"),
+    [
+        (Policy(), TERMINATE, Allowed),
+        (Policy(read_only=True), GET, Allowed),
+        (Policy(read_only=True), CREATE, Refused),
+        (Policy(allow=("devin_get_*",)), GET, Allowed),
+        (Policy(allow=("devin_get_*",)), CREATE, Refused),
+        (Policy(deny=("*_terminate_*",)), TERMINATE, Refused),
+        (Policy(allow=("*",), deny=("devin_get_session",)), GET, Refused),
+        (Policy(confirm=(DESTRUCTIVE,)), TERMINATE, NeedsApproval),
+        (Policy(confirm=(DESTRUCTIVE,)), CREATE, Allowed),
+        (Policy(confirm=(COSTS_MONEY,)), CREATE, NeedsApproval),
+        (Policy(confirm=(COSTS_MONEY,)), SEND, NeedsApproval),
+        (Policy(confirm=("devin_get_*",)), GET, NeedsApproval),
+        (Policy(confirm=(DESTRUCTIVE,), deny=("*",)), TERMINATE, Refused),
+    ],
+)
+def test_which_tools(policy, spec, kind):
+    assert isinstance(policy.check(spec, {}), kind)
+    assert policy.offers(spec) is (kind is not Refused)
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "spent", "cap"),
+    [
+        (Policy(), {"maxAcuLimit": 8}, Spent(), None),
+        (Policy(acu_per_call=5), {}, Spent(), 5),
+        (Policy(acu_per_call=5), {"maxAcuLimit": 3}, Spent(), 3),
+        (Policy(acu_per_call=5), {"maxAcuLimit": "3"}, Spent(), 3),
+        (Policy(acu_per_call=5), {"maxAcuLimit": 50}, Spent(), 5),
+        (Policy(acu_per_call=5), {"maxAcuLimit": "junk"}, Spent(), 5),
+        (Policy(acu_per_run=10), {"maxAcuLimit": 8}, Spent(run=6), 4),
+        (Policy(acu_per_day=10, acu_per_run=100), {"maxAcuLimit": 8}, Spent(run=90, day=7), 3),
+        (Policy(acu_per_day=10), {}, Spent(day=8.5), 1),
+    ],
+)
+def test_ceilings_lower_a_cap_or_set_one(policy, asked, spent, cap):
+    verdict = policy.check(CREATE, asked, spent)
+    assert verdict.ceilings.get("maxAcuLimit") == cap
+    assert verdict.reserve == (cap or 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "spent", "words"),
+    [
+        (Policy(acu_per_run=10), Spent(run=10), "of this run"),
+        (Policy(acu_per_day=10), Spent(day=9.5), "of this day"),
+    ],
+)
+def test_a_used_up_ceiling_refuses(policy, spent, words):
+    assert words in policy.check(CREATE, {}, spent).reason
+    assert isinstance(policy.check(SEND, {}, spent), Allowed)  # within the session's own cap
+
+
+def test_a_ceiling_below_one_is_the_callers_mistake():
+    with pytest.raises(CallerError, match="acu_per_day"):
+        Policy(acu_per_day=0)
+
+
+def test_the_question_says_what_and_hides_the_users_values():
+    params = {"prompt": "fix\n it", "sessionSecrets": [{"key": "K", "value": "hidden"}]}
+    verdict = Policy(confirm=(COSTS_MONEY,), acu_per_call=4).check(CREATE, params)
+    assert "devin_create_session" in verdict.question
+    assert "prompt: fix it" in verdict.question
+    assert "maxAcuLimit: 4" in verdict.question
+    assert "hidden" not in verdict.question
+
+
+def test_a_gate_reserves_and_gives_back_what_surely_was_not_spent():
+    gate = Gate(Policy(acu_per_run=10))
+    first = gate.admit(CREATE, {"maxAcuLimit": 6})
+    assert gate.admit(CREATE, {}).ceilings == {"maxAcuLimit": 4}
+    with pytest.raises(NotAllowed, match="used up"):
+        gate.admit(CREATE, {})
+    gate.settle(first, BadRequest("no", status=422))
+    assert gate.admit(CREATE, {}).ceilings == {"maxAcuLimit": 6}
+
+
+@pytest.mark.parametrize(
+    ("error", "back"),
+    [
+        (InvalidParams("x", ["y"]), True),
+        (NotSent("x"), True),
+        (BadRequest("x"), True),
+        (ServerError("x"), False),
+        (AmbiguousResult("x"), False),
+    ],
+)
+def test_only_a_sure_nothing_gives_back(error, back):
+    gate = Gate(Policy(acu_per_run=5))
+    gate.settle(gate.admit(CREATE, {}), error)
+    if back:
+        assert gate.admit(CREATE, {}).reserve == 5
+    else:
+        with pytest.raises(NotAllowed):
+            gate.admit(CREATE, {})
+
+
+def test_approval_reserves_once():
+    gate = Gate(Policy(acu_per_run=5, confirm=(COSTS_MONEY,)))
+    assert isinstance(gate.admit(CREATE, {}), NeedsApproval)
+    assert isinstance(gate.admit(CREATE, {}), NeedsApproval)  # asking costs nothing
+    assert gate.admit(CREATE, {}, approved=True).reserve == 5
+    with pytest.raises(NotAllowed):
+        gate.admit(CREATE, {}, approved=True)
+
+
+def test_approval_opens_nothing_that_is_denied():
+    gate = Gate(Policy(deny=("devin_terminate_session",)))
+    with pytest.raises(NotAllowed, match="denied"):
+        gate.admit(TERMINATE, {}, approved=True)
+
+
+def test_a_new_day_is_a_new_budget():
+    clock = ManualClock()
+    gate = Gate(Policy(acu_per_day=5), clock=clock)
+    allowed = gate.admit(CREATE, {})
+    clock.advance(24 * 3600)
+    assert gate.admit(CREATE, {"maxAcuLimit": 2}).reserve == 2
+    gate.settle(allowed, NotSent("x"))  # belongs to the day before
+    assert gate.admit(CREATE, {}).reserve == 3
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_many_threads_never_get_more_than_the_ceiling(kind, tmp_path):
+    spending = MemorySpending() if kind == "memory" else FileSpending(tmp_path / "spent.db")
+    gate = Gate(Policy(acu_per_day=20), spending)
+    granted = []
+
+    def ask():
+        for _ in range(5):
+            try:
+                granted.append(gate.admit(CREATE, {"maxAcuLimit": 3}).reserve)
+            except NotAllowed:
+                return
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(granted) == 20
+
+
+def test_a_day_survives_a_restart(tmp_path):
+    file = tmp_path / "state" / "spent.db"
+    policy = Policy(acu_per_day=10, acu_per_run=8)
+    assert Gate(policy, FileSpending(file)).admit(CREATE, {"maxAcuLimit": 7}).reserve == 7
+    again = Gate(policy, FileSpending(file))
+    allowed = again.admit(CREATE, {})
+    assert allowed.reserve == 3
+    again.settle(allowed, NotSent("x"))
+    assert Gate(policy, FileSpending(file)).admit(CREATE, {}).reserve == 3
+
+
+def test_a_file_that_cannot_be_used(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(CallerError, match="cannot keep"):
+        FileSpending(blocked / "spent.db")
+
+
+@pytest.fixture
+def app():
+    with sim_devin.open_app(simulate=True, env={}, discover=False) as app:
+        yield app
+
+
+def test_a_dry_run_shows_and_sends_nothing(app):
+    gate = Gate(Policy(dry_run=True))
+    answer = app.call_function("devin_create_session", {"prompt": "p"}, gate=gate)
+    assert answer.output["request"]["json"] == {"prompt": "p"}
+    assert "cog_" not in answer
+    listed = app.call_function("devin_list_sessions", {}, gate=gate)
+    assert listed.output["sessions"] == []
+
+
+def test_under_a_gate_the_cap_goes_out(app):
+    gate = Gate(Policy(acu_per_call=5, acu_per_run=8))
+    dry = Gate(Policy(dry_run=True))
+    for expected in (5, 3):
+        answer = app.call_function("devin_create_session", {"prompt": "p"}, gate=gate)
+        assert not answer.is_error, expected
+    assert "used up" in app.call_function("devin_create_session", {"prompt": "p"}, gate=gate)
+    assert dry.admit(CREATE, {}).dry_run
