@@ -54,7 +54,11 @@ class PageHook(BuildHookInterface):
     def _build(self) -> None:
         npm = _system_npm() or _lent_npm()
         folder = Path(self.root) / "web"
-        env = {**os.environ, "CI": "1", "PATH": f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"}
+        env = {
+            **os.environ,
+            "CI": "1",
+            "PATH": f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}",
+        }
         for command in (
             ["ci", "--ignore-scripts", "--no-audit", "--no-fund"],
             ["run", "build"],

@@ -157,7 +157,7 @@ def new_workflow(page):
 
     def new_workflow(name="Flow"):
         page.get_by_label("New workflow").fill(name)
-        page.get_by_role("button", name="Create").click()
+        page.get_by_role("button", name="Create", exact=True).click()
         page.locator(".react-flow__node").first.wait_for()
         return page
 

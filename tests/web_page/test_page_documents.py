@@ -161,7 +161,7 @@ def test_a_key_never_comes_back(page, site, expect):
     )
     page.reload()
     page.get_by_label("New workflow").fill("Mine")
-    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     page.locator("[data-block=devin]").click()
     page.locator("[data-field=prompt]").get_by_role("textbox").fill("Use {{DEVIN_API_KEY}}")
     page.keyboard.press("Escape")
