@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "Run a workflow and show how it went.",
     "call": "Call one tool and print its output as JSON.",
     "wait": "Wait for Devin sessions.",
-    "runs": "Look at durable runs; answer, resume and cancel them.",
+    "runs": "Start durable runs; look at them, answer, resume, cancel.",
     "worker": "Drive the durable runs of this machine.",
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",

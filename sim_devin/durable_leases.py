@@ -50,6 +50,7 @@ class Leases:
         self._watched: dict[str, Watched] = {}
         self._lock = threading.Lock()
         self._beating = False
+        self._nothing_left = threading.Event()
 
     def claim(self, moment: float, run_id: str | None = None) -> Run | None:
         """Take a run that is ready, or whose process is dead; None without one."""
@@ -63,6 +64,7 @@ class Leases:
             watched.stop.set()
         with self._lock:
             self._watched[run.id] = watched
+            self._nothing_left.clear()
             if not self._beating:
                 self._beating = True
                 threading.Thread(target=self._beat, name="sim-devin-leases", daemon=True).start()
@@ -76,6 +78,8 @@ class Leases:
             done.set()
             with self._lock:
                 self._watched.pop(run.id, None)
+                if not self._watched:
+                    self._nothing_left.set()
 
     def give_back(self, run_ids: Iterable[str]) -> None:
         """Stop runs that this process drives, so that others can take them on."""
@@ -94,7 +98,7 @@ class Leases:
     def _beat(self) -> None:
         last = time.monotonic()
         while True:
-            time.sleep(min(OFTEN, self._ttl / 4))
+            self._nothing_left.wait(min(OFTEN, self._ttl / 4))
             with self._lock:
                 watched = dict(self._watched)
                 if not watched:

@@ -253,6 +253,9 @@ class SqliteStore:
 
     def wake_overdue(self, now: float) -> int:
         """Make parked runs ready whose deadline has passed; return how many."""
+        where = f"deadline <= ? AND state IN ({_marks(PARKED)})"
+        if not self.file.read(f"SELECT 1 FROM runs WHERE {where} LIMIT 1", (now, *PARKED)):
+            return 0
         with self.file.write() as connection:
             return connection.execute(
                 f"UPDATE runs SET state = 'ready', updated = ? "
@@ -472,6 +475,9 @@ class SqliteStore:
 
     def lease(self, name: str, owner: str, now: float, ttl: float) -> bool:
         """Take or prolong a lease on something that one process does for all."""
+        query = "SELECT 1 FROM leases WHERE name = ? AND owner = ? AND until > ?"
+        if self.file.read(query, (name, owner, now + ttl / 2)):
+            return True
         with self.file.write() as connection:
             return _changed(
                 connection,

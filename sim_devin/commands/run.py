@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim_devin.commands import run_input
+from sim_devin.commands import runs as durable_runs
 from sim_devin.commands.arguments import (
     json_object,
     named_texts,
@@ -52,7 +53,8 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
         "sim-devin run fix-issue.json --set 'Ask Devin.maxAcuLimit=5' --json",
     ),
 )
-@click.argument("workflow", metavar="WORKFLOW")
+@click.argument("workflow", metavar="WORKFLOW", required=False)
+@click.option("--resume", "resume_id", metavar="RUN", help="Go on with a durable run instead.")
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give the start block an input."
 )
@@ -151,7 +153,8 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 @click.pass_context
 def command(
     ctx: click.Context,
-    workflow: str,
+    workflow: str | None,
+    resume_id: str | None,
     inputs: tuple[str, ...],
     input_json: str | None,
     env_items: tuple[str, ...],
@@ -183,6 +186,16 @@ def command(
     Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
     nobody answered. 130: it was cancelled.
     """
+    if resume_id is not None:
+        ctx.invoke(
+            durable_runs.resume,
+            run_id=resume_id,
+            settings=settings,
+            as_json=as_json,
+            **vars(options),
+        )
+    if workflow is None:
+        raise click.UsageError("Name a workflow file, or a run with --resume.", ctx)
     given: dict[str, Any] = json_object(input_json) if input_json is not None else {}
     given |= named_values(inputs)
     values: dict[str, Any] = json_object(bindings) if bindings is not None else {}

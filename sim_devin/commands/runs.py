@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,29 +10,31 @@ import click
 from sim_devin.commands.arguments import named_values
 from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import AppOptions, app_options, json_option, seconds
-from sim_devin.commands.output import echo_json, echo_table, harmless, json_text
+from sim_devin.commands.output import echo_json, echo_table, harmless
+from sim_devin.commands.runs_report import leave, moment, tell
+from sim_devin.commands.runs_start import start
 
 if TYPE_CHECKING:
     from sim_devin.records import Event
 
-WAITS_FOR = {
-    "session": "for a session",
-    "question": "for your answer to Devin",
-    "sending": "for your answer to be sent",
-    "human": "for a form to be filled in",
-    "time": "for a moment to come",
-    "uncertain": "for you to say whether it was done",
-}
-
 
 @click.group("runs")
 def command() -> None:
-    """Look at durable runs, answer them, resume and cancel them."""
+    """Start durable runs, look at them, answer, resume and cancel them."""
+
+
+command.add_command(start)
 
 
 @command.command("list")
 @click.option("--state", "states", multiple=True, help="Only runs in this state. Repeatable.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Most runs to list.",
+)
 @json_option("Print one run a line as JSON; errors are JSON on standard error, too.")
 @app_options()
 def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOptions) -> None:
@@ -46,7 +46,7 @@ def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOp
             echo_json(run, compact=True)
         return
     rows = (
-        (run["runId"], run["state"], _moment(run["createdAt"]), run["workflow"], run["error"] or "")
+        (run["runId"], run["state"], moment(run["createdAt"]), run["workflow"], run["error"] or "")
         for run in found
     )
     echo_table(("RUN", "STATE", "STARTED", "WORKFLOW", "ERROR"), rows)
@@ -63,11 +63,7 @@ def show(run_id: str, as_json: bool, options: AppOptions) -> None:
     """
     with options.open() as app:
         run = app.runs.show(run_id)
-    if as_json:
-        echo_json(run)
-        return
-    for line in _lines(run):
-        click.echo(line)
+    tell(run, as_json=as_json)
 
 
 @command.command("resume")
@@ -93,8 +89,8 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
         with cancelled_by_signals("Cancelling the run…") as cancel:
             app.runs.follow(found, cancel=cancel)
         run = app.runs.show(found)
-    _tell(run, as_json=as_json)
-    _leave(run)
+    tell(run, as_json=as_json)
+    leave(click.get_current_context(), run)
 
 
 @command.command("cancel")
@@ -158,7 +154,7 @@ def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
             if run["endedAt"] is not None or cancel.is_set():
                 break
             app.clock.wait(cancel, 1.0)
-    _leave(run)
+    leave(click.get_current_context(), run)
 
 
 @command.command("prune")
@@ -199,47 +195,4 @@ def _echo_event(event: Event, *, as_json: bool) -> None:
     name = event.data.get("blockName") or event.data.get("blockId") or "run"
     more = event.data.get("error") or event.data.get("reason") or ""
     what = event.kind.partition(".")[2]
-    click.echo(harmless(f"{_moment(event.at)}  {name}: {what} {more}".rstrip()))
-
-
-def _tell(run: Mapping[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        echo_json(run)
-    else:
-        for line in _lines(run):
-            click.echo(line)
-
-
-def _lines(run: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Run {run['runId']} is {run['state']}."
-    if run["error"]:
-        yield f"  {harmless(run['error'])}"
-    for log in run["blocks"]:
-        took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
-        state = "done" if log["success"] else f"failed: {log.get('error')}"
-        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}"
-    for wait in run["waits"]:
-        yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
-        for key in ("question", "message", "note", "hint", "resolve"):
-            if wait.get(key):
-                yield f"    {harmless(wait[key])}"
-        if wait["kind"] in ("question", "human", "uncertain"):
-            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
-    result = run.get("result") or {}
-    if result.get("output") not in (None, {}, ""):
-        yield "Output"
-        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
-
-
-def _waits_for(wait: Mapping[str, Any]) -> str:
-    session = f" {wait['session']}" if wait.get("session") else ""
-    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}."
-
-
-def _moment(when: float) -> str:
-    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _leave(run: Mapping[str, Any]) -> None:
-    code = {"done": 0, "cancelled": 130}.get(run["state"], 1)
-    click.get_current_context().exit(code)
+    click.echo(harmless(f"{moment(event.at)}  {name}: {what} {more}".rstrip()))

@@ -1,5 +1,7 @@
 """Small workflows for the tests of durable runs."""
 
+import itertools
+
 KEY = "{{DEVIN_API_KEY}}"
 
 
@@ -33,7 +35,7 @@ def flow(*blocks, edges=None, start=True):
         blocks.insert(0, block("start", "start_trigger"))
     if edges is None:
         chain = [item["id"] for item in blocks]
-        edges = list(zip(chain, chain[1:], strict=False))
+        edges = list(itertools.pairwise(chain))
     return {
         "blocks": {item["id"]: item for item in blocks},
         "edges": [

@@ -1,0 +1,67 @@
+"""A durable run, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from sim_devin.commands.output import echo_json, harmless, json_text
+
+WAITS_FOR = {
+    "session": "for a session",
+    "question": "for your answer to Devin",
+    "sending": "for your answer to be sent",
+    "human": "for a form to be filled in",
+    "time": "for a moment to come",
+    "uncertain": "for you to say whether it was done",
+}
+
+
+def tell(run: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a run."""
+    if as_json:
+        echo_json(run)
+    else:
+        for line in lines(run):
+            click.echo(line)
+
+
+def lines(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what there is to read about a run."""
+    yield f"Run {run['runId']} is {run['state']}."
+    if run["error"]:
+        yield f"  {harmless(run['error'])}"
+    for log in run["blocks"]:
+        took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
+        state = "done" if log["success"] else f"failed: {log.get('error')}"
+        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}"
+    for wait in run["waits"]:
+        yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
+        for key in ("question", "message", "note", "hint", "resolve"):
+            if wait.get(key):
+                yield f"    {harmless(wait[key])}"
+        if wait["kind"] in ("question", "human", "uncertain"):
+            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
+    result = run.get("result") or {}
+    if result.get("output") not in (None, {}, ""):
+        yield "Output"
+        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
+
+
+def _waits_for(wait: Mapping[str, Any]) -> str:
+    session = f" {wait['session']}" if wait.get("session") else ""
+    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}."
+
+
+def moment(when: float) -> str:
+    """Return a Unix time in words."""
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def leave(ctx: click.Context, run: Mapping[str, Any]) -> None:
+    """Exit with the code of how a run is."""
+    code = {"done": 0, "cancelled": 130}.get(run["state"], 1)
+    ctx.exit(code)

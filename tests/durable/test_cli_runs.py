@@ -1,0 +1,108 @@
+"""The commands for durable runs: start, list, show, answer, resume, cancel, watch, worker."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from sim_devin.cli import cli
+from sim_devin.simulator import Fault, SimClock, Simulator
+from sim_devin.simulator.server import serve
+from tests.durable.flows import block, devin, flow, wait
+
+
+@pytest.fixture(scope="module")
+def service():
+    simulator = Simulator(clock=SimClock(speed=0), seed=3)
+    with serve(simulator) as url:
+        yield simulator, url
+
+
+@pytest.fixture
+def simulator(service):
+    simulator, _ = service
+    simulator.reset()
+    return simulator
+
+
+@pytest.fixture
+def sim_devin(service, simulator, tmp_path):
+    """Return a function that runs a command over the test's own store."""
+    environment = {
+        "DEVIN_API_KEY": "cog_test_key_000000",
+        "DEVIN_ORG_ID": "org-simulated",
+        "DEVIN_BASE_URL": service[1],
+        "SIM_DEVIN_STORE": str(tmp_path / "runs.sqlite"),
+        "SIM_DEVIN_CONFIG": str(tmp_path / "none" / "config.toml"),
+        "SIM_DEVIN_GRACE": "0.05",
+        "SIM_DEVIN_RETRIES": "0",
+    }
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "config.toml").write_text("")
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(cli, [str(item) for item in arguments], env=environment)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a function that writes a workflow to a file."""
+
+    def write(*blocks):
+        path = tmp_path / "flow.json"
+        path.write_text(json.dumps(flow(*blocks)))
+        return path
+
+    return write
+
+
+CREATE = devin("create", "create_session", prompt="Fix it")
+
+
+def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
+    run_id = sim_devin("runs", "start", file(CREATE, wait()), "--detach").strip()
+    assert json.loads(sim_devin("worker", "--once", "--json").splitlines()[-1]) == {"driven": 1}
+    shown = json.loads(sim_devin("runs", "show", run_id[:8], "--json"))
+    assert shown["state"] == "waiting"
+    assert "create: done" in sim_devin("runs", "show", run_id)
+    assert run_id in sim_devin("runs", "list", "--state", "waiting")
+    assert sim_devin("runs", "list", "--state", "done", "--json") == ""
+    assert sim_devin("runs", "cancel", run_id) == "Cancelled.\n"
+    events = [
+        json.loads(line)["event"]
+        for line in sim_devin("runs", "watch", run_id, "--json", code=130).splitlines()
+    ]
+    assert events[0] == "run.created"
+    assert events[-1] == "run.cancelled"
+
+
+def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
+    form = [{"id": "1", "name": "branch", "type": "string"}]
+    end = block("end", "response", dataMode="json", data='{"to": "<ask.branch>"}')
+    document = file(block("ask", "human_in_the_loop", inputFormat=form), end)
+    shown = json.loads(sim_devin("runs", "start", document, "--json", "-q", code=1))
+    assert shown["state"] == "asking"
+    assert "runs answer" in sim_devin("runs", "show", shown["runId"])
+    sim_devin("runs", "answer", shown["runId"], "branch=main")
+    result = json.loads(sim_devin("run", "--resume", shown["runId"], "--json"))
+    assert result["result"]["output"]["data"] == {"to": "main"}
+
+
+def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
+    simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
+    shown = json.loads(sim_devin("runs", "start", file(CREATE), "--json", "-q", code=1))
+    assert shown["state"] == "uncertain"
+    assert "repeat" in sim_devin("runs", "show", shown["runId"])
+    sim_devin("runs", "answer", shown["runId"], "repeat=true")
+    assert "is done" in sim_devin("runs", "resume", shown["runId"])
+    assert len(simulator.truth()) == 1
+    assert sim_devin("runs", "prune", "--older-than", "1d") == "Forgot 0 runs.\n"
+
+
+def test_an_unknown_run_is_a_mistake_of_the_caller(sim_devin):
+    sim_devin("runs", "show", "nothing", code=2)
+    sim_devin("run", code=2)

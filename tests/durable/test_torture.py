@@ -1,0 +1,20 @@
+"""A short torture: real processes, killed for good."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_processes_that_are_killed_do_nothing_twice_and_lose_nothing():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "torture.py", "--runs=4", "--seconds=5"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    report = json.loads(done.stdout)
+    assert report["wrong"] == [], (report, done.stderr)
+    assert report["kills"] > 0

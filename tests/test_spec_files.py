@@ -1,0 +1,310 @@
+"""Folders of spec files: what is read, and how precisely what is wrong is told."""
+
+import json
+
+import pytest
+
+from sim_devin.errors import InvalidSpec, UnknownName
+from sim_devin.spec import BlockSpec, Connection, ToolSpec
+from sim_devin.spec_files import connection_problems, load_specs, read_file
+
+TOOL = {
+    "id": "acme_get",
+    "title": "Get",
+    "description": "Gets a thing.",
+    "connection": "acme",
+    "request": {"method": "GET", "path": "/things/{thing}", "query": {"n": "{count}"}},
+    "params": {
+        "type": "object",
+        "properties": {"thing": {"type": "string"}, "count": {"type": "integer"}},
+        "required": ["thing"],
+    },
+    "output": {"type": "object", "properties": {"name": {"type": "string", "x-from": "n"}}},
+    "examples": [{"thing": "a", "count": "5"}],
+}
+CONNECTION = {
+    "id": "acme",
+    "title": "Acme",
+    "baseUrl": "https://example.com",
+    "fields": {"token": {"title": "Token", "description": "A token.", "env": "ACME_TOKEN"}},
+}
+BLOCK = {"type": "acme", "title": "Acme", "operations": {"get": "acme_get"}}
+SHAPES = {"thing": {"type": "object", "properties": {"name": {"type": "string"}}}}
+
+
+def write(folder, **documents):
+    for name, document in documents.items():
+        kind = {"tool": "acme.tool", "block": "acme.block", "connection": "acme.connection"}
+        text = document if isinstance(document, (str, bytes)) else json.dumps(document)
+        data = text if isinstance(text, bytes) else text.encode()
+        (folder / f"{kind.get(name, name)}.json").write_bytes(data)
+    return folder
+
+
+def changed(**changes):
+    return {key: value for key, value in {**TOOL, **changes}.items() if value is not None}
+
+
+def with_params(**changes):
+    return changed(params={**TOOL["params"], **changes}, examples=None)
+
+
+def with_request(**changes):
+    return changed(request={**TOOL["request"], **changes})
+
+
+def problems(folder, tool, **others):
+    specs = load_specs(write(folder, tool=tool, **others))
+    (error,) = specs.problems
+    assert specs.tools == ()
+    assert error.place == "acme.tool.json"
+    assert str(error).startswith("acme.tool.json: ")
+    return error.problems
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path):
+    write(tmp_path, tool=TOOL, connection=CONNECTION, block=BLOCK, shapes=SHAPES)
+    (tmp_path / "a.tool.json").write_text(json.dumps(changed(id="acme_a")))
+    (tmp_path / "notes.txt").write_text("not a spec")
+    (tmp_path / "other.json").write_text("not a spec either")
+    (tmp_path / "sub.tool.json").mkdir()
+    specs = load_specs(tmp_path)
+    assert [tool.id for tool in specs.tools] == ["acme_a", "acme_get"]
+    assert [block.type for block in specs.blocks] == ["acme"]
+    assert [connection.id for connection in specs.connections] == ["acme"]
+    assert specs.problems == ()
+
+
+def test_an_empty_folder_is_empty(tmp_path):
+    specs = load_specs(tmp_path)
+    assert (specs.tools, specs.blocks, specs.connections) == ((), (), ())
+
+
+def test_no_folder(tmp_path):
+    (error,) = load_specs(tmp_path / "missing").problems
+    assert error.problems == ["is not a folder of spec files"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "is not JSON: Expecting value at line 1, column 1"),
+        ('{\n "id": }', "is not JSON: Expecting value at line 2, column 8"),
+        ("[]", "is not a JSON object"),
+        ("5", "is not a JSON object"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        ('{"id": ' + "9" * 5000 + "}", "holds a number too long or lists too deep"),
+        ("[" * 100_000, "holds a number too long or lists too deep"),
+    ],
+    ids=["empty", "syntax", "list", "number", "bytes", "long number", "deep lists"],
+)
+def test_files_that_are_no_documents(tmp_path, content, told):
+    assert problems(tmp_path, content) == [told]
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (changed(titel="x"), ["titel: is not part of the language. Did you mean 'title'"]),
+        (changed(colour="x"), ["colour: is not part of the language."]),
+        (changed(description=None, title=5), ["title: input should be a valid string"]),
+        (changed(id="Bad-Id"), ["id: string should match pattern"]),
+        (with_request(method="FETCH"), ["request.method: input should be 'GET', 'POST'"]),
+        (with_request(headers={}), ["request.headers: is not part of the language."]),
+        (with_request(query=5), ["request.query: input should be a valid dictionary"]),
+        (
+            changed(traits={"retryOn": ["teapot"], "readonly": True}),
+            [
+                "traits.retryOn.0: input should be 'connect'",
+                "traits.readonly: is not part of the language.",
+            ],
+        ),
+        (changed(traits={"successOn": [{}]}), ["traits.successOn.0.status: field required"]),
+        (changed(params=[]), ["params: input should be a valid dictionary"]),
+    ],
+)
+def test_what_is_not_of_the_language(tmp_path, tool, told):
+    found = problems(tmp_path, tool)
+    for expected in told:
+        assert any(problem.startswith(expected) for problem in found), found
+
+
+def test_every_problem_of_a_file_is_told_at_once(tmp_path):
+    found = problems(tmp_path, changed(id=5, title=None, extra=1))
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (with_params(type="array"), 'params: must be {"type": "object", …}'),
+        (
+            with_params(properties={"thing": {"type": "txt"}}),
+            "params.properties.thing.type: 'txt' is not",
+        ),
+        (with_params(properties={"thing": True}), "params.properties.thing: must be an object"),
+        (
+            with_params(properties={"thing": {"type": "array", "items": True}}),
+            "params.properties.thing.items: must be an object",
+        ),
+        (
+            with_params(required=["thing", "other"]),
+            "params.required: 'other' is not one of the properties",
+        ),
+        (
+            with_params(properties={"thing": {"x-visibility": "user_only"}}),
+            "params.properties.thing.x-visibility: must be 'user-only', or left out",
+        ),
+        (
+            with_params(properties={**TOOL["params"]["properties"], "idle": {}}),
+            "params.properties.idle: the request does not use it",
+        ),
+        (
+            changed(output={"type": "string"}),
+            'output: must be {"type": "object", "properties": {…}}',
+        ),
+        (
+            changed(output={"type": "object", "properties": {"a": {"type": "txt"}}}),
+            "output.properties.a.type: 'txt' is not",
+        ),
+        (
+            changed(output={"type": "object", "properties": {"a": False}}),
+            "output.properties.a: must be an object",
+        ),
+        (with_request(path="things/{thing}"), "request.path: must start with /"),
+        (with_request(body={"n": "{count}"}), "request.body: a GET has no body"),
+        (
+            with_request(query={"n": "{count}!"}),
+            'request.query.n: must be one "{parameter}" and nothing else',
+        ),
+        (
+            with_request(query={"n": "5"}),
+            'request.query.n: must be one "{parameter}" and nothing else',
+        ),
+        (
+            changed(connection=None, request={**TOOL["request"], "path": "/{thin}/{thing}"}),
+            "request: {thin} is not a parameter. Did you mean 'thing'?",
+        ),
+        (
+            changed(examples=[{"thing": "a"}, {"count": 5}]),
+            "examples.1: thing: is required; pass text",
+        ),
+        (changed(examples=[{"thing": "a", "count": "x"}]), "examples.0: count: got 'x'; pass a"),
+        (
+            changed(output={"$ref": "shapes.json#/thin"}),
+            "output.$ref: there is no shape 'shapes.json#/thin'. Did you mean 'shapes.json#/thing'",
+        ),
+        (changed(output={"$ref": "thing"}), "output.$ref: there is no shape 'thing'."),
+        (changed(output={"$ref": 5}), "output.$ref: there is no shape 5."),
+        (
+            changed(output={"$ref": "shapes.json#/thing", "type": "object"}),
+            "output: a $ref stands alone",
+        ),
+    ],
+)
+def test_what_is_inconsistent(tmp_path, tool, told):
+    found = problems(tmp_path, tool, shapes=SHAPES)
+    assert any(problem.startswith(told) for problem in found), found
+
+
+def test_a_shape_that_cannot_be_an_output(tmp_path):
+    tool = changed(output={"$ref": "shapes.json#/odd"})
+    (problem,) = problems(tmp_path, tool, shapes={"odd": {"type": "array"}})
+    assert problem == 'output: must be {"type": "object", "properties": {…}}'
+
+
+def test_a_reference_is_followed_and_written_back(tmp_path):
+    tool = changed(output={"$ref": "shapes.json#/thing"})
+    spec = load_specs(write(tmp_path, tool=tool, shapes=SHAPES)).tools[0]
+    assert spec.answer == SHAPES["thing"]
+    assert spec.to_json() == tool
+
+
+def test_one_broken_file_leaves_the_others(tmp_path):
+    write(tmp_path, tool=TOOL, block="{", connection=changed(id=5))
+    (tmp_path / "b.tool.json").write_text("[]")
+    specs = load_specs(tmp_path)
+    assert [tool.id for tool in specs.tools] == ["acme_get"]
+    assert sorted(problem.place for problem in specs.problems) == [
+        "acme.block.json",
+        "acme.connection.json",
+        "b.tool.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({**BLOCK, "defaultOperation": "put"}, "defaultOperation 'put' is not an operation"),
+        ({**BLOCK, "feilds": []}, "feilds: is not part of the language. Did you mean 'fields'?"),
+        ({"type": "acme"}, "title: field required"),
+        ({**BLOCK, "fields": [{"id": "a", "shown": 1}]}, "fields.0.shown: is not part of the"),
+    ],
+)
+def test_broken_blocks(tmp_path, block, told):
+    with pytest.raises(InvalidSpec) as caught:
+        read_file(write(tmp_path, block=block) / "acme.block.json", BlockSpec)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [
+        ({"id": "acme", "title": "A", "fields": {}}, "baseUrl: field required"),
+        (
+            {**CONNECTION, "fields": {"token": {"title": "T", "description": "D"}}},
+            "fields.token.env: field required",
+        ),
+    ],
+)
+def test_broken_connections(tmp_path, connection, told):
+    with pytest.raises(InvalidSpec) as caught:
+        read_file(write(tmp_path, connection=connection) / "acme.connection.json", Connection)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (TOOL, []),
+        (changed(connection="acne"), ["connection: there is no 'acne'. Did you mean 'acme'?"]),
+        (
+            with_request(path="/{tokn}/{thing}"),
+            [
+                "request.path: {tokn} is neither a parameter nor a field of 'acme'. "
+                "Did you mean 'token'"
+            ],
+        ),
+        (
+            with_params(properties={"thing": {}, "token": {}}),
+            ["params.properties.token: the connection 'acme' has a field of that name"],
+        ),
+        (changed(request=None), []),
+        (changed(connection=None), []),
+    ],
+)
+def test_a_tool_fits_its_connection(tool, told):
+    connections = [Connection.model_validate(CONNECTION)]
+    found = list(connection_problems(ToolSpec.model_validate(tool), connections))
+    assert len(found) == len(told)
+    for problem, expected in zip(found, told, strict=True):
+        assert problem.startswith(expected)
+
+
+def test_functions_are_attached_to_a_tool(tmp_path):
+    specs = load_specs(write(tmp_path, tool=TOOL))
+    attached = specs.attach("acme_get", read=lambda response, read: read(response))
+    assert attached.tools[0].read is not None
+    assert specs.tools[0].read is None
+    assert attached.tools[0].to_json() == TOOL
+
+
+@pytest.mark.parametrize(
+    ("tool", "function", "nearest"),
+    [("acme_gte", "read", "acme_get"), ("acme_get", "reed", "read")],
+)
+def test_functions_of_nothing(tmp_path, tool, function, nearest):
+    specs = load_specs(write(tmp_path, tool=TOOL))
+    with pytest.raises(UnknownName) as caught:
+        specs.attach(tool, **{function: print})
+    assert nearest in caught.value.nearest
