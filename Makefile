@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix cover record torture bench lock clean
+.PHONY: help demo canvas test check fix cover record torture bench lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,14 +13,18 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	CANVAS_PAGE=skip $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
 demo: $(READY) ## run a workflow against the built-in simulator: no account needed
 	$(BIN)/sim-devin run examples/first_run.json --simulate
 
+canvas: $(READY) ## check and build the canvas's page; needs node 20.19 or newer
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
+
 test: check ## everything that has to pass: tests, lint, types, import contracts
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/web_page
+	$(BIN)/python -m pytest tests/web_page
 
 check: $(READY) ## lint, format, types and import contracts alone; changes nothing
 	$(BIN)/ruff check
@@ -58,4 +62,4 @@ lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## remove what the other verbs made
-	rm -rf .venv dist build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build web/node_modules sim_devin/web/page .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

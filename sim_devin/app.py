@@ -341,7 +341,7 @@ class App:
             workflow,
             inputs,
             services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
-            env=self._environment() if env is None else env,
+            env=self.environment() if env is None else env,
             trigger=trigger,
             run_id=run_id,
             children=children,
@@ -396,15 +396,18 @@ class App:
             answer,
             services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
             context_id=context_id,
-            env=self._environment() if env is None and isinstance(run, str) else env,
+            env=self.environment() if env is None and isinstance(run, str) else env,
             deadline=deadline,
             cancel=cancel,
             on_event=on_event,
         )
         return self._keep(result)
 
-    def _environment(self) -> dict[str, str]:
-        """Return the environment, with the app's credentials under their variables' names."""
+    def environment(self) -> dict[str, str]:
+        """Return what ``{{NAME}}`` stands for unless a run says otherwise.
+
+        That is the environment, with the app's credentials under their variables' names.
+        """
         own = {
             declared.env: self.credentials_of(connection.id)[name]
             for connection in self.registry.connections.values()

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "blocks": "List the blocks, or show the form of one.",
     "check": "Check spec files and workflows, and say what is wrong.",
     "mcp": "Offer the tools to MCP clients.",
+    "serve": "Serve the canvas: draw, run and watch workflows.",
     "simulate": "Serve a pretended Devin on this machine.",
     "plugins": "List the plugins; explain or start one.",
     "config": "Show the settings and where they come from; store a key.",

@@ -76,9 +76,11 @@ class Progress:
     next_look: float  # seconds until the next look; 0 when the session settled
 
     def to_json(self) -> dict[str, Any]:
-        """Return the look as JSON data, without the session."""
+        """Return the look as JSON data, with what of the session is worth watching."""
         return {
             "sessionId": self.session_id,
+            "url": self.session.get("url"),
+            "acusConsumed": self.session.get("acusConsumed"),
             "outcome": self.verdict.state,
             "reason": self.verdict.reason,
             "waitedSeconds": round(self.waited, 3),

@@ -121,9 +121,10 @@ def test_the_wheel_holds_the_package_and_the_specs_and_nothing_else(built):
     info = {name for name in content if ".dist-info/" in name}
     package = files_of("sim_devin")
     specs = {f"sim_devin/{path}" for path in files_of("tool_specs")}
+    templates = {f"sim_devin/examples/{path.name}" for path in (ROOT / "examples").glob("*.json")}
     assert "sim_devin/py.typed" in content
     assert "sim_devin/tool_specs/devin_create_session.tool.json" in content
-    assert content - info == package | specs
+    assert content - info == package | specs | templates
     assert {name.rpartition("/")[2] for name in info} == {
         "METADATA",
         "RECORD",

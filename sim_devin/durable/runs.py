@@ -25,7 +25,7 @@ from sim_devin.durable.answers import Answers
 from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
-from sim_devin.durable.secrets import environment, finder, known, sealed_document
+from sim_devin.durable.secrets import finder, known, seal_of, sealed_document
 from sim_devin.engine import engine, start
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.events import Listener
@@ -105,7 +105,7 @@ class Runs:
         app = self._app
         if on_question not in ("return", "hold"):
             raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
-        env = environment(app) if env is None else env
+        env = app.environment() if env is None else env
         services = AppServices(app, allows_python=allow_python)
         document = bind(load_workflow(workflow), bindings or {})
         program = Program(document, services, kind=trigger, everything=from_block is not None)
@@ -366,13 +366,13 @@ class Runs:
                 if not isinstance(error, SimDevinError):
                     log.exception("run %s cannot be driven", run.id)
                 why = str(error) if isinstance(error, SimDevinError) else repr(error)
-                text = Seal(known(self._app, {}, environment(self._app))).close(why)
+                text = seal_of(self._app, self._app.environment()).close(why)
                 with suppress(LeaseLost):
                     self.store.end_run(run, "held", self._app.clock.time(), error=text)
                 return None
 
     def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
-        env = self._env.get(run.id) or environment(self._app)
+        env = self._env.get(run.id) or self._app.environment()
         services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
         opening = self._seal(run)
         document = load_workflow(opening.open(self.store.document(run.document)))
@@ -398,7 +398,7 @@ class Runs:
     def _seal(self, run: Run | None) -> Seal:
         """Return what puts a run's secrets back in place, as far as they are known here."""
         run_id = "" if run is None else run.id
-        env = self._env.get(run_id) or environment(self._app)
+        env = self._env.get(run_id) or self._app.environment()
         given = self._given.get(run_id) or {}
         if run is None:
             given = {key: value for item in self._given.values() for key, value in item.items()}

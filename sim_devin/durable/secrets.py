@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from sim_devin.app import App
 
 
-def environment(app: App) -> dict[str, str]:
-    """Return the app's environment, with its credentials under their variables' names."""
-    own = {
-        field.env: app.credentials_of(connection.id)[name]
-        for connection in app.registry.connections.values()
-        for name, field in connection.fields.items()
-        if app.credentials_of(connection.id).get(name)
-    }
-    return {**app.settings.env, **own}
-
-
 def known(app: App, programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
     """Return name -> value of what is secret in a run of these programs (by prefix).
 
@@ -82,6 +71,11 @@ def finder(
         return None
 
     return find
+
+
+def seal_of(app: App, env: Mapping[str, str]) -> Seal:
+    """Return what takes the app's credentials, and variables with secret names, out of data."""
+    return Seal(known(app, {}, env), finder(app, env, {}))
 
 
 def document_of(workflow: Workflow) -> dict[str, Any]:

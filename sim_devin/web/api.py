@@ -1,0 +1,348 @@
+"""The canvas's API: JSON over the registry, the workflows of a folder, secrets and runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from sim_devin import __version__
+from sim_devin.app import App
+from sim_devin.app_services import AppServices
+from sim_devin.engine import workflow_check
+from sim_devin.engine.problem import Problem
+from sim_devin.errors import (
+    ApiError,
+    CallerError,
+    CredentialsError,
+    SimDevinError,
+    TransportError,
+    UnknownName,
+)
+from sim_devin.web import secret_fields
+from sim_devin.web.catalog import catalog
+from sim_devin.web.documents import Changed, Folder
+from sim_devin.web.guard import Guard
+from sim_devin.web.page import Page
+from sim_devin.web.runs import Runs
+from sim_devin.web.secret_store import SecretStore
+from sim_devin.web.value_check import value_problems
+
+STATUS: Mapping[type[SimDevinError], int] = {
+    Changed: 412,
+    UnknownName: 404,
+    CallerError: 422,
+    CredentialsError: 422,
+    TransportError: 502,
+    ApiError: 502,
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the page is told about where it runs."""
+
+    simulated: bool = False
+    speed: float = 1.0
+    templates: Path | None = None
+
+
+class Api:
+    """The endpoints. Every answer is masked; documents keep their secrets on this side."""
+
+    def __init__(
+        self,
+        app: App,
+        folder: Folder,
+        secrets: SecretStore,
+        surroundings: Surroundings,
+        *,
+        allow_python: bool = False,
+    ) -> None:
+        self._app = app
+        self._folder = folder
+        self._secrets = secrets
+        self._surroundings = surroundings
+        self._templates = Folder(surroundings.templates) if surroundings.templates else None
+        self._secret_ids: dict[str, frozenset[str] | None] = {}
+        self.runs = Runs(app, secrets.values, allow_python=allow_python)
+
+    def routes(self) -> list[Route]:
+        """Return the routes below ``/api``."""
+        table: list[tuple[str, str, Callable[..., Any]]] = [
+            ("GET", "/api/info", self._info),
+            ("GET", "/api/blocks", self._blocks),
+            ("POST", "/api/check", self._check),
+            ("GET", "/api/workflows", self._list),
+            ("GET", "/api/workflows/{name}", self._read),
+            ("PUT", "/api/workflows/{name}", self._write),
+            ("DELETE", "/api/workflows/{name}", self._delete),
+            ("GET", "/api/templates", self._list_templates),
+            ("GET", "/api/templates/{name}", self._read_template),
+            ("GET", "/api/secrets", self._list_secrets),
+            ("PUT", "/api/secrets/{name}", self._put_secret),
+            ("DELETE", "/api/secrets/{name}", self._delete_secret),
+            ("GET", "/api/runs", self._list_runs),
+            ("POST", "/api/runs", self._start),
+            ("GET", "/api/runs/{run}", self._run),
+            ("GET", "/api/runs/{run}/logs/{order:int}", self._log),
+            ("POST", "/api/runs/{run}/stop", self._stop),
+            ("POST", "/api/runs/{run}/answer", self._answer),
+            ("GET", "/api/runs/{run}/messages", self._messages),
+            ("POST", "/api/runs/{run}/messages", self._send_message),
+        ]
+        routes = [Route(path, self._endpoint(act), methods=[m]) for m, path, act in table]
+        return [*routes, Route("/api/runs/{run}/events", self._events)]
+
+    # -- registry ----------------------------------------------------------------------------
+
+    def _info(self, _request: Request, _body: Any) -> dict[str, Any]:
+        env = self._app.environment()
+        stored = self._secrets.names
+        wanted = dict.fromkeys(
+            field.env
+            for connection in self._app.registry.connections.values()
+            for field in connection.fields.values()
+        )
+        return {
+            "version": __version__,
+            "folder": self._folder.path.name,
+            "simulated": self._surroundings.simulated,
+            "speed": self._surroundings.speed,
+            "variables": [
+                {"name": name, "set": name in env or name in stored, "stored": name in stored}
+                for name in dict.fromkeys([*wanted, *stored])
+            ],
+        }
+
+    def _blocks(self, _request: Request, _body: Any) -> dict[str, Any]:
+        broken = [plugin.name for plugin in self._app.registry.report if plugin.state == "broken"]
+        return {"blocks": catalog(self._app.registry), "broken": broken}
+
+    def _check(self, _request: Request, body: Any) -> dict[str, Any]:
+        document, _ = self._given(body)
+        env = {**self._app.environment(), **self._secrets.values()}
+        found = workflow_check.check(document, AppServices(self._app), env=env)
+        found += value_problems(document, self._app)
+        return self._masked({"problems": [_with_field(problem) for problem in found]})
+
+    # -- workflows ---------------------------------------------------------------------------
+
+    def _list(self, _request: Request, _body: Any) -> dict[str, Any]:
+        return {"workflows": self._folder.names()}
+
+    def _read(self, request: Request, _body: Any) -> Response:
+        found = self._folder.read(request.path_params["name"])
+        content = secret_fields.masked(found.content, self._secret_fields)
+        return JSONResponse(
+            {"name": found.name, "document": content}, headers={"ETag": f'"{found.etag}"'}
+        )
+
+    def _write(self, request: Request, body: Any) -> Response:
+        name = request.path_params["name"]
+        etag = request.headers.get("if-match", "").strip('"') or None
+        if etag is None and request.headers.get("if-none-match") != "*":
+            raise CallerError("A change has to say what it changes.", hint="Send If-Match.")
+        stored = None if etag is None else self._folder.read(name).content
+        content = secret_fields.restored(body.get("document"), stored, self._secret_fields)
+        written = self._folder.write(name, content, etag=etag)
+        return JSONResponse({"name": name}, headers={"ETag": f'"{written}"'})
+
+    def _delete(self, request: Request, _body: Any) -> dict[str, Any]:
+        etag = request.headers.get("if-match", "").strip('"')
+        self._folder.delete(request.path_params["name"], etag=etag)
+        return {}
+
+    def _list_templates(self, _request: Request, _body: Any) -> dict[str, Any]:
+        if self._templates is None:
+            return {"templates": []}
+        listed = []
+        for name in self._templates.names():
+            content = self._templates.read(name).content
+            about = content.get("state", {}).get("metadata", {})
+            listed.append(
+                {
+                    "name": name,
+                    "title": about.get("name") or name.replace("_", " "),
+                    "description": about.get("description") or "",
+                }
+            )
+        return {"templates": listed}
+
+    def _read_template(self, request: Request, _body: Any) -> dict[str, Any]:
+        name = request.path_params["name"]
+        if self._templates is None:
+            raise UnknownName("template", name, ())
+        return {"document": self._templates.read(name).content}
+
+    # -- secrets -----------------------------------------------------------------------------
+
+    def _list_secrets(self, _request: Request, _body: Any) -> dict[str, Any]:
+        return {"secrets": self._secrets.names}
+
+    def _put_secret(self, request: Request, body: Any) -> dict[str, Any]:
+        self._secrets.put(request.path_params["name"], str(body.get("value") or ""))
+        return {"secrets": self._secrets.names}
+
+    def _delete_secret(self, request: Request, _body: Any) -> dict[str, Any]:
+        self._secrets.delete(request.path_params["name"])
+        return {"secrets": self._secrets.names}
+
+    # -- runs --------------------------------------------------------------------------------
+
+    def _list_runs(self, _request: Request, _body: Any) -> dict[str, Any]:
+        return {"runs": [run.to_json() for run in self.runs.all()]}
+
+    def _start(self, _request: Request, body: Any) -> Response:
+        document, literals = self._given(body)
+        run = self.runs.start(
+            document,
+            body.get("inputs"),
+            workflow=str(body.get("workflow") or ""),
+            literals=literals,
+            from_block=body.get("fromBlock"),
+            earlier=body.get("earlier"),
+            stop_after=body.get("stopAfter"),
+            deadline=body.get("deadline"),
+            max_acu=body.get("maxAcu"),
+        )
+        return JSONResponse(run.to_json(), 201)
+
+    def _run(self, request: Request, _body: Any) -> dict[str, Any]:
+        return self.runs.get(request.path_params["run"]).to_json()
+
+    def _log(self, request: Request, _body: Any) -> dict[str, Any]:
+        return self.runs.block(request.path_params["run"], request.path_params["order"])
+
+    def _stop(self, request: Request, _body: Any) -> dict[str, Any]:
+        self.runs.stop(request.path_params["run"])
+        return {}
+
+    def _answer(self, request: Request, body: Any) -> dict[str, Any]:
+        run = self.runs.answer(
+            request.path_params["run"], body.get("answer"), context_id=body.get("contextId")
+        )
+        return run.to_json()
+
+    def _messages(self, request: Request, _body: Any) -> dict[str, Any]:
+        return self.runs.call(
+            request.path_params["run"],
+            request.query_params.get("block", ""),
+            "devin_list_session_messages",
+            {"sessionId": request.query_params.get("session", ""), "limit": 100},
+        )
+
+    def _send_message(self, request: Request, body: Any) -> dict[str, Any]:
+        return self.runs.call(
+            request.path_params["run"],
+            str(body.get("block") or ""),
+            "devin_send_message",
+            {"sessionId": body.get("session"), "message": body.get("message")},
+        )
+
+    async def _events(self, request: Request) -> Response:
+        try:
+            run = self.runs.get(request.path_params["run"])
+        except UnknownName as error:
+            return self._failed(error)
+        last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
+
+        async def stream() -> AsyncIterator[str]:
+            async for item in run.feed.follow(int(last) if last.isdecimal() else 0):
+                if item is None:
+                    yield ": still here\n\n"
+                else:
+                    number, event = item
+                    yield f"id: {number}\ndata: {json.dumps(event, default=str)}\n\n"
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _endpoint(self, act: Callable[[Request, Any], Any]) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            try:
+                body = await _body(request)
+                answer = await run_in_threadpool(act, request, body)
+            except SimDevinError as error:
+                return self._failed(error)
+            return answer if isinstance(answer, Response) else JSONResponse(answer)
+
+        return endpoint
+
+    def _failed(self, error: SimDevinError) -> Response:
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+        return JSONResponse(self._masked({"error": error.to_json()}), status)
+
+    def _masked(self, data: dict[str, Any]) -> dict[str, Any]:
+        masked: dict[str, Any] = self.runs.redactor().data(data)
+        return masked
+
+    def _given(self, body: Any) -> tuple[Mapping[str, Any], list[str]]:
+        """Return the document of a request with its secrets, and those secrets."""
+        document = body.get("document")
+        if not isinstance(document, Mapping):
+            raise CallerError("There is no workflow in the request.")
+        name, stored = body.get("workflow"), None
+        if name and name in self._folder.names():
+            stored = self._folder.read(name).content
+        whole = secret_fields.restored(document, stored, self._secret_fields)
+        return whole, secret_fields.values(whole, self._secret_fields)
+
+    def _secret_fields(self, block_type: str) -> frozenset[str] | None:
+        """Return the ids of a block type's secret fields; None for an unknown type."""
+        if block_type not in self._secret_ids:
+            known = block_type in self._app.registry.blocks
+            form = self._app.registry.form(block_type) if known else ()
+            ids = frozenset(item.id for item in form if item.secret)
+            self._secret_ids[block_type] = ids if known else None
+        return self._secret_ids[block_type]
+
+
+def _with_field(problem: Problem) -> dict[str, Any]:
+    """Return a problem with the id of the field it points at, if it points at one."""
+    _, _, field = problem.place.rpartition(".") if problem.block_id else ("", "", "")
+    return {**problem.to_json(), "field": field if " " not in field else ""}
+
+
+async def _body(request: Request) -> Any:
+    if request.method in ("GET", "HEAD"):
+        return {}
+    data = await request.body()
+    try:
+        body = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        raise CallerError("The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise CallerError("The body has to be a JSON object.")
+    return body
+
+
+def application(api: Api, *, token: str, hosts: list[str], page: Page | None = None) -> ASGIApp:
+    """Return the guarded ASGI application of a canvas.
+
+    Its lifespan stops the runs when the server ends.
+    """
+    page = page or Page()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await run_in_threadpool(api.runs.close)
+
+    routes = [*api.routes(), Route("/", page.serve), Route("/{path:path}", page.serve)]
+    return Guard(Starlette(routes=routes, lifespan=lifespan), token=token, hosts=hosts)

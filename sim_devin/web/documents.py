@@ -1,0 +1,147 @@
+"""Workflow files in a folder: listed, read, and written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sim_devin.engine.workflow import parse_workflow
+from sim_devin.errors import CallerError, UnknownName
+from sim_devin.web.json_text import rewrite
+
+ENDING = ".json"
+# No separators, no leading dot: a name stays directly in the folder on every system.
+_NAME = re.compile(r"[\w][\w .()\[\]-]{0,119}")
+
+
+class Changed(CallerError):
+    """The file is not what the caller has seen. `etag` is of what it is now; "" if gone."""
+
+    def __init__(self, name: str, etag: str) -> None:
+        super().__init__(
+            f"The workflow {name!r} was changed elsewhere.",
+            hint="Load it again, or save yours under another name.",
+        )
+        self.etag = etag
+
+
+@dataclass(frozen=True)
+class Document:
+    """A workflow file as it was read."""
+
+    name: str
+    text: str
+    content: Any
+    etag: str
+
+
+class Folder:
+    """The workflows of one folder, by file name without ``.json``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+
+    def names(self) -> list[str]:
+        """Return the names of the workflow files, sorted as people sort."""
+        found = [
+            item.name.removesuffix(ENDING)
+            for item in self.path.glob(f"*{ENDING}")
+            if _NAME.fullmatch(item.name.removesuffix(ENDING))
+        ]
+        return sorted((name for name in found if self._holds_workflow(name)), key=str.casefold)
+
+    def read(self, name: str) -> Document:
+        """Return a workflow file.
+
+        Raises:
+            UnknownName: there is none of that name.
+            CallerError: it is not JSON.
+        """
+        try:
+            data = self._file(name).read_bytes()
+        except (FileNotFoundError, IsADirectoryError):
+            raise UnknownName("workflow", name, self.names()) from None
+        try:
+            text = data.decode("utf-8-sig")
+            return Document(name, text, json.loads(text), _etag(data))
+        except (ValueError, RecursionError) as error:
+            raise CallerError(f"{name}{ENDING} is not JSON: {error}.") from None
+
+    def write(self, name: str, content: Any, *, etag: str | None) -> str:
+        """Write a workflow and return its new etag.
+
+        What is equal in the file keeps its bytes. `etag` is that of the version the caller
+        has seen; None for a file that must not exist yet.
+
+        Raises:
+            Changed: the file is another.
+            InvalidWorkflow: it is not a workflow.
+        """
+        parse_workflow(content)
+        file = self._file(name)
+        with self._lock:
+            before = file.read_bytes() if file.is_file() else None
+            if (None if before is None else _etag(before)) != etag:
+                raise Changed(name, "" if before is None else _etag(before))
+            old = "" if before is None else before.decode("utf-8-sig")
+            data = rewrite(old, content).encode()
+            if data != before:
+                _replace(file, data)
+            return _etag(data)
+
+    def delete(self, name: str, *, etag: str) -> None:
+        """Delete a workflow file.
+
+        Raises:
+            UnknownName: there is none of that name.
+            Changed: it is not the version the caller has seen.
+        """
+        with self._lock:
+            found = self.read(name)
+            if found.etag != etag:
+                raise Changed(name, found.etag)
+            self._file(name).unlink()
+
+    def _file(self, name: str) -> Path:
+        if not _NAME.fullmatch(name) or name != name.strip():
+            raise CallerError(
+                f"{name[:60]!r} cannot be the name of a workflow.",
+                hint="Use letters, digits, blanks and - _ . ( ), up to 120.",
+            )
+        return self.path / f"{name}{ENDING}"
+
+    def _holds_workflow(self, name: str) -> bool:
+        try:
+            content = self.read(name).content
+        except CallerError:
+            return False
+        state = content.get("state", content) if isinstance(content, dict) else None
+        return isinstance(state, dict) and {"blocks", "edges"} <= state.keys()
+
+
+def _etag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _replace(file: Path, data: bytes) -> None:
+    """Put `data` in the file's place at once: a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if file.exists():
+            os.chmod(temporary, file.stat().st_mode & 0o777)  # noqa: PTH101 - a text, not a path
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

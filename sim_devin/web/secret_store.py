@@ -1,0 +1,78 @@
+"""Named secrets of this machine, for ``{{NAME}}`` in workflows. Written here, never read out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+from sim_devin.errors import CallerError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+class SecretStore:
+    """Secrets by name, in a file that only its owner can read; without a path in memory."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._values = self._load()
+
+    def __repr__(self) -> str:
+        return f"SecretStore({len(self._values)} secrets)"
+
+    @property
+    def names(self) -> list[str]:
+        """The names, sorted."""
+        return sorted(self._values)
+
+    def values(self) -> Mapping[str, str]:
+        """Return name -> value, for a run's environment and for masking."""
+        with self._lock:
+            return dict(self._values)
+
+    def put(self, name: str, value: str) -> None:
+        """Keep a secret, replacing an older one.
+
+        Raises:
+            CallerError: the name or the value cannot be used.
+        """
+        if not _NAME.fullmatch(name):
+            raise CallerError(
+                f"{name[:60]!r} cannot be the name of a secret.",
+                hint="Use letters, digits and _, such as DEVIN_API_KEY.",
+            )
+        if not value.strip():
+            raise CallerError("A secret cannot be empty.")
+        with self._lock:
+            self._values[name] = value.strip()
+            self._save()
+
+    def delete(self, name: str) -> None:
+        """Forget a secret."""
+        with self._lock:
+            if self._values.pop(name, None) is not None:
+                self._save()
+
+    def _load(self) -> dict[str, str]:
+        if self._path is None or not self._path.is_file():
+            return {}
+        try:
+            stored = json.loads(self._path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise CallerError(f"The secrets in {self._path} cannot be read.") from None
+        return {str(name): str(value) for name, value in stored.items()}
+
+    def _save(self) -> None:
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(self._values, stream)
+        temporary.replace(self._path)

@@ -1,0 +1,64 @@
+"""A canvas over the simulator, asked without a network."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
+
+from starlette.testclient import TestClient
+
+from sim_devin.testing import offline_app
+from sim_devin.web.api import Api, Surroundings, application
+from sim_devin.web.documents import Folder
+from sim_devin.web.secret_store import SecretStore
+
+TOKEN = "a-token-for-tests"
+HOST = "127.0.0.1:8765"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass
+class Canvas:
+    """A client of the canvas with the right headers, and what is behind it."""
+
+    client: TestClient
+    api: Api
+    folder: Path
+
+    def get(self, path, **options):
+        return self.client.get(f"/api/{path}", **options)
+
+    def send(self, method, path, body=None, **headers):
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        content = json.dumps({} if body is None else body)
+        return self.client.request(
+            method,
+            f"/api/{path}",
+            content=content,
+            headers={"content-type": "application/json", **names},
+        )
+
+    def load(self, name):
+        return json.loads((EXAMPLES / f"{name}.json").read_text())
+
+    def events(self, run_id, after=0):
+        """Return the events of a run up to its end or pause."""
+        answer = self.get(f"runs/{run_id}/events", params={"after": after})
+        lines = answer.text.splitlines()
+        return [json.loads(line.removeprefix("data: ")) for line in lines if line[:5] == "data:"]
+
+
+@pytest.fixture
+def canvas(tmp_path):
+    folder = tmp_path / "flows"
+    folder.mkdir()
+    with offline_app() as app:
+        secrets = SecretStore(tmp_path / "private" / "secrets.json")
+        api = Api(app, Folder(folder), secrets, Surroundings(True, 0, EXAMPLES))
+        guarded = application(api, token=TOKEN, hosts=[HOST])
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        with TestClient(guarded, base_url=f"http://{HOST}", headers=headers) as client:
+            yield Canvas(client, api, folder)

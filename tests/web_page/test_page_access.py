@@ -1,0 +1,75 @@
+"""Accessible in both themes, narrow and wide: axe finds nothing."""
+
+from pathlib import Path
+
+import pytest
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+NESTED = Path(__file__).parent / "nested.json"
+
+
+@pytest.fixture
+def violations(axe):
+    def violations(page):
+        # Settled first: colours that fade in have another contrast half way.
+        page.wait_for_timeout(150)
+        page.evaluate(axe)
+        found = page.evaluate("tags => axe.run({runOnly: tags})", TAGS)
+        return [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]]
+
+    return violations
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_state_is_accessible(open_page, site, expect, violations, theme):
+    (site.folder / "Nested.json").write_bytes(NESTED.read_bytes())
+    page = open_page(color_scheme=theme, reduced_motion="reduce")
+    assert page.locator("html").get_attribute("data-theme") == theme
+    found = {"open": violations(page)}
+    page.get_by_role("button", name="Nested", exact=True).click()
+    page.locator(".react-flow__node").first.wait_for()
+    found["nested"] = violations(page)
+    page.locator(".react-flow__node-container").first.locator(".card-head").first.click()
+    found["container"] = violations(page)
+    page.get_by_role("button", name="Workflows").click()
+    page.get_by_role("dialog").get_by_role("button").filter(has_text="First run").click()
+    page.locator(".card-name", has_text="Create Session").click()
+    page.locator(".panel details summary").click()
+    found["form"] = violations(page)
+    page.locator("[data-field=prompt]").get_by_role("textbox").fill("<sta")
+    page.locator(".offers [role=option]").first.wait_for()
+    found["offers"] = violations(page)
+    page.keyboard.press("Escape")
+    page.locator("[data-field=prompt]").get_by_role("textbox").fill("")
+    expect(page.locator("[data-field=prompt] .field-error")).to_be_visible()
+    found["problem"] = violations(page)
+    page.locator("[data-field=prompt]").get_by_role("textbox").fill("Do it")
+    for key, name in (("Control+k", "add"), ("?", "keys")):
+        page.locator(".card-name", has_text="Start").click()
+        page.keyboard.press(key)
+        page.get_by_role("dialog").wait_for()
+        found[name] = violations(page)
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name="Secrets").click()
+    found["secrets"] = violations(page)
+    page.keyboard.press("Escape")
+    page.locator(".toolbar").get_by_role("button", name="Run").click()
+    found["inputs"] = violations(page)
+    page.get_by_role("button", name="Start the run").click()
+    page.get_by_text("Waiting:").first.wait_for()
+    found["running"] = violations(page)
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    page.locator(".card-name", has_text="Get Session").click()
+    for tab in ("Log", "Timeline", "Result", "History"):
+        page.get_by_role("tab", name=tab).click()
+        found[tab] = violations(page)
+    page.set_viewport_size({"width": 860, "height": 700})
+    found["narrow"] = violations(page)
+    assert {state: what for state, what in found.items() if what} == {}
+
+
+def test_axe_would_find_something(page, violations):
+    page.get_by_label("New workflow").evaluate(
+        "node => { node.removeAttribute('id'); node.removeAttribute('placeholder'); }"
+    )
+    assert "label" in [name for name, _ in violations(page)]

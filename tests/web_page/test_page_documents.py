@@ -1,0 +1,189 @@
+"""Documents on the page: imported as they are, saved by themselves, never over somebody else's."""
+
+import json
+from pathlib import Path
+
+NESTED = Path(__file__).parent / "nested.json"
+CANARY = "cog_canary_0123"
+
+
+def card(page, name):
+    return page.locator(
+        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
+    )
+
+
+def open_nested(page, site):
+    (site.folder / "Nested.json").write_bytes(NESTED.read_bytes())
+    page.reload()
+    page.get_by_role("button", name="Nested", exact=True).click()
+    page.locator(".react-flow__node").first.wait_for()
+
+
+def drop_file(page, name, text):
+    """Drop a file on the canvas as a file manager does."""
+    page.locator(".page").evaluate(
+        """(node, [name, text]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([text], name, {type: "application/json"}));
+            const target = node.querySelector(".react-flow__pane") ?? node;
+            const about = {dataTransfer: data, bubbles: true, cancelable: true};
+            target.dispatchEvent(new DragEvent("drop", about));
+        }""",
+        [name, text],
+    )
+
+
+def test_an_export_is_imported_by_dropping_it(new_workflow, site, expect):
+    page = new_workflow()
+    drop_file(page, "Nested.json", NESTED.read_text())
+    expect(page.locator(".toolbar h1")).to_have_text("Nested")
+    expect(page.locator(".react-flow__node")).to_have_count(8)
+    expect(page.locator(".react-flow__edge")).to_have_count(6)
+    expect(card(page, "Rocket")).to_contain_text("Unknown block")
+    expect(page.locator(".note")).to_have_text("Mind the gap \u2013 <b>not bold</b>")
+    assert site.document("Nested") == json.loads(NESTED.read_text())["state"]
+    inner, outer = card(page, "Inner").bounding_box(), card(page, "Outer").bounding_box()
+    assert outer["x"] < inner["x"]
+    assert inner["x"] + inner["width"] < outer["x"] + outer["width"]
+
+
+def test_what_is_no_workflow_is_not_imported(new_workflow, expect):
+    page = new_workflow()
+    drop_file(page, "odd.json", "{}")
+    expect(page.get_by_role("alert")).to_contain_text("not a workflow")
+    drop_file(page, "odd.json", "{")
+    expect(page.get_by_role("alert")).to_contain_text("not JSON")
+
+
+def test_an_edit_changes_its_bytes_and_no_others(page, site, expect):
+    open_nested(page, site)
+    page.locator(".note").click()
+    page.get_by_label("Content").fill("Mind")
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    before, after = NESTED.read_text(), (site.folder / "Nested.json").read_text()
+    changed = after.replace('"value": "Mind"', '"value": "Mind the gap \\u2013 <b>not bold</b>"')
+    assert json.loads(changed) == json.loads(before)
+    for kept in ('{"keep": [1.0, 2e2]}', '"x": 0.0', '"value": 1.50'):
+        assert kept in after
+
+
+def test_moving_out_of_a_loop_cuts_the_edges_across(page, site, expect):
+    open_nested(page, site)
+    card(page, "Rest").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".react-flow__node")).to_have_count(7)
+    card(page, "Outer").locator(".card-head").first.click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".react-flow__node")).to_have_count(3)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".react-flow__node")).to_have_count(8)
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    assert site.document("Nested") == json.loads(NESTED.read_text())["state"]
+
+
+def test_the_layout_is_tidied(page, site, expect):
+    open_nested(page, site)
+    page.get_by_role("button", name="Tidy up").click()
+    page.wait_for_timeout(300)
+    start, outer, rocket = (card(page, n).bounding_box() for n in ("Start", "Outer", "Rocket"))
+    assert start["x"] + start["width"] < outer["x"]
+    assert outer["x"] + outer["width"] < rocket["x"]
+
+
+def test_a_workflow_survives_a_reload(new_workflow, expect):
+    page = new_workflow("Mine")
+    page.locator("[data-block=note]").click()
+    page.get_by_label("Content").fill("Remember")
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator(".note")).to_have_text("Remember")
+    assert "token" not in page.url
+
+
+def test_somebody_elses_change_is_not_overwritten(new_workflow, site, expect):
+    page = new_workflow("Mine")
+    document = json.loads((site.folder / "Mine.json").read_text())
+    next(iter(document["state"]["blocks"].values()))["name"] = "Theirs"
+    site.put("Mine", document)
+    page.locator("[data-block=note]").click()
+    expect(page.get_by_role("alert")).to_contain_text("changed elsewhere")
+    page.get_by_role("button", name="Save mine as a copy").click()
+    expect(page.locator(".toolbar h1")).to_have_text("Mine (copy)")
+    expect(page.locator(".note")).to_have_count(1)
+    names = [block["name"] for block in site.document("Mine")["blocks"].values()]
+    assert names == ["Theirs"]
+
+
+def test_a_conflict_is_settled_either_way(new_workflow, site, expect):
+    page = new_workflow("Mine")
+    for answer, count in (("Load theirs", 1), ("Keep mine", 2)):
+        document = json.loads((site.folder / "Mine.json").read_text())
+        document["state"]["metadata"] = {"name": answer}
+        site.put("Mine", document)
+        page.locator("[data-block=note]").click()
+        page.get_by_role("button", name=answer).click()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.locator(".react-flow__node")).to_have_count(count)
+        assert len(site.document("Mine")["blocks"]) == count
+
+
+def test_an_export_leaves_secrets_out(page, site, expect):
+    document = json.loads((NESTED.parents[2] / "examples" / "first_run.json").read_text())
+    for block in document["state"]["blocks"].values():
+        if "apiKey" in block["subBlocks"]:
+            block["subBlocks"]["apiKey"]["value"] = CANARY
+    site.put("mine", document)
+    page.reload()
+    page.get_by_role("button", name="mine", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    exported = json.loads(Path(download.value.path()).read_text())
+    blocks = exported["state"]["blocks"].values()
+    assert [b["subBlocks"]["apiKey"]["value"] for b in blocks if "apiKey" in b["subBlocks"]] == [
+        None
+    ] * 3
+
+
+def test_a_key_never_comes_back(page, site, expect):
+    """Typed on the page, stored by the server, used by a run: seen nowhere afterwards."""
+    page.add_init_script(
+        """
+        const ask = window.fetch;
+        window.bodies = [];
+        window.fetch = async (...what) => {
+            const answer = await ask(...what);
+            answer.clone().text().then(text => window.bodies.push(text), () => undefined);
+            return answer;
+        };
+        """
+    )
+    page.reload()
+    page.get_by_label("New workflow").fill("Mine")
+    page.get_by_role("button", name="Create", exact=True).click()
+    page.locator("[data-block=devin]").click()
+    page.locator("[data-field=prompt]").get_by_role("textbox").fill("Use {{DEVIN_API_KEY}}")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Enter a value…").click()
+    page.locator("[data-field=apiKey] input").fill(CANARY)
+    page.get_by_role("button", name="Save as DEVIN_API_KEY").click()
+    expect(page.locator("[data-field=apiKey] select")).to_have_value("{{DEVIN_API_KEY}}")
+    card(page, "Start").click()
+    page.get_by_label("then → connect to").select_option(label="Devin")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    card(page, "Devin").click()
+    expect(page.get_by_role("region", name="In this run")).to_contain_text("Input")
+    bodies = page.evaluate("window.bodies")
+    page.reload()
+    page.locator(".react-flow__node").first.wait_for()
+    bodies += page.evaluate("window.bodies")
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    values = page.evaluate(
+        "[...document.querySelectorAll('input, textarea, select')].map(node => node.value).join()"
+    )
+    seen = [page.content(), kept, values, *bodies]
+    assert len(bodies) > 8
+    assert not any(CANARY in text for text in seen)
+    assert CANARY not in (site.folder / "Mine.json").read_text()

@@ -1,0 +1,171 @@
+"""Running on the page: watched to the end, answered, stopped, looked at again."""
+
+import itertools
+
+CREDENTIALS = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
+
+
+def card(page, name):
+    return page.locator(
+        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
+    )
+
+
+def block(name, kind, x, values=None, **more):
+    fields = {
+        key: {"id": key, "type": "short-input", "value": v} for key, v in (values or {}).items()
+    }
+    return {
+        "id": name.lower(),
+        "type": kind,
+        "name": name,
+        "position": {"x": x, "y": 100},
+        "subBlocks": fields,
+        "outputs": {},
+        "enabled": True,
+        **more,
+    }
+
+
+def chain(*blocks):
+    edges = [
+        {"id": f"e{i}", "source": a["id"], "target": b["id"], "sourceHandle": "source"}
+        for i, (a, b) in enumerate(itertools.pairwise(blocks))
+    ]
+    return {"version": "1.0", "state": {"blocks": {b["id"]: b for b in blocks}, "edges": edges}}
+
+
+def choose(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator(".react-flow__node").first.wait_for()
+
+
+def test_an_example_runs_to_the_end(page, site, expect):
+    page.get_by_role("dialog").get_by_role("button").filter(has_text="First run").click()
+    page.locator(".toolbar").get_by_role("button", name="Run").click()
+    expect(page.get_by_label("task")).not_to_be_empty()
+    page.get_by_role("button", name="Start the run").click()
+    expect(card(page, "Wait for Devin").locator(".status")).to_contain_text("Waiting")
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    for name in ("Start", "Create Session", "Wait for Devin", "Get Session", "Done"):
+        expect(card(page, name).locator(".status-text")).to_contain_text("Done in")
+    link = page.locator(".pull-requests a")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    expect(page.locator(".run-state")).to_contain_text("ACU")
+    card(page, "Get Session").click()
+    panel = page.get_by_role("region", name="In this run")
+    expect(panel.get_by_text("Structured output")).to_be_visible()
+    expect(panel.get_by_text("Output", exact=False).last).to_be_visible()
+    page.get_by_role("tab", name="Timeline").click()
+    expect(page.locator(".timeline-row")).to_have_count(5)
+    page.get_by_role("tab", name="History").click()
+    expect(page.locator(".history tbody tr")).to_have_count(1)
+    card(page, "Done").click()
+    page.get_by_role("button", name="Run from here").click()
+    expect(card(page, "Get Session").locator(".status")).to_have_count(0)
+    expect(card(page, "Done").locator(".status-text")).to_contain_text("Done in")
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    page.get_by_role("tab", name="History").click()
+    expect(page.locator(".history tbody tr")).to_have_count(2)
+
+
+def test_a_session_that_waits_is_answered_and_the_run_goes_on(page, site, expect):
+    create = {
+        "operation": "create_session",
+        "prompt": "Do it. [scenario: asks]",
+        **CREDENTIALS,
+    }
+    wait = {"sessionId": "<create.sessionId>", "until": "over", **CREDENTIALS}
+    site.put(
+        "asks",
+        chain(
+            block("Start", "start_trigger", 0),
+            block("Create", "devin", 300, create),
+            block("Waiter", "devin_wait", 600, wait),
+        ),
+    )
+    page.reload()
+    choose(page, "asks")
+    page.locator(".toolbar").get_by_role("button", name="Run").click()
+    expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+    expect(card(page, "Waiter").locator(".status a")).to_be_visible()
+    card(page, "Waiter").click()
+    reply = page.get_by_role("form", name="Answer the session")
+    expect(reply).to_contain_text("Which branch")
+    reply.get_by_label("Your answer").fill("main")
+    reply.get_by_role("button", name="Send").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+
+
+def test_a_pause_is_answered_by_its_form(page, site, expect):
+    fields = [{"id": "f", "name": "approved", "type": "boolean"}, {"id": "g", "name": "why"}]
+    done = {"dataMode": "json", "data": '{"ok": <ask.approved>, "why": "<ask.why>"}'}
+    site.put(
+        "pause",
+        chain(
+            block("Start", "start_trigger", 0),
+            block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
+            block("Done", "response", 600, done),
+        ),
+    )
+    page.reload()
+    choose(page, "pause")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_test_id("run-status")).to_have_text("Paused")
+    expect(card(page, "Ask").locator(".status")).to_contain_text("Paused for a person")
+    page.get_by_label("approved").select_option("true")
+    page.get_by_label("why").fill("it is right")
+    page.get_by_role("button", name="Answer and go on").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    expect(page.locator(".result")).to_contain_text("it is right")
+
+
+def test_a_failing_block_says_what_went_wrong(page, site, expect):
+    site.put(
+        "fails",
+        chain(
+            block("Start", "start_trigger", 0),
+            block(
+                "Get",
+                "devin",
+                300,
+                {"operation": "get_session", "sessionId": "devin-none", **CREDENTIALS},
+            ),
+        ),
+    )
+    page.reload()
+    choose(page, "fails")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_test_id("run-status")).to_have_text("Failed")
+    expect(card(page, "Get").locator(".status")).to_contain_text("Failed:")
+    expect(page.locator(".result .field-error")).to_contain_text("Get:")
+
+
+def test_a_run_is_stopped_and_found_again_after_a_reload(page, site, expect):
+    create = {"operation": "create_session", "prompt": "x [scenario: never-ends]", **CREDENTIALS}
+    wait = {"sessionId": "<create.sessionId>", "timeoutSeconds": "86400", **CREDENTIALS}
+    site.put(
+        "long",
+        chain(
+            block("Start", "start_trigger", 0),
+            block("Create", "devin", 300, create),
+            block("Waiter", "devin_wait", 600, wait),
+        ),
+    )
+    page.reload()
+    choose(page, "long")
+    page.keyboard.press("Control+Enter")
+    expect(card(page, "Waiter").locator(".status")).to_contain_text("Waiting")
+    page.reload()
+    expect(card(page, "Waiter").locator(".status")).to_contain_text("Waiting")
+    page.locator(".toolbar").get_by_role("button", name="Stop").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Cancelled")
+
+
+def test_a_workflow_that_cannot_run_says_why(page, site, expect):
+    site.put("empty", chain(block("Get", "devin", 0, {"operation": "list_sessions"})))
+    page.reload()
+    choose(page, "empty")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text("start block")

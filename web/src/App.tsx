@@ -1,0 +1,245 @@
+/** The page: toolbar, palette, canvas, side panel and run panel. */
+
+import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
+import { useEffect, useState } from "react";
+import { clipOf, exported, pasted, stateOf, withBlock, without } from "./document";
+import { Dialogs, inputRows, useAdd } from "./dialogs";
+import { DRAG_TYPE, Flow } from "./Flow";
+import { tidied } from "./layout";
+import { Icon } from "./nodes";
+import { duplicate, Panel } from "./Panel";
+import { RunPanel } from "./RunPanel";
+import { createWorkflow, edit, importFile, redo, report, save, select, settle, show, startRun, stopRun, undo, useCanvas } from "./store";
+import type { Spec } from "./types";
+
+const CLIP = "sim-devin/blocks";
+
+export function App() {
+  return <ReactFlowProvider><Page /></ReactFlowProvider>;
+}
+
+function useTheme(): ["light" | "dark", () => void] {
+  const system = () => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const [theme, setTheme] = useState<"light" | "dark">(() => (localStorage.getItem("sim-devin.theme") as "light" | "dark" | null) ?? system());
+  useEffect(() => { document.documentElement.dataset.theme = theme; }, [theme]);
+  return [theme, () => { const next = theme === "dark" ? "light" : "dark"; localStorage.setItem("sim-devin.theme", next); setTheme(next); }];
+}
+
+function Page() {
+  const [theme, turn] = useTheme();
+  const hasDocument = useCanvas((state) => state.document !== null);
+  const notice = useCanvas((state) => state.notice);
+  useKeys();
+  useClipboard();
+  return (
+    <div className="page" onDragOver={(event) => event.preventDefault()} onDrop={(event) => { event.preventDefault(); const file = event.dataTransfer.files[0]; if (file && !(event.target as Element).closest(".react-flow")) void importFile(file); }}>
+      <Toolbar theme={theme} turn={turn} />
+      <Conflict />
+      {notice && <div className={`notice is-${notice.kind}`} role={notice.kind === "error" ? "alert" : "status"}><span>{notice.text}</span><button type="button" className="quiet" aria-label="Dismiss" onClick={() => useCanvas.setState({ notice: null })}>✕</button></div>}
+      <div className="work">
+        <Palette />
+        <main>
+          {hasDocument ? <Flow theme={theme} /> : <div className="blank" />}
+          {hasDocument && <RunPanel />}
+        </main>
+        {hasDocument && <Panel />}
+      </div>
+      <Dialogs />
+    </div>
+  );
+}
+
+const SAVING = { saved: "Saved", unsaved: "Unsaved", saving: "Saving…", conflict: "Changed elsewhere", failed: "Not saved" };
+
+function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
+  const workflow = useCanvas((state) => state.workflow);
+  const saving = useCanvas((state) => state.saving);
+  const info = useCanvas((state) => state.info);
+  const status = useCanvas((state) => state.run?.status);
+  const canUndo = useCanvas((state) => state.past.length > 0);
+  const canRedo = useCanvas((state) => state.future.length > 0);
+  const errors = useCanvas((state) => state.problems.filter((item) => item.level === "error").length);
+  const tidy = useTidy();
+  const isActive = status === "running" || status === "paused";
+  return (
+    <header className="toolbar">
+      <button type="button" onClick={() => show("open")} aria-label="Workflows">☰</button>
+      <h1>{workflow || "Canvas"}</h1>
+      {workflow && <span className={`saving is-${saving}`} data-testid="saving" role="status">{SAVING[saving]}</span>}
+      {saving === "failed" && <button type="button" onClick={() => { useCanvas.setState({ saving: "unsaved" }); void save(); }}>Save again</button>}
+      {info?.simulated && <span className="badge" title="Everything runs against the built-in simulator">Simulated</span>}
+      <span className="spacer" />
+      {workflow && (
+        <>
+          <button type="button" onClick={undo} disabled={!canUndo} aria-label="Undo">↶</button>
+          <button type="button" onClick={redo} disabled={!canRedo} aria-label="Redo">↷</button>
+          <button type="button" onClick={() => show("add")}>Add</button>
+          <button type="button" onClick={tidy}>Tidy up</button>
+          <button type="button" onClick={() => show("secrets")}>Secrets</button>
+          <button type="button" onClick={exportFile}>Export</button>
+        </>
+      )}
+      <button type="button" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>{theme === "dark" ? "☀" : "☾"}</button>
+      <button type="button" onClick={() => show("keys")} aria-label="Keys">?</button>
+      {workflow && errors > 0 && <button type="button" className="link errors" onClick={() => select([])}>{errors} to fix</button>}
+      {workflow && (isActive ? <button type="button" className="danger" onClick={() => void stopRun()}>Stop</button> : <button type="button" className="primary" onClick={run}>Run</button>)}
+    </header>
+  );
+}
+
+function run(): void {
+  const { document: content } = useCanvas.getState();
+  if (!content) return;
+  if (inputRows(stateOf(content).blocks).length) show("inputs");
+  else void startRun();
+}
+
+function exportFile(): void {
+  const { document: content, workflow } = useCanvas.getState();
+  if (!content) return;
+  const address = URL.createObjectURL(new Blob([JSON.stringify(exported(content), null, 2)], { type: "application/json" }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = `${workflow}.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+function useTidy(): () => void {
+  const flow = useReactFlow();
+  return () => {
+    const sizes = Object.fromEntries(flow.getNodes().filter((node) => node.measured?.width).map((node) => [node.id, { width: node.measured!.width!, height: node.measured!.height! }]));
+    edit((all) => tidied(all, sizes));
+    setTimeout(() => void flow.fitView({ maxZoom: 1, padding: 0.15 }), 80);
+  };
+}
+
+function Conflict() {
+  const saving = useCanvas((state) => state.saving);
+  if (saving !== "conflict") return null;
+  return (
+    <div className="notice is-error" role="alert">
+      <span>This workflow was changed elsewhere. Yours is not saved.</span>
+      <button type="button" onClick={() => void settle("theirs")}>Load theirs</button>
+      <button type="button" onClick={() => void settle("ours")}>Keep mine</button>
+      <button type="button" onClick={() => void settle("copy")}>Save mine as a copy</button>
+    </div>
+  );
+}
+
+const GROUPS: Record<string, string> = { tools: "Tools", triggers: "Start", blocks: "Blocks", containers: "Containers" };
+
+function Palette() {
+  const specs = useCanvas((state) => state.specs);
+  const hasDocument = useCanvas((state) => state.document !== null);
+  const [text, setText] = useState("");
+  const add = useAdd();
+  const wanted = text.toLowerCase().trim();
+  const found = Object.values(specs).filter((spec) => `${spec.title} ${spec.description} ${spec.type} ${spec.owner}`.toLowerCase().includes(wanted));
+  const groupOf = (spec: Spec) => (spec.category in GROUPS ? spec.category : "tools");
+  const groups = Object.keys(GROUPS).map((category) => [category, found.filter((spec) => groupOf(spec) === category)] as const).filter(([, items]) => items.length > 0);
+  return (
+    <nav className="palette" aria-label="Blocks">
+      <input type="search" aria-label="Search blocks" placeholder="Search blocks" value={text} onChange={(event) => setText(event.target.value)} />
+      <div className="palette-list">
+        {groups.map(([category, items]) => (
+          <section key={category}>
+            <h2>{GROUPS[category]}</h2>
+            {items.map((spec) => (
+              <button key={spec.type} type="button" draggable disabled={!hasDocument} data-block={spec.type} title={spec.description}
+                onDragStart={(event) => { event.dataTransfer.setData(DRAG_TYPE, spec.type); event.dataTransfer.effectAllowed = "move"; }}
+                onClick={() => add(spec)}>
+                <Icon spec={spec} type={spec.type} /><span className="palette-name">{spec.title}</span>
+                {!["devin", "workflow"].includes(spec.owner) && <span className="owner">{spec.owner}</span>}
+              </button>
+            ))}
+          </section>
+        ))}
+        {!found.length && <p className="empty">No block is called that.</p>}
+      </div>
+    </nav>
+  );
+}
+
+const isTyping = (target: EventTarget | null) => target instanceof Element && !!target.closest("input, textarea, select, dialog");
+
+function useKeys(): void {
+  const flow = useReactFlow();
+  const tidy = useTidy();
+  useEffect(() => {
+    const act = (event: KeyboardEvent): boolean => {
+      const { dialog, run: current, selected, document: content } = useCanvas.getState();
+      const mod = event.ctrlKey || event.metaKey;
+      const key = event.key.toLowerCase();
+      if (!content || dialog) return false;
+      if (mod && key === "k") return show("add"), true;
+      if (mod && key === "enter") return current?.status === "running" || current?.status === "paused" ? (void stopRun(), true) : (run(), true);
+      if (mod && key === "s") return void save().catch(report), true;
+      if (isTyping(event.target)) return false;
+      if (mod && key === "z") return event.shiftKey ? redo() : undo(), true;
+      if (mod && key === "y") return redo(), true;
+      if (mod && key === "d" && selected.length) return duplicate(selected), true;
+      if (mod && event.shiftKey && key === "f") return void flow.fitView({ maxZoom: 1, padding: 0.15 }), true;
+      if (mod && key === "a") return select(Object.keys(stateOf(content).blocks)), true;
+      if (mod || event.altKey) return false;
+      if (event.key === "?") return show("keys"), true;
+      if (event.shiftKey && key === "l") return tidy(), true;
+      if (key === "d" && selected.length) {
+        const blocks = stateOf(content).blocks;
+        const turnOn = selected.every((id) => blocks[id]?.enabled === false);
+        edit((all) => selected.reduce((result, id) => withBlock(result, id, { enabled: turnOn }), all));
+        return true;
+      }
+      return false;
+    };
+    // In the capture phase: React Flow takes Enter with Ctrl held as "add to the selection".
+    const listen = (event: KeyboardEvent) => {
+      if (act(event)) {
+        event.preventDefault();
+        event.stopPropagation();
+      }
+    };
+    window.addEventListener("keydown", listen, true);
+    return () => window.removeEventListener("keydown", listen, true);
+  }, [flow, tidy]);
+}
+
+function useClipboard(): void {
+  useEffect(() => {
+    const copy = (event: ClipboardEvent) => {
+      const { document: content, selected, dialog } = useCanvas.getState();
+      if (!content || dialog || !selected.length || isTyping(event.target) || String(getSelection())) return;
+      event.clipboardData?.setData("text/plain", JSON.stringify({ type: CLIP, ...clipOf(exported(content), selected) }));
+      event.preventDefault();
+      if (event.type === "cut") {
+        edit((all) => without(all, selected));
+        select([]);
+      }
+    };
+    const paste = (event: ClipboardEvent) => {
+      if (isTyping(event.target) || useCanvas.getState().dialog || !useCanvas.getState().document) return;
+      const text = event.clipboardData?.getData("text/plain") ?? "";
+      let clip;
+      try {
+        clip = JSON.parse(text);
+      } catch {
+        return;
+      }
+      if (clip?.type === CLIP && Array.isArray(clip.blocks) && Array.isArray(clip.edges)) {
+        let fresh: string[] = [];
+        edit((all) => { const [next, ids] = pasted(all, clip); fresh = ids; return next; });
+        select(fresh);
+      } else if ((clip?.state ?? clip)?.blocks && Array.isArray((clip.state ?? clip).edges)) {
+        void createWorkflow("Pasted workflow", clip).catch(report);
+      }
+    };
+    document.addEventListener("copy", copy);
+    document.addEventListener("cut", copy);
+    document.addEventListener("paste", paste);
+    return () => {
+      document.removeEventListener("copy", copy);
+      document.removeEventListener("cut", copy);
+      document.removeEventListener("paste", paste);
+    };
+  }, []);
+}

@@ -1,0 +1,257 @@
+/** The run below the canvas: answers, log, timeline, result and history. */
+
+import { useEffect, useMemo, useState } from "react";
+import { api } from "./api";
+import { JsonTree, Value } from "./JsonTree";
+import { bare, duration, type RunView, told } from "./runState";
+import { report, select, useCanvas, watch } from "./store";
+import type { Block, FormatRow, Highlights, Json, PausePoint, RunEvent } from "./types";
+
+const TABS = ["Log", "Timeline", "Result", "History"] as const;
+type Tab = (typeof TABS)[number];
+
+export const STATUS_TEXT: Record<string, string> = {
+  running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled",
+};
+
+export function RunPanel() {
+  const run = useCanvas((state) => state.run);
+  const runs = useCanvas((state) => state.runs);
+  const [tab, setTab] = useState<Tab>("Log");
+  const [isOpen, setOpen] = useState(true);
+  useEffect(() => {
+    if (run?.status === "finished" || run?.status === "failed") setTab("Result");
+    if (run?.status === "running") setTab((now) => (now === "Result" ? "Log" : now));
+  }, [run?.status, run?.id]);
+  if (!run && !runs.length) return null;
+  const choose = (event: React.KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? TABS.length - 1 : 0;
+    if (step) setTab(TABS[(TABS.indexOf(tab) + step) % TABS.length]!);
+  };
+  const acus = run ? Object.values(run.acus).reduce((all, item) => all + item, 0) : 0;
+  return (
+    <section className={`run-panel ${isOpen ? "" : "is-closed"}`} aria-label="Run">
+      <div className="run-head">
+        <div role="tablist" aria-label="Run" onKeyDown={choose}>
+          {TABS.map((item) => (
+            <button key={item} type="button" role="tab" id={`tab-${item}`} aria-selected={tab === item} aria-controls="run-body" tabIndex={tab === item ? 0 : -1} ref={(node) => { if (node && tab === item && document.activeElement?.getAttribute("role") === "tab") node.focus(); }} onClick={() => { setTab(item); setOpen(true); }}>{item}</button>
+          ))}
+        </div>
+        <div className="run-state" aria-live="polite">
+          {run && <span className={`run-status is-${run.status}`} data-testid="run-status">{STATUS_TEXT[run.status]}</span>}
+          {run && acus > 0 && <span>{Math.round(acus * 100) / 100} ACU</span>}
+        </div>
+        <button type="button" className="quiet" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>{isOpen ? "Hide" : "Show"}</button>
+      </div>
+      {isOpen && (
+        <div className="run-body" id="run-body" role="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
+          {run?.pauses.filter((point) => point.pauseKind === "human").map((point) => <PauseForm key={point.contextId} run={run.id} point={point} />)}
+          {tab === "Log" && (run ? <Log run={run} /> : <p className="empty">No run is shown. See History.</p>)}
+          {tab === "Timeline" && (run ? <Timeline run={run} /> : <p className="empty">No run is shown. See History.</p>)}
+          {tab === "Result" && (run ? <Result run={run} /> : <p className="empty">No run is shown. See History.</p>)}
+          {tab === "History" && <History />}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function lineText(event: RunEvent): string {
+  switch (event.event) {
+    case "run.started": return "The run started";
+    case "run.finished": return "The run finished";
+    case "run.failed": return `The run failed: ${event.error ?? ""}`;
+    case "run.paused": return "The run is paused";
+    case "run.cancelled": return "The run was cancelled";
+    case "block.started": return "started";
+    case "block.finished": return `done in ${duration(event.durationMs ?? 0)}`;
+    case "block.failed": return `failed: ${event.error ?? ""}${event.errorHandled ? " (handled)" : ""}`;
+    case "block.waiting": return `waiting: ${typeof event.progress === "object" ? event.progress.reason : event.reason === "human" ? "for a person to answer" : event.reason === "time" ? "for a moment to come" : String(event.progress ?? event.reason ?? "")}`;
+    case "block.retrying": return `try ${event.attempt} after: ${event.error ?? ""}`;
+    default: return event.event;
+  }
+}
+
+function Log({ run }: { run: RunView }) {
+  const lines = run.log.filter((event) => event.event !== "run.result");
+  if (!lines.length) return <p className="empty">Starting…</p>;
+  return (
+    <ol className="log">
+      {lines.map((event, index) => (
+        <li key={index} className={`is-${event.event.split(".")[1]}`}>
+          <time>{event.time?.slice(11, 19)}</time>
+          {event.blockName && (event.block && !event.child ? <button type="button" className="link" onClick={() => select([event.block!])}>{event.blockName}</button> : <span>{event.blockName}</span>)}
+          <span>{lineText(event)}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Timeline({ run }: { run: RunView }) {
+  const spans = Object.values(run.spans).sort((one, other) => one.order - other.order);
+  if (!spans.length) return <p className="empty">Nothing ran yet.</p>;
+  const begin = Math.min(...spans.map((span) => span.start));
+  const end = Math.max(...spans.map((span) => span.end ?? span.start), begin + 1);
+  const shown = spans.slice(0, 300);
+  return (
+    <div className="timeline">
+      <p className="field-help">{duration(end - begin)} in all{spans.length > shown.length ? `; the first ${shown.length} of ${spans.length} shown` : ""}</p>
+      {shown.map((span) => {
+        const from = (span.start - begin) / (end - begin);
+        const width = Math.max(0.004, ((span.end ?? end) - span.start) / (end - begin));
+        return (
+          <div className="timeline-row" key={span.key}>
+            <button type="button" className="link" onClick={() => select([span.block])}>{span.name}</button>
+            <svg viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true"><rect className={`bar is-${span.status}`} x={Math.min(from, 0.996) * 1000} y="2" width={Math.min(width, 1 - Math.min(from, 0.996)) * 1000} height="10" rx="2" /></svg>
+            <span>{span.end === null ? "running" : duration(span.end - span.start)}</span>
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+function Result({ run }: { run: RunView }) {
+  const found = useMemo(() => Object.values(run.blocks).map((block) => block.highlights).filter((item): item is Highlights => !!item), [run.blocks]);
+  const requests = [...new Map(found.flatMap((item) => item.pullRequests ?? []).map((item) => [item.pr_url, item])).values()];
+  if (!run.result) return <p className="empty">There is no result yet.</p>;
+  return (
+    <div className="result">
+      {run.result.error && <p className="field-error">{run.result.error} {run.result.hint}</p>}
+      {requests.length > 0 && (
+        <div className="pull-requests">
+          <h2>Pull requests</h2>
+          <ul>{requests.map((item) => <li key={item.pr_url}><Value value={item.pr_url ?? ""} /> <span className="badge">{item.pr_state}</span></li>)}</ul>
+        </div>
+      )}
+      <h2>Output</h2>
+      <JsonTree value={run.result.output} open={3} />
+    </div>
+  );
+}
+
+function History() {
+  const runs = useCanvas((state) => state.runs);
+  const shown = useCanvas((state) => state.run?.id);
+  if (!runs.length) return <p className="empty">Nothing ran since the server started.</p>;
+  return (
+    <table className="history">
+      <thead><tr><th scope="col">Started</th><th scope="col">Workflow</th><th scope="col">How it went</th><th scope="col"><span className="visually-hidden">Show</span></th></tr></thead>
+      <tbody>
+        {runs.map((run) => (
+          <tr key={run.id} className={run.id === shown ? "is-shown" : ""}>
+            <td>{run.startedAt.slice(0, 19).replace("T", " ")}</td>
+            <td>{run.workflow || "unsaved"}</td>
+            <td><span className={`run-status is-${run.status}`}>{STATUS_TEXT[run.status]}</span> {run.error}</td>
+            <td><button type="button" onClick={() => void watch(run.id)} disabled={run.id === shown}>Show</button></td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** A pause's form: what it shows, its fields, and the answer that lets the run go on. */
+function PauseForm({ run, point }: { run: string; point: PausePoint }) {
+  const data = point.response?.data ?? {};
+  const fields: FormatRow[] = data.inputFormat?.length ? data.inputFormat : [];
+  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
+  const send = async (event: React.FormEvent) => {
+    event.preventDefault();
+    const answer: Record<string, Json> = {};
+    for (const field of fields) {
+      const text = values[field.name] ?? "";
+      answer[field.name] = field.type === "boolean" ? text === "true" : field.type === "number" && text !== "" ? Number(text) : text;
+    }
+    try {
+      await api.answer(run, point.contextId, answer);
+      void watch(run);
+    } catch (error) {
+      report(error);
+    }
+  };
+  return (
+    <form className="pause" onSubmit={(event) => void send(event)} aria-label={`Answer ${point.blockName}`}>
+      <h2>{point.blockName} waits for your answer</h2>
+      {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
+      {fields.map((field) => {
+        const id = `answer-${point.contextId}-${field.name}`;
+        const value = values[field.name] ?? "";
+        const put = (text: string) => setValues({ ...values, [field.name]: text });
+        return (
+          <div className="field" key={field.name}>
+            <label htmlFor={id}>{field.label || field.name}</label>
+            {field.type === "boolean" ? (
+              <select id={id} value={value || "false"} onChange={(event) => put(event.target.value)}><option value="true">Yes</option><option value="false">No</option></select>
+            ) : (
+              <input id={id} type={field.type === "number" ? "number" : "text"} value={value} onChange={(event) => put(event.target.value)} required={field.required} />
+            )}
+            {field.description && <p className="field-help">{field.description}</p>}
+          </div>
+        );
+      })}
+      <button type="submit" className="primary">Answer and go on</button>
+    </form>
+  );
+}
+
+/** What a block did in the run, in the side panel. */
+export function BlockOutput({ block }: { block: Block }) {
+  const run = useCanvas((state) => state.run)!;
+  const mine = run.blocks[block.id]!;
+  const [log, setLog] = useState<{ input?: Json; output?: Json } | null>(null);
+  useEffect(() => {
+    let isCurrent = true;
+    setLog(null);
+    if (mine.endedAt && mine.order) api.log(run.id, mine.order).then((found) => isCurrent && setLog(found)).catch(() => undefined);
+    return () => { isCurrent = false; };
+  }, [run.id, mine.order, mine.endedAt]);
+  const session = mine.progress?.sessionId ?? mine.highlights?.sessionId ?? "";
+  const outcome = mine.progress?.outcome ?? mine.highlights?.outcome ?? "";
+  const asks = outcome.startsWith("blocked_on") || outcome === "asleep";
+  return (
+    <section className={`block-run is-${mine.status}`} aria-label="In this run">
+      <h2>In this run</h2>
+      <p className={`status is-${mine.status}`}><span className="dot" aria-hidden="true" /><span className="status-text">{told(mine)}</span></p>
+      {mine.hint && <p className="field-help">{mine.hint}</p>}
+      {mine.status === "waiting" && mine.progress && mine.progress.nextLookSeconds > 0 && <p className="field-help">Looks again every {duration(mine.progress.nextLookSeconds * 1000)}.</p>}
+      {session && /^https?:/.test(run.urls[bare(session)] ?? "") && <p><a href={run.urls[bare(session)]} target="_blank" rel="noopener noreferrer">Open the session</a></p>}
+      {mine.highlights?.pullRequests?.map((item) => <p key={item.pr_url}>Pull request: <Value value={item.pr_url ?? ""} /> <span className="badge">{item.pr_state}</span></p>)}
+      {mine.highlights?.structuredOutput !== undefined && <><h3>Structured output</h3><JsonTree value={mine.highlights.structuredOutput} open={2} /></>}
+      {asks && session && <Reply run={run.id} block={block.id} session={session} reason={mine.progress?.reason ?? outcome.replaceAll("_", " ")} />}
+      {log && <><JsonTree name="Input" value={log.input ?? null} open={0} /><JsonTree name="Output" value={log.output ?? null} open={1} /></>}
+    </section>
+  );
+}
+
+/** Answer a session that waits for somebody: what it said, and a message to it. */
+function Reply({ run, block, session, reason }: { run: string; block: string; session: string; reason: string }) {
+  const [said, setSaid] = useState<{ source?: string; message?: string }[]>([]);
+  const [text, setText] = useState("");
+  const [sent, setSent] = useState("");
+  useEffect(() => {
+    api.messages(run, block, session).then(setSaid).catch(() => undefined);
+  }, [run, block, session, sent]);
+  const send = async (event: React.FormEvent) => {
+    event.preventDefault();
+    try {
+      await api.say(run, block, session, text);
+      setSent(text);
+      setText("");
+    } catch (error) {
+      report(error);
+    }
+  };
+  return (
+    <form className="pause" onSubmit={(event) => void send(event)} aria-label="Answer the session">
+      <h3>The session waits: {reason}</h3>
+      <ul className="messages">{said.slice(-4).map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
+      <label htmlFor="reply">Your answer</label>
+      <textarea id="reply" rows={2} value={text} onChange={(event) => setText(event.target.value)} required />
+      <button type="submit" className="primary" disabled={!text.trim()}>Send</button>
+      {sent && <p role="status">Sent: {sent}</p>}
+    </form>
+  );
+}
+

@@ -1,0 +1,113 @@
+/** Talking to the server. The token comes in the address's fragment and leaves only in a header. */
+
+import type { Document, Info, Json, Problem, RunEvent, RunLine, Spec } from "./types";
+
+const KEY = "sim-devin.token";
+
+export function takeToken(): void {
+  const found = /(?:^#|&)token=([^&]+)/.exec(location.hash);
+  if (found?.[1]) {
+    sessionStorage.setItem(KEY, found[1]);
+    history.replaceState(null, "", location.pathname);
+  }
+}
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly hint: string,
+    readonly problems: string[],
+  ) {
+    super(message);
+  }
+}
+
+async function request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/${path}`, {
+      method,
+      headers: {
+        Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}`,
+        ...(method === "GET" ? {} : { "Content-Type": "application/json" }),
+        ...headers,
+      },
+      body: method === "GET" ? undefined : JSON.stringify(body ?? {}),
+    });
+  } catch {
+    throw new ApiError(0, "The server does not answer.", "Is sim-devin serve still running?", []);
+  }
+  if (!response.ok) {
+    const error = ((await response.json().catch(() => ({}))) as { error?: Record<string, Json> }).error ?? {};
+    throw new ApiError(
+      response.status,
+      String(error.message ?? `The server answered ${response.status}.`),
+      String(error.hint ?? ""),
+      Array.isArray(error.problems) ? error.problems.map(String) : [],
+    );
+  }
+  return response;
+}
+
+async function json<T>(method: string, path: string, body?: unknown): Promise<T> {
+  return (await (await request(method, path, body)).json()) as T;
+}
+
+const etagOf = (response: Response) => response.headers.get("ETag") ?? "";
+const name = encodeURIComponent;
+
+export const api = {
+  info: () => json<Info>("GET", "info"),
+  blocks: async () => (await json<{ blocks: Spec[] }>("GET", "blocks")).blocks,
+  workflows: async () => (await json<{ workflows: string[] }>("GET", "workflows")).workflows,
+  templates: async () =>
+    (await json<{ templates: { name: string; title: string; description: string }[] }>("GET", "templates")).templates,
+  template: async (id: string) => (await json<{ document: Document }>("GET", `templates/${name(id)}`)).document,
+  async read(workflow: string) {
+    const response = await request("GET", `workflows/${name(workflow)}`);
+    return { document: ((await response.json()) as { document: Document }).document, etag: etagOf(response) };
+  },
+  async write(workflow: string, document: Document, etag: string | null) {
+    const headers: Record<string, string> = etag ? { "If-Match": etag } : { "If-None-Match": "*" };
+    return etagOf(await request("PUT", `workflows/${name(workflow)}`, { document }, headers));
+  },
+  remove: (workflow: string, etag: string) => request("DELETE", `workflows/${name(workflow)}`, {}, { "If-Match": etag }),
+  check: async (workflow: string, document: Document) =>
+    (await json<{ problems: Problem[] }>("POST", "check", { workflow, document })).problems,
+  putSecret: (id: string, value: string) => json<unknown>("PUT", `secrets/${name(id)}`, { value }),
+  deleteSecret: (id: string) => json<unknown>("DELETE", `secrets/${name(id)}`),
+  runs: async () => (await json<{ runs: RunLine[] }>("GET", "runs")).runs,
+  start: (body: Record<string, unknown>) => json<RunLine>("POST", "runs", body),
+  stop: (run: string) => json<unknown>("POST", `runs/${run}/stop`),
+  answer: (run: string, contextId: string, answer: Json) => json<RunLine>("POST", `runs/${run}/answer`, { contextId, answer }),
+  log: (run: string, order: number) => json<{ input?: Json; output?: Json; error?: string }>("GET", `runs/${run}/logs/${order}`),
+  messages: async (run: string, block: string, session: string) =>
+    (await json<{ messages: { source?: string; message?: string }[] }>(
+      "GET",
+      `runs/${run}/messages?block=${name(block)}&session=${name(session)}`,
+    )).messages,
+  say: (run: string, block: string, session: string, message: string) =>
+    json<unknown>("POST", `runs/${run}/messages`, { block, session, message }),
+
+  /** Read a run's events until it ends or pauses; EventSource cannot send the token. */
+  async follow(run: string, after: number, signal: AbortSignal, take: (number: number, event: RunEvent) => void): Promise<void> {
+    const response = await fetch(`/api/runs/${run}/events?after=${after}`, {
+      headers: { Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}` },
+      signal,
+    });
+    if (!response.ok || !response.body) throw new ApiError(response.status, "The run's events cannot be read.", "", []);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop() ?? "";
+      for (const part of parts) {
+        const found = /^id: (\d+)\ndata: (.*)$/s.exec(part);
+        if (found) take(Number(found[1]), JSON.parse(found[2]!) as RunEvent);
+      }
+    }
+  },
+};

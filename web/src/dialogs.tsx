@@ -1,0 +1,237 @@
+/** Dialogs: opening a workflow, adding a block by name, inputs of a run, secrets, shortcuts. */
+
+import { useReactFlow } from "@xyflow/react";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { api } from "./api";
+import { newBlock, stateOf, withEdge, withNewBlock } from "./document";
+import { rowsOf } from "./form";
+import { Icon, plain } from "./nodes";
+import { createWorkflow, edit, importFile, open, refreshInfo, report, select, show, startRun, useCanvas } from "./store";
+import type { Block, Json, Spec } from "./types";
+
+export function Dialogs() {
+  const dialog = useCanvas((state) => state.dialog);
+  if (dialog === "open") return <Open />;
+  if (dialog === "add") return <QuickAdd />;
+  if (dialog === "inputs") return <Inputs />;
+  if (dialog === "secrets") return <Secrets />;
+  if (dialog === "keys") return <Keys />;
+  return null;
+}
+
+function Frame({ title, children, closable = true }: { title: string; children: React.ReactNode; closable?: boolean }) {
+  const frame = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    frame.current?.showModal(); // it puts the focus on the first control, which is the close button
+    frame.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
+    return () => { if (before instanceof HTMLElement) before.focus(); };
+  }, []);
+  return (
+    <dialog ref={frame} aria-label={title} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && show(null)}>
+      <header><h1>{title}</h1>{closable && <button type="button" className="quiet" aria-label="Close" onClick={() => show(null)}>✕</button>}</header>
+      {children}
+    </dialog>
+  );
+}
+
+function Open() {
+  const info = useCanvas((state) => state.info);
+  const hasDocument = useCanvas((state) => state.document !== null);
+  const [names, setNames] = useState<string[]>([]);
+  const [templates, setTemplates] = useState<{ name: string; title: string; description: string }[]>([]);
+  const [wanted, setWanted] = useState("");
+  useEffect(() => {
+    Promise.all([api.workflows(), api.templates()]).then(([all, found]) => { setNames(all); setTemplates(found); }).catch(report);
+  }, []);
+  const attempt = (work: Promise<void>) => void work.catch(report);
+  return (
+    <Frame title="Workflows" closable={hasDocument}>
+      <form className="line" onSubmit={(event) => { event.preventDefault(); attempt(createWorkflow(wanted || "Workflow")); }}>
+        <label htmlFor="new-name">New workflow</label>
+        <input id="new-name" data-autofocus value={wanted} placeholder="Name" onChange={(event) => setWanted(event.target.value)} />
+        <button type="submit" className="primary">Create</button>
+      </form>
+      {names.length > 0 && (
+        <section>
+          <h2>In {info?.folder || "this folder"}</h2>
+          <ul className="choices">{names.map((name) => <li key={name}><button type="button" onClick={() => attempt(open(name))}>{name}</button></li>)}</ul>
+        </section>
+      )}
+      {templates.length > 0 && (
+        <section>
+          <h2>Start from an example</h2>
+          <ul className="choices">
+            {templates.map((item) => (
+              <li key={item.name}>
+                <button type="button" onClick={() => attempt(api.template(item.name).then((content) => createWorkflow(item.title, content)))}>
+                  <strong>{item.title}</strong>{item.description && <span>{item.description}</span>}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+      <section>
+        <h2>Import</h2>
+        <label className="file">Choose a workflow exported from Sim, or drop one anywhere<input type="file" accept=".json,application/json" onChange={(event) => event.target.files?.[0] && void importFile(event.target.files[0])} /></label>
+      </section>
+    </Frame>
+  );
+}
+
+/** Put a block beside the selected one, connected to it, or in the middle of what is in view. */
+export function useAdd(): (spec: Spec) => void {
+  const flow = useReactFlow();
+  return (spec) => {
+    const { document: content, selected } = useCanvas.getState();
+    if (!content) return;
+    const state = stateOf(content);
+    const beside = selected.length === 1 ? state.blocks[selected[0]!] : undefined;
+    const parent = typeof beside?.data?.parentId === "string" ? beside.data.parentId : null;
+    const pane = window.document.querySelector(".react-flow__pane")?.getBoundingClientRect();
+    let position = pane ? flow.screenToFlowPosition({ x: pane.left + pane.width / 2 - 110, y: pane.top + pane.height / 2 - 50 }) : { x: 100, y: 100 };
+    if (beside) position = { x: beside.position.x + 320, y: beside.position.y };
+    const inTheWay = (at: { x: number; y: number }) => Object.values(state.blocks).some((other) => Math.abs(other.position.x - at.x) < 60 && Math.abs(other.position.y - at.y) < 60);
+    while (inTheWay(position)) position = { x: position.x, y: position.y + 140 };
+    const block = newBlock(state, spec, position, parent);
+    edit((all) => {
+      const added = withNewBlock(all, block);
+      const free = beside && !["note", "condition", "router_v2", "response", "loop", "parallel"].includes(beside.type) && spec.category !== "triggers";
+      return free ? withEdge(added, { source: beside.id, target: block.id, sourceHandle: "source", targetHandle: "target" }) : added;
+    });
+    select([block.id]);
+  };
+}
+
+function QuickAdd() {
+  const specs = useCanvas((state) => state.specs);
+  const add = useAdd();
+  const [text, setText] = useState("");
+  const [active, setActive] = useState(0);
+  const found = useMemo(() => {
+    const wanted = text.toLowerCase().trim();
+    const all = Object.values(specs).flatMap((spec) => {
+      const field = spec.fields.find((item) => item.id === spec.operationField);
+      return [{ spec, operation: "", label: spec.title }, ...(field?.options ?? []).map((option) => ({ spec, operation: option.id, label: `${spec.title}: ${option.label}` }))];
+    });
+    return all.filter((item) => `${item.label} ${item.spec.type}`.toLowerCase().includes(wanted)).slice(0, 30);
+  }, [text, specs]);
+  const take = (index: number) => {
+    const item = found[index];
+    if (!item) return;
+    const field = item.spec.operationField;
+    const spec = item.operation && field ? { ...item.spec, fields: item.spec.fields.map((other) => (other.id === field ? { ...other, default: item.operation } : other)) } : item.spec;
+    show(null);
+    add(spec);
+  };
+  return (
+    <Frame title="Add a block">
+      <input
+        className="search" role="combobox" aria-expanded="true" aria-controls="add-list" aria-activedescendant={found.length ? `add-${active}` : undefined} aria-label="Search for a block" placeholder="Search for a block or an operation" data-autofocus value={text}
+        onChange={(event) => { setText(event.target.value); setActive(0); }}
+        onKeyDown={(event) => {
+          if (event.key === "ArrowDown") setActive(Math.min(active + 1, found.length - 1));
+          else if (event.key === "ArrowUp") setActive(Math.max(active - 1, 0));
+          else if (event.key === "Enter") take(active);
+          else return;
+          event.preventDefault();
+        }}
+      />
+      <ul className="choices" role="listbox" id="add-list" aria-label="Blocks">
+        {found.map((item, index) => (
+          <li key={item.label + item.spec.type} id={`add-${index}`} role="option" aria-selected={index === active} onClick={() => take(index)} ref={(node) => { if (index === active) node?.scrollIntoView({ block: "nearest" }); }}>
+            <Icon spec={item.spec} type={item.spec.type} /><strong>{item.label}</strong><span>{item.operation ? "" : item.spec.description}</span>
+          </li>
+        ))}
+      </ul>
+      {!found.length && <p className="empty">No block is called that.</p>}
+    </Frame>
+  );
+}
+
+export function inputRows(blocks: Record<string, Block>): Record<string, Json>[] {
+  const start = ["start_trigger", "api_trigger", "input_trigger", "manual_trigger", "starter"].map((type) => Object.values(blocks).find((block) => block.type === type && block.enabled !== false)).find(Boolean);
+  return rowsOf(start?.subBlocks?.inputFormat?.value).filter((row) => row.name);
+}
+
+function Inputs() {
+  const content = useCanvas((state) => state.document)!;
+  const rows = inputRows(stateOf(content).blocks);
+  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(rows.map((row) => [String(row.name), plain(row.value)])));
+  const [maxAcu, setMaxAcu] = useState("");
+  const simulated = useCanvas((state) => state.info?.simulated);
+  const start = (event: React.FormEvent) => {
+    event.preventDefault();
+    void startRun({ inputs: values, maxAcu: Number(maxAcu) || null });
+  };
+  return (
+    <Frame title="Run">
+      <form onSubmit={start}>
+        {rows.map((row, index) => (
+          <div className="field" key={String(row.name)}>
+            <label htmlFor={`input-${index}`}>{String(row.name)}</label>
+            {plain(row.value).length > 50 ? <textarea id={`input-${index}`} rows={3} value={values[String(row.name)]} onChange={(event) => setValues({ ...values, [String(row.name)]: event.target.value })} /> : <input id={`input-${index}`} value={values[String(row.name)]} onChange={(event) => setValues({ ...values, [String(row.name)]: event.target.value })} />}
+          </div>
+        ))}
+        <div className="field">
+          <label htmlFor="max-acu">Most ACUs for all sessions of this run</label>
+          <input id="max-acu" type="number" min={1} value={maxAcu} placeholder="no limit" onChange={(event) => setMaxAcu(event.target.value)} />
+        </div>
+        <p className="field-help">{simulated ? "Runs against the built-in simulator: no account, nothing is billed." : "Runs against the real service; sessions may be billed."}</p>
+        <div className="actions"><button type="submit" className="primary" data-autofocus>Start the run</button><button type="button" onClick={() => show(null)}>Cancel</button></div>
+      </form>
+    </Frame>
+  );
+}
+
+function Secrets() {
+  const info = useCanvas((state) => state.info);
+  const [name, setName] = useState("");
+  const [value, setValue] = useState("");
+  const save = async (event: React.FormEvent) => {
+    event.preventDefault();
+    try {
+      await api.putSecret(name, value);
+      await refreshInfo();
+      setName("");
+      setValue("");
+    } catch (error) {
+      report(error);
+    }
+  };
+  const drop = async (id: string) => {
+    await api.deleteSecret(id).catch(report);
+    await refreshInfo();
+  };
+  return (
+    <Frame title="Secrets">
+      <p className="field-help">A secret is kept on this machine, in a file only you can read, and used as {"{{NAME}}"}. Its value never comes back to this page.</p>
+      <ul className="links">
+        {info?.variables.map((item) => (
+          <li key={item.name}><span><code>{item.name}</code> {item.stored ? "stored here" : item.set ? "from the environment" : "not set"}</span>{item.stored && <button type="button" className="quiet" aria-label={`Forget ${item.name}`} onClick={() => void drop(item.name)}>✕</button>}</li>
+        ))}
+      </ul>
+      <form onSubmit={(event) => void save(event)}>
+        <div className="field"><label htmlFor="secret-name">Name</label><input id="secret-name" value={name} pattern="[A-Za-z_][A-Za-z0-9_]*" required placeholder="DEVIN_API_KEY" onChange={(event) => setName(event.target.value)} /></div>
+        <div className="field"><label htmlFor="secret-value">Value</label><input id="secret-value" type="password" autoComplete="off" value={value} required onChange={(event) => setValue(event.target.value)} /></div>
+        <button type="submit" className="primary">Save</button>
+      </form>
+    </Frame>
+  );
+}
+
+export const SHORTCUTS: [string, string][] = [
+  ["Ctrl K", "Add a block by name"], ["Ctrl Enter", "Run, or stop the run"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"],
+  ["Ctrl C / X / V", "Copy, cut, paste"], ["Ctrl D", "Duplicate"], ["Delete", "Delete what is selected"], ["D", "Disable or enable the block"],
+  ["Shift L", "Tidy up"], ["Ctrl Shift F", "Show everything"], ["Tab, Enter", "Go to a block and select it"], ["Arrows", "Move the selected block"], ["Escape", "Select nothing"], ["?", "This list"],
+];
+
+function Keys() {
+  return (
+    <Frame title="Keys">
+      <table className="keys"><tbody>{SHORTCUTS.map(([keys, what]) => <tr key={keys}><th scope="row"><kbd>{keys}</kbd></th><td>{what}</td></tr>)}</tbody></table>
+      <p className="field-help">On a Mac, Cmd stands for Ctrl. Blocks are connected by keyboard with the lists under Connections in the side panel.</p>
+    </Frame>
+  );
+}

@@ -1,0 +1,281 @@
+/** What the page knows: the document and its history, the selection, the run that is watched. */
+
+import { create } from "zustand";
+import { api, ApiError } from "./api";
+import { emptyDocument, stateOf } from "./document";
+import { folded, newRun, type RunView } from "./runState";
+import type { Document, Info, Problem, RunEvent, RunLine, Spec } from "./types";
+
+export type Saving = "saved" | "unsaved" | "saving" | "conflict" | "failed";
+export type Dialog = "open" | "add" | "keys" | "secrets" | "inputs" | null;
+
+interface Canvas {
+  ready: boolean;
+  info: Info | null;
+  specs: Record<string, Spec>;
+  workflow: string;
+  document: Document | null;
+  etag: string;
+  saving: Saving;
+  past: Document[];
+  future: Document[];
+  selected: string[];
+  problems: Problem[];
+  run: RunView | null;
+  runs: RunLine[];
+  dialog: Dialog;
+  notice: { text: string; kind: "info" | "error" } | null;
+}
+
+export const useCanvas = create<Canvas>(() => ({
+  ready: false, info: null, specs: {}, workflow: "", document: null, etag: "", saving: "saved",
+  past: [], future: [], selected: [], problems: [], run: null, runs: [], dialog: null, notice: null,
+}));
+
+const { getState: get, setState: set } = useCanvas;
+
+export const select = (selected: string[]) => set({ selected });
+export const show = (dialog: Dialog) => set({ dialog });
+
+let noticeTimer = 0;
+export function notify(text: string, kind: "info" | "error" = "info"): void {
+  set({ notice: { text, kind } });
+  clearTimeout(noticeTimer);
+  if (kind === "info") noticeTimer = window.setTimeout(() => set({ notice: null }), 6000);
+}
+
+export function report(error: unknown): void {
+  if (!(error instanceof ApiError)) {
+    notify(error instanceof Error ? error.message : String(error), "error");
+    return;
+  }
+  const listed = error.problems.length > 1 ? error.problems.join("; ") : error.message;
+  notify(`${listed} ${error.hint}`.trim(), "error");
+}
+
+export async function boot(): Promise<void> {
+  try {
+    const [info, blocks] = await Promise.all([api.info(), api.blocks()]);
+    set({ info, specs: Object.fromEntries(blocks.map((block) => [block.type, block])), ready: true });
+    const wanted = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+    const all = await api.workflows();
+    if (wanted && all.includes(wanted)) await open(wanted);
+    else set({ dialog: "open" });
+    await refreshRuns();
+  } catch (error) {
+    report(error);
+  }
+}
+
+export const refreshInfo = async () => set({ info: await api.info() });
+
+// -- the document --------------------------------------------------------------------------------
+
+let lastKey = "";
+let lastTime = 0;
+const HISTORY = 200;
+
+/** Change the document. Changes of one `key` in quick succession are one step of undo. */
+export function edit(change: (document: Document) => Document, key = ""): void {
+  const { document, past } = get();
+  if (!document) return;
+  const next = change(document);
+  if (next === document) return;
+  const joined = key !== "" && key === lastKey && Date.now() - lastTime < 1500;
+  lastKey = key;
+  lastTime = Date.now();
+  set({ document: next, past: joined ? past : [...past, document].slice(-HISTORY), future: [] });
+  touched();
+}
+
+export function undo(): void {
+  const { document, past, future } = get();
+  const before = past.at(-1);
+  if (!document || !before) return;
+  lastKey = "";
+  set({ document: before, past: past.slice(0, -1), future: [document, ...future] });
+  touched();
+}
+
+export function redo(): void {
+  const { document, past, future } = get();
+  const after = future[0];
+  if (!document || !after) return;
+  lastKey = "";
+  set({ document: after, past: [...past, document], future: future.slice(1) });
+  touched();
+}
+
+let saveTimer = 0;
+let checkTimer = 0;
+
+function touched(): void {
+  if (get().saving !== "conflict") set({ saving: "unsaved" });
+  clearTimeout(saveTimer);
+  saveTimer = window.setTimeout(() => void save(), 600);
+  scheduleCheck();
+}
+
+function scheduleCheck(): void {
+  clearTimeout(checkTimer);
+  checkTimer = window.setTimeout(() => void check(), 400);
+}
+
+async function check(): Promise<void> {
+  const { workflow, document } = get();
+  if (!document) return;
+  try {
+    const problems = await api.check(workflow, document);
+    if (get().document === document) set({ problems });
+  } catch {
+    // a check that could not be made says nothing about the workflow
+  }
+}
+
+export async function save(): Promise<void> {
+  const { workflow, document, etag, saving } = get();
+  if (!document || saving !== "unsaved") return;
+  set({ saving: "saving" });
+  try {
+    const written = await api.write(workflow, document, etag);
+    if (get().workflow !== workflow) return;
+    const isCurrent = get().document === document;
+    set({ etag: written, saving: isCurrent ? "saved" : "unsaved" });
+    if (!isCurrent) touched();
+  } catch (error) {
+    const conflict = error instanceof ApiError && (error.status === 412 || error.status === 404);
+    set({ saving: conflict ? "conflict" : "failed" });
+    if (!conflict) report(error);
+  }
+}
+
+/** Settle a conflict: take what is in the file, put ours over it, or keep ours beside it. */
+export async function settle(how: "theirs" | "ours" | "copy"): Promise<void> {
+  const { workflow, document } = get();
+  if (!document) return;
+  try {
+    if (how === "theirs") await open(workflow);
+    else if (how === "copy") await createWorkflow(`${workflow} (copy)`, document);
+    else {
+      const { etag } = await api.read(workflow).catch(() => ({ etag: "" }));
+      set({ etag: await api.write(workflow, document, etag || null), saving: "saved" });
+    }
+  } catch (error) {
+    report(error);
+  }
+}
+
+function adopt(workflow: string, document: Document, etag: string): void {
+  stopWatching();
+  clearTimeout(saveTimer);
+  lastKey = "";
+  set({ workflow, document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null });
+  history.replaceState(null, "", `#/${encodeURIComponent(workflow)}`);
+  window.document.title = `${workflow} · sim-devin`;
+  scheduleCheck();
+}
+
+export async function open(workflow: string): Promise<void> {
+  await save();
+  const { document, etag } = await api.read(workflow);
+  adopt(workflow, document, etag);
+  await watchActive();
+}
+
+export async function createWorkflow(wanted: string, content?: Document): Promise<void> {
+  await save();
+  const taken = new Set((await api.workflows()).map((name) => name.toLowerCase()));
+  const stem = wanted.replace(/[^\p{L}\p{N} _.()[\]-]/gu, " ").trim() || "Workflow";
+  let name = stem;
+  for (let number = 2; taken.has(name.toLowerCase()); number++) name = `${stem} ${number}`;
+  const document = content ?? emptyDocument(name);
+  await api.write(name, document, null);
+  const read = await api.read(name);
+  adopt(name, read.document, read.etag);
+}
+
+export async function importFile(file: File): Promise<void> {
+  try {
+    const content = JSON.parse(await file.text()) as Document;
+    const { blocks, edges } = stateOf(content) ?? {};
+    if (!blocks || !Array.isArray(edges)) throw new Error(`${file.name} is not a workflow: it has no blocks and edges.`);
+    await createWorkflow(file.name.replace(/\.json$/i, ""), content);
+    notify(`${file.name} was imported. Nothing runs until you start it.`);
+  } catch (error) {
+    report(error instanceof SyntaxError ? new Error(`${file.name} is not JSON.`) : error);
+  }
+}
+
+// -- runs ----------------------------------------------------------------------------------------
+
+let watching: AbortController | null = null;
+
+function stopWatching(): void {
+  watching?.abort();
+  watching = null;
+}
+
+export const refreshRuns = async () => set({ runs: await api.runs() });
+
+async function watchActive(): Promise<void> {
+  await refreshRuns();
+  const active = get().runs.find((run) => run.workflow === get().workflow && (run.status === "running" || run.status === "paused"));
+  if (active) void watch(active.id);
+}
+
+/** Show a run, from its first event on, until it ends or pauses. */
+export async function watch(id: string): Promise<void> {
+  stopWatching();
+  const control = new AbortController();
+  watching = control;
+  if (get().run?.id !== id) set({ run: newRun(id) });
+  let batch: [number, RunEvent][] = [];
+  let frame = 0;
+  const flush = () => {
+    frame = 0;
+    const { run } = get();
+    if (run?.id === id && !control.signal.aborted) set({ run: folded(run, batch) });
+    batch = [];
+  };
+  for (let failures = 0; failures < 5 && !control.signal.aborted; ) {
+    try {
+      await api.follow(id, get().run?.last ?? 0, control.signal, (number, event) => {
+        failures = 0;
+        batch.push([number, event]);
+        frame ||= window.setTimeout(flush, 30);
+      });
+      break;
+    } catch {
+      failures += 1;
+      await new Promise((resolve) => setTimeout(resolve, 500 * failures));
+    }
+  }
+  clearTimeout(frame);
+  if (control.signal.aborted) return;
+  flush();
+  await refreshRuns().catch(() => undefined);
+}
+
+export async function startRun(options: Record<string, unknown> = {}): Promise<void> {
+  const { workflow, document, run } = get();
+  if (!document || run?.status === "running") return;
+  try {
+    const started = await api.start({ workflow, document, ...options });
+    set({ dialog: null, notice: null });
+    void watch(started.id);
+  } catch (error) {
+    report(error);
+  }
+}
+
+export async function stopRun(): Promise<void> {
+  const { run } = get();
+  if (!run) return;
+  try {
+    await api.stop(run.id);
+    if (run.status === "paused") set({ run: { ...run, status: "cancelled", pauses: [] } });
+    await refreshRuns();
+  } catch (error) {
+    report(error);
+  }
+}
