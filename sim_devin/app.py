@@ -27,11 +27,12 @@ from sim_devin.retry import RetryPolicy
 from sim_devin.schema import Checker
 from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
-from sim_devin.store.memory import RunStore
+from sim_devin.store.memory import MemoryStore, RunStore
 from sim_devin.transport import HttpTransport, Transport, check_base_url
 
 if TYPE_CHECKING:
     from sim_devin.durable.runs import Runs
+    from sim_devin.store.sealing import Seal
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -390,7 +391,7 @@ class App:
         if isinstance(run, RunResult):
             paused = run
         else:
-            paused = self._paused.get(run) or self.store.load(run)["snapshot"]
+            paused = self._paused.get(run) or self._load(run, env)
         result = engine.resume(
             paused,
             answer,
@@ -416,9 +417,25 @@ class App:
         }
         return {**self.settings.env, **own}
 
+    def _load(self, run_id: str, env: Mapping[str, str] | None) -> Mapping[str, Any]:
+        snapshot: Mapping[str, Any] = self.store.load(run_id)["snapshot"]
+        if isinstance(self.store, MemoryStore):
+            return snapshot
+        opened: Mapping[str, Any] = self._seal(env or self.environment()).open(snapshot)
+        return opened
+
+    def _seal(self, env: Mapping[str, str]) -> Seal:
+        from sim_devin.durable.secrets import seal_of
+
+        return seal_of(self, env)
+
     def _keep(self, result: RunResult) -> RunResult:
         """Put a result into the store; a paused one also with what its snapshot leaves out."""
-        self.store.save(result.run_id, {"result": result.to_json(), "snapshot": result.snapshot})
+        record = {"result": result.to_json(), "snapshot": result.snapshot}
+        if not isinstance(self.store, MemoryStore):  # what leaves this process holds no secret
+            env = result.bound.env if result.bound is not None else self.environment()
+            record = self._seal(env).close(record)
+        self.store.save(result.run_id, record)
         self._paused.pop(result.run_id, None)
         if result.status == "paused":
             self._paused[result.run_id] = result

@@ -7,6 +7,7 @@ import pytest
 
 from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
 from sim_devin.simulator.faults import Fault
+from sim_devin.store.sqlite_store import SqliteStore
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, loop, wait
 
@@ -255,8 +256,6 @@ def test_variables_survive_being_set_aside(app):
 def test_no_secret_is_stored_and_another_process_finds_it_by_name(
     open_app, tmp_path, simulator, secret
 ):
-    from sim_devin.store.sqlite_store import SqliteStore
-
     file = tmp_path / "own.sqlite"
     store = SqliteStore(file)
     app = open_app(store=store)
@@ -359,3 +358,17 @@ def test_a_key_that_is_not_known_holds_the_run_until_it_is(open_app):
     assert "OTHER_API_KEY" in held["error"]
     app.runs.resume(run_id)
     assert app.runs.follow(run_id).success
+
+
+def test_a_plain_run_in_a_store_leaves_no_secret_there_either(open_app, tmp_path):
+    store = SqliteStore(tmp_path / "plain.sqlite")
+    app = open_app(store=store)
+    form = [{"id": "1", "name": "ok", "type": "string"}]
+    end = block("end", "response", dataMode="json", data='{"word": "<start.word>"}')
+    document = flow(block("ask", "human_in_the_loop", inputFormat=form), end)
+    env = {"MY_TOKEN": "very-secret-word"}
+    result = app.run(document, {"word": "very-secret-word"}, env=env)
+    assert b"very-secret-word" not in (tmp_path / "plain.sqlite-wal").read_bytes()
+    again = open_app(store=store).resume(result.run_id, {"ok": "yes"}, env=env)
+    assert again.output["data"] == {"word": "very-secret-word"}
+    store.close()
