@@ -160,7 +160,7 @@ def _to_list(schema: Schema, value: Any) -> Any:
         return parsed if isinstance(parsed, list) else value
     if isinstance(value, str):
         parsed = _json(value) if value.lstrip().startswith("[") else None
-        value = parsed if isinstance(parsed, list) else value.split(",")
+        value = parsed if isinstance(parsed, list) else _split(items, value)
     if not isinstance(value, (list, tuple)):
         return value
     try:
@@ -171,6 +171,11 @@ def _to_list(schema: Schema, value: Any) -> Any:
         return list(value)
     kept = (trim(item) for item in texts)
     return list(dict.fromkeys(item for item in kept if item))
+
+
+def _split(items: Schema, value: str) -> list[str]:
+    """Cut text into a list at its commas; addresses, which may hold commas, at white space."""
+    return value.split() if items.get("format") == "uri" else value.split(",")
 
 
 def _item_text(item: Any) -> Any:
@@ -241,6 +246,8 @@ def describe(schema: Schema, error: Any = None) -> str:
     if _type(schema) == "array":
         item = schema.get("items", {})
         words = "comma-separated text or a list of texts" if _type(item) == "string" else "a list"
+        if item.get("format") == "uri":
+            words = "a list of addresses, or text with one a line"
         if _type(item) == "object":
             words = "a list of objects"
     return words + _bounds(schema)

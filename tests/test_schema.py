@@ -185,7 +185,7 @@ def test_all_problems_at_once():
         "'mesage': is not a parameter here. Did you mean 'message' or 'messageAsUserId'?",
         "'method': is not a parameter here. "
         "Known: sessionId, message, attachmentUrls, messageAsUserId",
-        "attachmentUrls: got {}; pass comma-separated text or a list of texts",
+        "attachmentUrls: got {}; pass a list of addresses, or text with one a line",
     ]
 
 
@@ -402,3 +402,20 @@ def test_publish_leaves_out_what_is_ours():
         "x-ray": {"type": "string", "default": "a"},
         "hidden": {"type": "object", "properties": {"hidden": {}}},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://a.example/x,y", ["https://a.example/x,y"]),
+        (
+            "https://a.example/1\nhttps://a.example/2",
+            ["https://a.example/1", "https://a.example/2"],
+        ),
+        ('["https://a.example/x,y"]', ["https://a.example/x,y"]),
+        (["https://a.example/x,y"], ["https://a.example/x,y"]),
+    ],
+)
+def test_an_address_may_hold_a_comma(given, expected):
+    schema = {"type": "array", "items": {"type": "string", "format": "uri"}}
+    assert coerce(schema, given) == expected

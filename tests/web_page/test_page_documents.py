@@ -137,6 +137,7 @@ def test_an_export_leaves_secrets_out(page, site, expect):
     site.put("mine", document)
     page.reload()
     page.get_by_role("button", name="mine", exact=True).click()
+    expect(page.locator(".react-flow__node")).to_have_count(5)
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
     exported = json.loads(Path(download.value.path()).read_text())
