@@ -54,16 +54,17 @@ def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOp
 
 @command.command("show")
 @click.argument("run_id", metavar="RUN")
+@click.option("--full", is_flag=True, help="Show each block's input and output, too.")
 @json_option()
 @app_options()
-def show(run_id: str, as_json: bool, options: AppOptions) -> None:
-    """Show a run: its blocks, what it waits for and how to go on, its output.
+def show(run_id: str, full: bool, as_json: bool, options: AppOptions) -> None:
+    """Show a run: its blocks, ACUs and totals, what it waits for, its output.
 
     RUN is an id or the beginning of one.
     """
     with options.open() as app:
         run = app.runs.show(run_id)
-    tell(run, as_json=as_json)
+    tell(run, as_json=as_json, full=full)
 
 
 @command.command("resume")

@@ -20,16 +20,16 @@ WAITS_FOR = {
 }
 
 
-def tell(run: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a run."""
+def tell(run: Mapping[str, Any], *, as_json: bool, full: bool = False) -> None:
+    """Print a run; `full` with what went into and came out of each block."""
     if as_json:
         echo_json(run)
     else:
-        for line in lines(run):
+        for line in lines(run, full=full):
             click.echo(line)
 
 
-def lines(run: Mapping[str, Any]) -> Iterator[str]:
+def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
     """Yield what there is to read about a run."""
     yield f"Run {run['runId']} is {run['state']}."
     if run["error"]:
@@ -37,7 +37,14 @@ def lines(run: Mapping[str, Any]) -> Iterator[str]:
     for log in run["blocks"]:
         took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
         state = "done" if log["success"] else f"failed: {log.get('error')}"
-        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}"
+        acus = _acus(log)
+        used = "" if acus is None else f", {acus:g} ACUs so far"
+        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}{used}"
+        for part in ("input", "output") if full else ():
+            if log.get(part) not in (None, {}, ""):
+                yield f"    {part}"
+                yield from (f"      {line}" for line in harmless(json_text(log[part])).splitlines())
+    yield _totals(run)
     for wait in run["waits"]:
         yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
         for key in ("question", "message", "note", "hint", "resolve"):
@@ -49,6 +56,27 @@ def lines(run: Mapping[str, Any]) -> Iterator[str]:
     if result.get("output") not in (None, {}, ""):
         yield "Output"
         yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
+
+
+def _acus(log: Mapping[str, Any]) -> float | None:
+    output = log.get("output")
+    acus = output.get("acusConsumed") if isinstance(output, Mapping) else None
+    return acus if isinstance(acus, (int, float)) else None
+
+
+def _totals(run: Mapping[str, Any]) -> str:
+    """Return blocks, time and ACUs in all; a session counts once, as it was last seen."""
+    sessions: dict[str, float] = {}
+    for log in run["blocks"]:
+        acus = _acus(log)
+        if acus is not None:
+            sessions[str(log["output"].get("sessionId"))] = acus
+    failed = sum(not log["success"] for log in run["blocks"])
+    parts = [f"{len(run['blocks'])} blocks", f"{failed} failed"]
+    if run.get("startedAt") and run.get("endedAt"):
+        parts.append(f"{run['endedAt'] - run['startedAt']:.1f} s")
+    parts.append(f"{sum(sessions.values()):g} ACUs in {len(sessions)} sessions")
+    return f"  In all: {', '.join(parts)}"
 
 
 def _waits_for(wait: Mapping[str, Any]) -> str:

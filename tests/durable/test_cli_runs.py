@@ -106,3 +106,40 @@ def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
 def test_an_unknown_run_is_a_mistake_of_the_caller(sim_devin):
     sim_devin("runs", "show", "nothing", code=2)
     sim_devin("run", code=2)
+
+
+def test_a_run_can_be_read_block_by_block_with_its_totals():
+    from sim_devin.commands.runs_report import lines
+
+    run = {
+        "runId": "r",
+        "state": "done",
+        "error": None,
+        "waits": [],
+        "startedAt": 100.0,
+        "endedAt": 160.0,
+        "result": {"output": {}},
+        "blocks": [
+            {
+                "blockName": "Create",
+                "success": True,
+                "durationMs": 1000,
+                "input": {"prompt": "p"},
+                "output": {"sessionId": "a", "acusConsumed": 0.0},
+            },
+            {
+                "blockName": "Wait",
+                "success": True,
+                "durationMs": 59000,
+                "output": {"sessionId": "a", "acusConsumed": 1.5},
+            },
+            {"blockName": "Report", "success": False, "durationMs": 0, "error": "no", "output": {}},
+        ],
+    }
+    short = list(lines(run))
+    assert "  Wait: done, 59.0 s, 1.5 ACUs so far" in short
+    assert "  Report: failed: no, 0.0 s" in short
+    assert "  In all: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 sessions" in short
+    full = "\n".join(lines(run, full=True))
+    assert '"prompt": "p"' in full
+    assert "prompt" not in "\n".join(short)
