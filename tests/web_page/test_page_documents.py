@@ -43,9 +43,14 @@ def test_an_export_is_imported_by_dropping_it(new_workflow, site, expect):
     expect(card(page, "Rocket")).to_contain_text("Unknown block")
     expect(page.locator(".note")).to_have_text("Mind the gap \u2013 <b>not bold</b>")
     assert site.document("Nested") == json.loads(NESTED.read_text())["state"]
-    inner, outer = card(page, "Inner").bounding_box(), card(page, "Outer").bounding_box()
-    assert outer["x"] < inner["x"]
-    assert inner["x"] + inner["width"] < outer["x"] + outer["width"]
+    # Both at one moment: the view is still moving to show the whole workflow.
+    page.wait_for_function(
+        """([inner, outer]) => {
+            const [i, o] = [inner.getBoundingClientRect(), outer.getBoundingClientRect()];
+            return o.left < i.left && i.right < o.right;
+        }""",
+        arg=[card(page, "Inner").element_handle(), card(page, "Outer").element_handle()],
+    )
 
 
 def test_what_is_no_workflow_is_not_imported(new_workflow, expect):
