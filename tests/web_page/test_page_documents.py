@@ -91,10 +91,13 @@ def test_moving_out_of_a_loop_cuts_the_edges_across(page, site, expect):
 def test_the_layout_is_tidied(page, site, expect):
     open_nested(page, site)
     page.get_by_role("button", name="Tidy up").click()
-    page.wait_for_timeout(300)
-    start, outer, rocket = (card(page, n).bounding_box() for n in ("Start", "Outer", "Rocket"))
-    assert start["x"] + start["width"] < outer["x"]
-    assert outer["x"] + outer["width"] < rocket["x"]
+    page.wait_for_function(
+        """cards => {
+            const [start, outer, rocket] = cards.map(c => c.getBoundingClientRect());
+            return start.right < outer.left && outer.right < rocket.left;
+        }""",
+        arg=[card(page, name).element_handle() for name in ("Start", "Outer", "Rocket")],
+    )
 
 
 def test_a_workflow_survives_a_reload(new_workflow, expect):

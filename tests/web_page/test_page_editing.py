@@ -101,10 +101,11 @@ def test_one_drag_is_one_undo(new_workflow, expect):
     page.mouse.down()
     page.mouse.move(before["x"] + 190, before["y"] + 220, steps=6)
     page.mouse.up()
-    assert block.bounding_box()["y"] - before["y"] > 100
+    below = "([card, top]) => card.getBoundingClientRect().top - top > 100"
+    page.wait_for_function(below, arg=[block.element_handle(), before["y"]])
     page.get_by_role("button", name="Undo").click()
-    page.wait_for_timeout(150)
-    assert abs(block.bounding_box()["y"] - before["y"]) < 2
+    back = "([card, top]) => Math.abs(card.getBoundingClientRect().top - top) < 2"
+    page.wait_for_function(back, arg=[block.element_handle(), before["y"]])
     page.get_by_role("button", name="Undo").click()
     expect(block).to_have_count(0)
     page.get_by_role("button", name="Redo").click()
