@@ -84,10 +84,16 @@ class App:
         self.close()
 
     def close(self) -> None:
-        """Close pooled connections. The app can still be used; it connects anew."""
+        """Close connections and the file of durable runs, but not a store that was handed in.
+
+        The app can still be used: it connects and opens the file anew.
+        """
         close = getattr(self._transport, "close", None)
         if close is not None:
             close()
+        runs: Runs | None = self.__dict__.pop("runs", None)
+        if runs is not None and runs.store is not self.store:
+            runs.store.close()
 
     @cached_property
     def transport(self) -> Transport:

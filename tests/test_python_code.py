@@ -181,7 +181,7 @@ def test_bindings_are_data():
 
 def test_data_nested_too_deeply_is_an_error():
     deep = []
-    for _ in range(5000):
+    for _ in range(200_000):
         deep = [deep]
     with pytest.raises(PythonError) as raised:
         run_python("return 1", {"deep": deep})
