@@ -291,3 +291,14 @@ class Cancelled(SimDevinError):
     """The caller asked to stop."""
 
     exit_code = 130
+
+
+def surely_did_nothing(error: SimDevinError) -> bool:
+    """Return whether a call that ended in `error` certainly changed and cost nothing.
+
+    True when it was never sent or the service refused it; what was reserved for it can be
+    given back.
+    """
+    if isinstance(error, (CallerError, CredentialsError, NotSent)):
+        return True
+    return isinstance(error, ApiError) and not isinstance(error, ServerError)

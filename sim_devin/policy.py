@@ -15,15 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 from sim_devin.clock import Clock, RealClock
-from sim_devin.errors import (
-    ApiError,
-    CallerError,
-    CredentialsError,
-    NotAllowed,
-    NotSent,
-    ServerError,
-    SimDevinError,
-)
+from sim_devin.errors import CallerError, NotAllowed, SimDevinError, surely_did_nothing
 from sim_devin.schema import number
 from sim_devin.spec import ToolSpec
 
@@ -271,8 +263,5 @@ class Gate:
 
     def settle(self, allowed: Allowed, error: SimDevinError) -> None:
         """Give back what was reserved if `error` says that the call surely did nothing."""
-        nothing = isinstance(error, (CallerError, CredentialsError, NotSent)) or (
-            isinstance(error, ApiError) and not isinstance(error, ServerError)
-        )
-        if nothing and allowed.reserve:
+        if allowed.reserve and surely_did_nothing(error):
             self._spending.give_back(allowed.day, allowed.reserve)

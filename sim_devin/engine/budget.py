@@ -6,14 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.errors import (
-    ApiError,
-    CallerError,
-    CredentialsError,
-    NotSent,
-    ServerError,
-    SimDevinError,
-)
+from sim_devin.errors import SimDevinError, surely_did_nothing
 from sim_devin.handler import BlockError
 from sim_devin.schema import number
 
@@ -58,10 +51,7 @@ class Budget:
 
     def settle(self, shares: Mapping[str, float], error: SimDevinError) -> None:
         """Give shares back if `error` says that the call surely did nothing."""
-        certain = isinstance(error, (CallerError, CredentialsError, NotSent)) or (
-            isinstance(error, ApiError) and not isinstance(error, ServerError)
-        )
-        if certain:
+        if surely_did_nothing(error):
             with self._lock:
                 for name, share in shares.items():
                     self._left[name] += share
