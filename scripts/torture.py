@@ -1,6 +1,6 @@
 """Kill the processes of durable runs at random moments, and count what Devin really got.
 
-    python scripts/torture.py [--runs 40] [--seconds 60] [--workers 2] [--no-faults]
+    python scripts/torture.py [--runs 40] [--seconds 60] [--workers 2] [--no-faults] [--postgres]
 
 Serves the simulator in a process of its own, starts runs that create a session, wait for it,
 send it a message and wait again, and kills the workers (-9) at random points until all runs
@@ -21,7 +21,8 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ class Service:
 class Torture:
     """Workers over one store, killed again and again."""
 
-    def __init__(self, folder: Path, service: Service, policy: str, seed: int) -> None:
+    def __init__(self, folder: Path, store: str, service: Service, policy: str, seed: int) -> None:
         self.random = random.Random(seed)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -133,7 +134,7 @@ class Torture:
             "DEVIN_BASE_URL": service.url,
             "DEVIN_API_KEY": "cog_torture_000000",
             "DEVIN_ORG_ID": "org-torture",
-            "SIM_DEVIN_STORE": str(folder / "runs.sqlite"),
+            "SIM_DEVIN_STORE": store,
             "SIM_DEVIN_LEASE": f"{LEASE:g}",
             "SIM_DEVIN_GRACE": f"{GRACE:g}",
             "SIM_DEVIN_AMBIGUOUS": policy,
@@ -142,15 +143,6 @@ class Torture:
         }
         (folder / "config.toml").write_text("")
         self.kills = 0
-
-    def app(self) -> Any:
-        """Return an app over the same store and service."""
-        import sim_devin
-        from sim_devin.store.sqlite_store import SqliteStore
-
-        store = SqliteStore(self.environment["SIM_DEVIN_STORE"])
-        config = Path(self.environment["SIM_DEVIN_CONFIG"])
-        return sim_devin.open_app(store=store, env=self.environment, config=config, discover=False)
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process."""
@@ -190,16 +182,35 @@ def open_app(environment: Mapping[str, str]) -> Any:
     """Return an app over the common store, in a simulated time that all processes share."""
     import sim_devin
     from sim_devin.simulator import SimClock
-    from sim_devin.store.sqlite_store import SqliteStore
 
     began = float(environment["TORTURE_BEGAN"])
     return sim_devin.open_app(
-        store=SqliteStore(environment["SIM_DEVIN_STORE"]),
         env=environment,
         config=Path(environment["SIM_DEVIN_CONFIG"]),
         clock=SimClock(began + (time.time() - began) * SPEED, speed=SPEED),
         discover=False,
     )
+
+
+@contextmanager
+def store_in(folder: str, postgres: bool) -> Iterator[str]:
+    """Yield the place of an empty store: a file, or a PostgreSQL server of its own."""
+    if not postgres:
+        yield f"{folder}/runs.sqlite"
+        return
+    with subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("postgres_server.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        if not address:
+            sys.exit(server.wait())
+        yield address
+        server.stdin.close()
 
 
 def over(run: Mapping[str, Any]) -> bool:
@@ -240,6 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--no-faults", action="store_true")
+    parser.add_argument("--postgres", action="store_true", help="keep the runs in PostgreSQL")
     parser.add_argument("--policy", choices=("retry", "hold"), default="retry")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lag", type=float, default=60.0, help="simulated seconds a list lags")
@@ -251,8 +263,8 @@ def main(arguments: list[str] | None = None) -> int:
     service = Service({"list_lag": f"{options.lag:g}"})
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            torture = Torture(Path(folder), service, options.policy, seed)
+        with tempfile.TemporaryDirectory() as folder, store_in(folder, options.postgres) as store:
+            torture = Torture(Path(folder), store, service, options.policy, seed)
             if not options.no_faults:
                 service.post("faults", FAULTS)
             app = open_app(torture.environment)

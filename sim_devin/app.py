@@ -104,7 +104,7 @@ class App:
     def runs(self) -> Runs:
         """Durable runs: recorded step by step, resumed after a crash, waiting as rows.
 
-        They are kept in the app's store if that is a `SqliteStore`, else in the file that
+        They are kept in the app's store if that is a `SqlStore`, else in the file that
         ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
         """
         from sim_devin.durable import runs as durable

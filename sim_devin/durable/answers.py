@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
 from sim_devin.store.records import Run, Wait
 from sim_devin.store.sealing import Seal
-from sim_devin.store.sqlite_ledger import StepLedger, resolve
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import SqlStore
+from sim_devin.store.step_ledger import StepLedger, resolve
 from sim_devin.wait import FIRST_PAUSE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried agai
 class Answers:
     """Takes answers and sends them on."""
 
-    def __init__(self, app: App, store: SqliteStore, seal: Seal) -> None:
+    def __init__(self, app: App, store: SqlStore, seal: Seal) -> None:
         self._app = app
         self._store = store
         self._seal = seal

@@ -19,7 +19,7 @@ from sim_devin.engine.tool_block import run_tool
 from sim_devin.errors import Cancelled, StoreError
 from sim_devin.handler import BlockContext, BlockError, Handler, Pause, Sleep
 from sim_devin.store.records import Outcome, Wait
-from sim_devin.store.sqlite_store import LeaseLost
+from sim_devin.store.rows import LeaseLost
 
 IN_PLACE = 5.0  # seconds a run may sleep without being set aside
 

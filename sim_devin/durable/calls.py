@@ -38,8 +38,8 @@ from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.schema import Checker
 from sim_devin.store.records import Wait
-from sim_devin.store.sqlite_ledger import StepLedger
-from sim_devin.store.sqlite_store import LeaseLost
+from sim_devin.store.rows import LeaseLost
+from sim_devin.store.step_ledger import StepLedger
 
 if TYPE_CHECKING:
     from sim_devin.app import App

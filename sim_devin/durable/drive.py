@@ -20,9 +20,10 @@ from sim_devin.engine.workflow import Workflow, load_workflow
 from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
 from sim_devin.store.records import Run
+from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
-from sim_devin.store.sqlite_ledger import reserved
-from sim_devin.store.sqlite_store import LeaseLost, SqliteStore
+from sim_devin.store.sql_store import SqlStore
+from sim_devin.store.step_ledger import reserved
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -38,7 +39,7 @@ class Drive:
     def __init__(
         self,
         app: App,
-        store: SqliteStore,
+        store: SqlStore,
         run: Run,
         program: Program,
         children: Mapping[str, Workflow],

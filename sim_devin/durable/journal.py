@@ -13,8 +13,9 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
 from sim_devin.errors import Cancelled, StoreError
 from sim_devin.store.records import Event, Outcome, Run, Wait
+from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
-from sim_devin.store.sqlite_store import LeaseLost, SqliteStore
+from sim_devin.store.sql_store import SqlStore
 
 FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
 
@@ -39,7 +40,7 @@ class Journal:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: SqlStore,
         run: Run,
         seal: Seal,
         clock: Clock,

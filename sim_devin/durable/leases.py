@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sim_devin.errors import StoreError
 from sim_devin.store.records import Run
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import SqlStore
 
 log = logging.getLogger("sim_devin")
 
@@ -43,7 +43,7 @@ class Leases:
         ttl: seconds without a sign of life after which it counts as dead.
     """
 
-    def __init__(self, store: SqliteStore, owner: str, ttl: float) -> None:
+    def __init__(self, store: SqlStore, owner: str, ttl: float) -> None:
         self._store = store
         self._owner = owner
         self._ttl = ttl
@@ -54,7 +54,8 @@ class Leases:
 
     def claim(self, moment: float, run_id: str | None = None) -> Run | None:
         """Take a run that is ready, or whose process is dead; None without one."""
-        return self._store.claim_run(self._owner, time.time(), self._ttl, moment, run_id)
+        now = self._store.database.time()
+        return self._store.claim_run(self._owner, now, self._ttl, moment, run_id)
 
     @contextmanager
     def watch(self, run: Run, stop: threading.Event | None) -> Iterator[Watched]:
@@ -105,7 +106,7 @@ class Leases:
                     self._beating = False
                     return
             try:
-                kept = self._store.keep_leases(self._owner, time.time() + self._ttl)
+                kept = self._store.keep_leases(self._owner, self._store.database.time() + self._ttl)
                 last = time.monotonic()
             except StoreError as error:
                 log.warning("could not prolong the leases of runs: %s", error)

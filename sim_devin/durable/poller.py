@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seal
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import SqlStore
 from sim_devin.verdict import Verdict, bare, classify
 from sim_devin.wait import (
     BATCH,
@@ -48,7 +48,7 @@ class Poller:
         owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: App, store: SqliteStore, seal: Seal, owner: str) -> None:
+    def __init__(self, app: App, store: SqlStore, seal: Seal, owner: str) -> None:
         self._app = app
         self._store = store
         self._seal = seal
@@ -106,7 +106,7 @@ class Poller:
 class _Look:
     """One look at one batch of sessions."""
 
-    def __init__(self, app: App, store: SqliteStore, credentials: Mapping[str, str]) -> None:
+    def __init__(self, app: App, store: SqlStore, credentials: Mapping[str, str]) -> None:
         self._app = app
         self._store = store
         self._credentials = credentials

@@ -36,9 +36,10 @@ from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import CallerError, SimDevinError, StoreError
 from sim_devin.settings import APP_NAME
 from sim_devin.store.records import ENDED, Event, Run
+from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
+from sim_devin.store.sql_store import SqlStore, open_store
 from sim_devin.store.sqlite_file import IN_MEMORY
-from sim_devin.store.sqlite_store import LeaseLost, SqliteStore
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -60,7 +61,7 @@ class Runs:
         lease: seconds without a sign of life after which another process takes a run over.
     """
 
-    def __init__(self, app: App, store: SqliteStore, *, lease: float = LEASE) -> None:
+    def __init__(self, app: App, store: SqlStore, *, lease: float = LEASE) -> None:
         self.store = store
         self._app = app
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -420,8 +421,8 @@ def open_runs(app: App) -> Runs:
     if not seconds > 0:
         raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
     store = app.store
-    if not isinstance(store, SqliteStore):
-        store = SqliteStore(_place(app))
+    if not isinstance(store, SqlStore):
+        store = open_store(_place(app))
     return Runs(app, store, lease=seconds)
 
 
@@ -430,7 +431,7 @@ def _place(app: App) -> str:
     if named == "memory" or (not named and hasattr(app.transport, "simulator")):
         return IN_MEMORY  # sessions of a simulator in this process end with it
     if named:
-        return str(Path(named).expanduser())
+        return named if "://" in named else str(Path(named).expanduser())
     from platformdirs import user_data_path
 
     return str(user_data_path(APP_NAME) / "runs.sqlite")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ IN_MEMORY = ":memory:"
 
 
 class SqliteFile:
-    """A connection that threads take turns with.
+    """A connection that threads take turns with (`database.Database`).
 
     Every write is a transaction that is on the disk when it returns: what a run is about to
     do must be known even after a power cut.
@@ -31,7 +32,7 @@ class SqliteFile:
     """
 
     def __init__(self, path: str | Path, migrations: Sequence[str]) -> None:
-        self.path = str(path)
+        self.name = self.path = str(path)
         self._lock = threading.RLock()
         self._closed = False
         if self.path != IN_MEMORY:
@@ -77,7 +78,7 @@ class SqliteFile:
             StoreError: the file cannot be written; nothing of the transaction is kept.
         """
         with self._lock:
-            if self._connection.in_transaction:  # part of a larger one
+            if self.inside:  # part of a larger one
                 yield self._connection
                 return
             try:
@@ -91,6 +92,15 @@ class SqliteFile:
             except sqlite3.Error as error:
                 self._roll_back()
                 raise self._failed(error) from error
+
+    @property
+    def inside(self) -> bool:
+        """Whether a transaction is open."""
+        return self._connection.in_transaction
+
+    def time(self) -> float:
+        """Return the time of this machine, which all processes over a file share."""
+        return time.time()
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):

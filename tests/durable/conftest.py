@@ -1,19 +1,72 @@
 """A store, a pretended Devin, and apps over both as processes that come and go."""
 
+import itertools
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 import sim_devin
 from sim_devin.reconcile import Settle
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import open_store
 
 ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
+SERVER = Path(__file__).parents[2] / "scripts" / "postgres_server.py"
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(scope="session")
+def postgres_server():
+    """Return the address of a PostgreSQL server, or skip the test."""
+    with subprocess.Popen(
+        [sys.executable, SERVER, "-c", "fsync=off"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        address = process.stdout.readline().strip()
+        if not address:
+            assert process.wait() == 3
+            assert not os.environ.get("SIM_DEVIN_REQUIRE_POSTGRES")
+            pytest.skip("needs the programs of a PostgreSQL server")
+        yield address
+        process.stdin.close()
+
+
+_schemas = itertools.count()
+
+
+@contextmanager
+def empty_schema(server):
+    """Yield the address of an empty schema, which is removed afterwards."""
+    import psycopg
+
+    name = f"test_{next(_schemas)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        yield f"{server}&options=-csearch_path%3D{name}"
+        connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def postgres(postgres_server):
+    """Return the address of an empty PostgreSQL store."""
+    with empty_schema(postgres_server) as address:
+        yield address
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
 def store(request, tmp_path):
-    made = SqliteStore() if request.param == "memory" else SqliteStore(tmp_path / "runs.sqlite")
+    if request.param == "memory":
+        made = open_store()
+    elif request.param == "file":
+        made = open_store(tmp_path / "runs.sqlite")
+    else:
+        made = open_store(request.getfixturevalue("postgres"))
     yield made
     made.close()
 

@@ -11,8 +11,8 @@ from sim_devin.errors import CallerError, NotSent, StoreError
 from sim_devin.reconcile import Settle
 from sim_devin.response import Response
 from sim_devin.simulator.faults import Fault
+from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.sqlite_file import IN_MEMORY
-from sim_devin.store.sqlite_store import SqliteStore
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, loop, wait
 
@@ -39,7 +39,7 @@ class Life:
 class MortalFile:
     def __init__(self, file, life):
         self._file, self._life = file, life
-        self.path = file.path
+        self.name, self.time = file.name, file.time
 
     def read(self, *query):
         if self._life.over:
@@ -48,7 +48,7 @@ class MortalFile:
 
     @contextmanager
     def write(self):
-        if self._file._connection.in_transaction:
+        if self._file.inside:
             with self._file.write() as connection:
                 yield connection
             return
@@ -87,12 +87,11 @@ def die_at(store, open_app, transport):
 
     def die(point, run_id, **options):
         life = Life(point)
-        mortal = SqliteStore.__new__(SqliteStore)
-        mortal.file = MortalFile(store.file, life)
+        mortal = SqlStore(MortalFile(store.database, life))
         app = open_app(store=mortal, transport=MortalTransport(transport, life), **options)
         with suppress(Killed):
             app.runs.follow(run_id)
-        with store.file.write() as connection:  # as if the time of its lease had passed
+        with store.database.write() as connection:  # as if the time of its lease had passed
             connection.execute("UPDATE runs SET lease_until = 0")
             connection.execute("UPDATE leases SET until = 0")
         return life.over
@@ -130,7 +129,7 @@ def test_whenever_it_dies_each_thing_happens_once(open_app, store, simulator, di
             ),
         )
     points = 0
-    every = 1 if store.file.path == IN_MEMORY and not faults else 5
+    every = 1 if store.database.name == IN_MEMORY and not faults else 5
     for point in itertools.count(0, every):
         simulator_before = len(simulator.truth())
         app = open_app(settle=RETRY)
@@ -277,13 +276,12 @@ def test_a_post_that_was_under_way_is_left_to_a_person(open_app, store):
     document = flow(block("post", "api", url="https://example.test/x", method="POST", body="{}"))
     life = Life(10**6)
     web = Web(life)
-    mortal = SqliteStore.__new__(SqliteStore)
-    mortal.file = MortalFile(store.file, life)
+    mortal = SqlStore(MortalFile(store.database, life))
     app = open_app(store=mortal, transport=web)
     run_id = app.runs.start(document, env=ENV)
     with pytest.raises(Killed):
         app.runs.follow(run_id)
-    with store.file.write() as connection:
+    with store.database.write() as connection:
         connection.execute("UPDATE runs SET lease_until = 0")
     after = Web(None)
     app = open_app(transport=after)
@@ -342,7 +340,7 @@ def test_a_process_that_lost_its_lease_records_and_sends_nothing_more(open_app, 
     first, second = open_app(), open_app()
     run_id = first.runs.start(flow(CREATE), env=ENV)
     stale = first.runs._claim(run_id)
-    with store.file.write() as connection:
+    with store.database.write() as connection:
         connection.execute("UPDATE runs SET lease_until = 0")
     second.runs.follow(run_id)
     assert first.runs._drive(stale, None, None) is None

@@ -7,7 +7,7 @@ import pytest
 
 from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
 from sim_devin.simulator.faults import Fault
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import open_store
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, loop, wait
 
@@ -257,7 +257,7 @@ def test_no_secret_is_stored_and_another_process_finds_it_by_name(
     open_app, tmp_path, simulator, secret
 ):
     file = tmp_path / "own.sqlite"
-    store = SqliteStore(file)
+    store = open_store(file)
     app = open_app(store=store)
     echo = devin("create", "create_session", prompt="Use {{MY_TOKEN}} <start.word>")
     echo["subBlocks"]["apiKey"]["value"] = "{{MY_API_KEY}}"
@@ -361,7 +361,7 @@ def test_a_key_that_is_not_known_holds_the_run_until_it_is(open_app):
 
 
 def test_a_plain_run_in_a_store_leaves_no_secret_there_either(open_app, tmp_path):
-    store = SqliteStore(tmp_path / "plain.sqlite")
+    store = open_store(tmp_path / "plain.sqlite")
     app = open_app(store=store)
     form = [{"id": "1", "name": "ok", "type": "string"}]
     end = block("end", "response", dataMode="json", data='{"word": "<start.word>"}')

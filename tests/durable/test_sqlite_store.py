@@ -9,9 +9,10 @@ import pytest
 
 from sim_devin.errors import CallerError, StoreError, UnknownName
 from sim_devin.store.records import Run
+from sim_devin.store.rows import LeaseLost
+from sim_devin.store.schema import MIGRATIONS
+from sim_devin.store.sql_store import open_store
 from sim_devin.store.sqlite_file import SqliteFile
-from sim_devin.store.sqlite_schema import MIGRATIONS
-from sim_devin.store.sqlite_store import LeaseLost, SqliteStore
 
 
 def run(store, run_id="r-1", **values):
@@ -20,7 +21,7 @@ def run(store, run_id="r-1", **values):
 
 
 def test_only_the_owner_can_read_it(tmp_path):
-    store = SqliteStore(tmp_path / "new" / "runs.sqlite")
+    store = open_store(tmp_path / "new" / "runs.sqlite")
     run(store)
     for file in (tmp_path / "new").iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -40,9 +41,9 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path, version):
             "VALUES ('r', 'ready', '', 'd', '{}', '{}', 1, 1, 0, 0, 0)"
         )
     old.close()
-    store = SqliteStore(file)
+    store = open_store(file)
     assert store.run("r").state == "ready"
-    assert store.file.read("PRAGMA user_version")[0][0] == len(MIGRATIONS)
+    assert store.database.read("PRAGMA user_version")[0][0] == len(MIGRATIONS)
     store.close()
 
 
@@ -50,24 +51,24 @@ def test_a_store_of_a_later_version_is_left_alone(tmp_path):
     file = tmp_path / "new.sqlite"
     SqliteFile(file, [*MIGRATIONS, "CREATE TABLE more (x)"]).close()
     with pytest.raises(StoreError, match="newer version"):
-        SqliteStore(file)
+        open_store(file)
 
 
 def test_a_damaged_file_is_named(tmp_path):
     file = tmp_path / "bad.sqlite"
     file.write_bytes(b"this is not a database at all, but a text" * 40)
     with pytest.raises(StoreError, match="damaged"):
-        SqliteStore(file)
+        open_store(file)
 
 
 def test_a_full_disk_is_named_and_loses_nothing(tmp_path):
-    store = SqliteStore(tmp_path / "runs.sqlite")
+    store = open_store(tmp_path / "runs.sqlite")
     run(store)
-    (pages,) = store.file.read("PRAGMA page_count")[0]
-    store.file.read(f"PRAGMA max_page_count = {pages}")
+    (pages,) = store.database.read("PRAGMA page_count")[0]
+    store.database.read(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError, match="Free some space"):
         store.put_document({"x": "y" * 100_000})
-    store.file.read("PRAGMA max_page_count = 1000000")
+    store.database.read("PRAGMA max_page_count = 1000000")
     assert store.run("r-1").id == "r-1"
     store.close()
 
@@ -75,11 +76,11 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="SIM_DEVIN_STORE"):
-        SqliteStore(tmp_path / "file" / "runs.sqlite")
+        open_store(tmp_path / "file" / "runs.sqlite")
 
 
 def test_records_of_plain_runs_are_kept_too(tmp_path):
-    with SqliteStoreAt(tmp_path) as store:
+    with StoreAt(tmp_path) as store:
         store.save("a", {"result": 1})
         store.save("a", {"result": 2})
         assert store.load("a") == {"result": 2}
@@ -107,20 +108,20 @@ def test_only_the_latest_owner_may_write(store):
 
 CLAIMER = """
 import sys
-from sim_devin.store.sqlite_store import SqliteStore
-store = SqliteStore(sys.argv[1])
+from sim_devin.store.sql_store import SqlStore, open_store
+store = open_store(sys.argv[1])
 while (run := store.claim_run(sys.argv[2], 0.0, 100.0, 0.0)) is not None:
     print(run.id)
 """
 
 
 def test_processes_share_the_runs_and_none_is_claimed_twice(tmp_path):
-    with SqliteStoreAt(tmp_path) as store:
+    with StoreAt(tmp_path) as store:
         for number in range(40):
             run(store, f"run-{number}")
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", CLAIMER, store.file.path, name],
+                [sys.executable, "-c", CLAIMER, store.database.path, name],
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -132,17 +133,17 @@ def test_processes_share_the_runs_and_none_is_claimed_twice(tmp_path):
 
 def test_a_lock_that_is_never_given_up_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("sim_devin.store.sqlite_file.BUSY", 0.05)
-    with SqliteStoreAt(tmp_path) as store:
-        other = sqlite3.connect(store.file.path)
+    with StoreAt(tmp_path) as store:
+        other = sqlite3.connect(store.database.path)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
             store.put_document({})
         other.close()
 
 
-class SqliteStoreAt:
+class StoreAt:
     def __init__(self, folder):
-        self._store = SqliteStore(folder / "runs.sqlite")
+        self._store = open_store(folder / "runs.sqlite")
 
     def __enter__(self):
         return self._store

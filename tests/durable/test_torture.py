@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_processes_that_are_killed_do_nothing_twice_and_lose_nothing():
+@pytest.mark.parametrize("store", [[], ["--postgres"]], ids=["sqlite", "postgres"])
+def test_processes_that_are_killed_do_nothing_twice_and_lose_nothing(store, request):
+    if store:
+        request.getfixturevalue("postgres_server")
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "torture.py", "--runs=4", "--seconds=5"],
+        [sys.executable, ROOT / "scripts" / "torture.py", "--runs=4", "--seconds=5", *store],
         capture_output=True,
         text=True,
         timeout=100,

@@ -128,4 +128,9 @@ CREATE TABLE spend (
 CREATE INDEX spend_by_day ON spend (day);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2)
+_V3 = """
+ALTER TABLE waits ADD COLUMN credentials TEXT;
+UPDATE waits SET credentials = json_extract(about, '$.credentials');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)

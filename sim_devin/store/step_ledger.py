@@ -1,4 +1,4 @@
-"""The ledger of intents in SQLite: whoever records one first may send, whatever crashes."""
+"""The ledger of intents in the store: whoever records one first may send, whatever crashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sim_devin.reconcile import CREATE, TAG_PREFIX, Intent, State
 from sim_devin.store.records import Run
-from sim_devin.store.sqlite_store import SqliteStore
+from sim_devin.store.sql_store import SqlStore
 
 
 class StepLedger:
@@ -28,7 +28,7 @@ class StepLedger:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: SqlStore,
         run: Run,
         step: str,
         shares: Mapping[str, float] | None = None,
@@ -56,7 +56,7 @@ class StepLedger:
             LeaseLost: another process drives the run now.
         """
         store = self._store
-        with store.held(self._run) if self._driven else store.file.write() as connection:
+        with store.held(self._run) if self._driven else store.database.write() as connection:
             won = connection.execute(
                 "INSERT INTO intents (tag, run_id, step, tool, at, state, session_id, position) "
                 "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) ON CONFLICT (tag) DO UPDATE SET "
@@ -82,15 +82,17 @@ class StepLedger:
                 return False
             for name, share in self._shares.items():
                 connection.execute(
-                    "INSERT OR REPLACE INTO spend (run_id, step, ceiling, day, reserved) "
-                    "VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO spend (run_id, step, ceiling, day, reserved) "
+                    "VALUES (?, ?, ?, ?, ?) "
+                    "ON CONFLICT (run_id, step, ceiling) DO UPDATE SET day = excluded.day, "
+                    "reserved = excluded.reserved, settled = NULL",
                     (self._run.id, self._step, name, day(intent.at), share),
                 )
         return True
 
     def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
         """Record how an intent ended; what was surely not done gives its share back."""
-        with self._store.file.write() as connection:
+        with self._store.database.write() as connection:
             connection.execute(
                 "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE tag = ?",
                 (state, session_id, tag),
@@ -102,7 +104,7 @@ class StepLedger:
 
     def missing(self, since: float) -> list[Intent]:
         """Return the ``missing`` creates that were sent after `since`, of every run."""
-        rows = self._store.file.read(
+        rows = self._store.database.read(
             "SELECT * FROM intents WHERE state = 'missing' AND tool = ? AND at >= ?",
             (CREATE, since),
         )
@@ -113,18 +115,18 @@ class StepLedger:
         return intents(self._store, self._run.id, self._step)
 
 
-def intents(store: SqliteStore, run_id: str, step: str) -> list[Intent]:
+def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
     """Return the intents of a step, or of all calls of a block's try."""
-    rows = store.file.read(
+    rows = store.database.read(
         "SELECT * FROM intents WHERE run_id = ? AND (step = ? OR step LIKE ? || '/%') ORDER BY at",
         (run_id, step, step),
     )
     return [_intent(row) for row in rows]
 
 
-def resolve(store: SqliteStore, run_id: str, step: str, state: State, session: str | None) -> int:
+def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str | None) -> int:
     """Record what a person found out about the open intents of a block; return how many."""
-    with store.file.write() as connection:
+    with store.database.write() as connection:
         return connection.execute(
             "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE run_id = ? "
             "AND (step = ? OR step LIKE ? || '/%') AND state IN ('open', 'uncertain', 'missing')",
@@ -132,9 +134,9 @@ def resolve(store: SqliteStore, run_id: str, step: str, state: State, session: s
         ).rowcount
 
 
-def reserved(store: SqliteStore, run_id: str) -> list[tuple[str, str, float]]:
+def reserved(store: SqlStore, run_id: str) -> list[tuple[str, str, float]]:
     """Return (step, ceiling, amount) of what a run has taken off its ceilings."""
-    rows = store.file.read(
+    rows = store.database.read(
         "SELECT step, ceiling, coalesce(settled, reserved) AS amount FROM spend WHERE run_id = ?",
         (run_id,),
     )

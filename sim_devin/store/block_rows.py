@@ -1,0 +1,84 @@
+"""What blocks of durable runs came to, and what happened meanwhile."""
+# ruff: noqa: S608 - only fixed fragments are put into statements, never values
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sim_devin.store.records import Event, Outcome, Run
+from sim_devin.store.rows import Rows, insert, put_event, record_of, text
+
+
+class BlockRows(Rows):
+    """The tables of blocks, of the calls inside them, and of events."""
+
+    def outcomes(self, run_id: str) -> list[Outcome]:
+        """Return what is recorded of a run's blocks, in the order in which they ended."""
+        query = "SELECT * FROM blocks WHERE run_id = ? ORDER BY sequence"
+        return [record_of(Outcome, "blocks", row) for row in self.database.read(query, (run_id,))]
+
+    def record(self, run: Run, outcomes: Iterable[Outcome], events: Iterable[Event] = ()) -> None:
+        """Record what blocks came to, all or nothing.
+
+        Raises:
+            LeaseLost: another process has taken the run.
+        """
+        with self.held(run) as connection:
+            for outcome in outcomes:
+                insert(connection, "blocks", outcome, run_id=run.id)
+                connection.execute(
+                    "UPDATE waits SET used = 1 WHERE run_id = ? AND step = ?",
+                    (run.id, f"{outcome.key}#{outcome.attempt}"),
+                )
+            for event in events:
+                put_event(connection, event)
+
+    def forget_failure(self, run_id: str) -> None:
+        """Forget the failed tries of a run, and wait again for what it no longer waited for."""
+        with self.database.write() as connection:
+            for table in ("blocks", "waits"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE run_id = ? AND error IS NOT NULL", (run_id,)
+                )
+            connection.execute(
+                "UPDATE waits SET open = 1 WHERE run_id = ? AND ended IS NULL", (run_id,)
+            )
+
+    def step(self, run_id: str, step: str) -> dict[str, Any] | None:
+        """Return what a call inside a block came to: ``name``, ``output``, ``error``; or None."""
+        rows = self.database.read(
+            "SELECT name, body FROM steps WHERE run_id = ? AND step = ?", (run_id, step)
+        )
+        return {"name": rows[0]["name"], **json.loads(rows[0]["body"])} if rows else None
+
+    def record_step(self, run: Run, step: str, name: str, body: Mapping[str, Any]) -> None:
+        """Record what a call inside a block came to."""
+        with self.held(run) as connection:
+            connection.execute(
+                "INSERT INTO steps (run_id, step, name, body) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (run.id, step, name, text(body)),
+            )
+
+    def steps(self, run_id: str) -> set[str]:
+        """Return the steps of a run that are recorded."""
+        rows = self.database.read("SELECT step FROM steps WHERE run_id = ?", (run_id,))
+        return {row["step"] for row in rows}
+
+    def add_event(self, event: Event) -> None:
+        """Record an event."""
+        with self.database.write() as connection:
+            put_event(connection, event)
+
+    def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Return the events of a run that come after the one of an id."""
+        rows = self.database.read(
+            "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+            (run_id, after, limit),
+        )
+        return [
+            Event(row["run_id"], row["at"], row["kind"], json.loads(row["data"]), row["id"])
+            for row in rows
+        ]

@@ -1,0 +1,232 @@
+"""A PostgreSQL database that the processes of several machines share.
+
+Speaks the SQL that is written for SQLite. Writers take turns, as they do there, by one lock
+of the database, so that the same statements are safe for the same reason.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sim_devin.errors import CallerError, StoreError
+
+try:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.rows import dict_row
+except ImportError:
+    raise CallerError(
+        "Runs are to be kept in PostgreSQL, but its driver is not installed.",
+        hint="pip install 'sim-devin[postgres]'",
+    ) from None
+
+BUSY = 30  # seconds to wait for another process that writes
+TURN = 0x51DE71  # the number of the lock that writers take turns by
+# A machine that vanishes in the middle of a write must not keep the others from theirs.
+SETTINGS = (
+    f"-c lock_timeout={BUSY}s -c idle_in_transaction_session_timeout={BUSY}s "
+    "-c synchronous_commit=on"
+)
+# What the two call by different names.
+_DIALECT = (
+    (re.compile(r"INTEGER PRIMARY KEY( AUTOINCREMENT)?"), "BIGSERIAL PRIMARY KEY"),
+    (re.compile(r"\bINTEGER\b"), "BIGINT"),
+    (re.compile(r"\bREAL\b"), "DOUBLE PRECISION"),
+    (re.compile(r"\) WITHOUT ROWID"), ")"),
+    (re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)"), r"(\1::json ->> '\2')"),
+)
+
+
+class PostgresDatabase:
+    """A connection that threads take turns with (`database.Database`).
+
+    Args:
+        address: ``postgresql://user@host/name``. A password in it is shown nowhere.
+        migrations: scripts, the first for an empty database; a table counts them.
+
+    Raises:
+        StoreError: the database cannot be used; says why.
+    """
+
+    def __init__(self, address: str, migrations: Sequence[str]) -> None:
+        self._address = address
+        self._lock = threading.RLock()
+        self._closed = False
+        self.inside = False
+        try:
+            parts = conninfo_to_dict(address)
+        except psycopg.Error:
+            # The library's message quotes the address, password included.
+            raise StoreError(
+                "The address of the run store is not a PostgreSQL address.",
+                hint="Write postgresql://user@host/name in SIM_DEVIN_STORE.",
+            ) from None
+        self.name = f"postgresql://{parts.get('host', '')}/{parts.get('dbname', '')}"
+        self._password = str(parts.get("password") or "")
+        self._options = f"{SETTINGS} {parts.get('options') or ''}"
+        try:
+            self._connection = self._connect()
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        try:
+            self._migrate(migrations)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"PostgresDatabase({self.name!r})"
+
+    def close(self) -> None:
+        """Close the connection; the object cannot be used any more."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a query.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._lock:
+            try:
+                return self._execute(query, values).fetchall()
+            except psycopg.OperationalError as error:
+                if self.inside or not self._lost():
+                    raise self._failed(error) from None
+            except psycopg.Error as error:
+                raise self._failed(error) from None
+            try:  # the server was restarted, perhaps; a read may be tried again
+                return self._execute(query, values).fetchall()
+            except psycopg.Error as error:
+                raise self._failed(error) from None
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        """Yield something that executes statements, in a transaction that nobody writes during.
+
+        Raises:
+            StoreError: the database cannot be written; nothing of the transaction is kept,
+                or, if the connection broke at its very end, nobody knows.
+        """
+        with self._lock:
+            if self.inside:  # part of a larger one
+                yield self
+                return
+            try:
+                self._begin()
+                self.inside = True
+                try:
+                    yield self
+                except BaseException:
+                    self._roll_back()
+                    raise
+                self._connection.execute("COMMIT")
+            except psycopg.Error as error:
+                self._roll_back()
+                raise self._failed(error) from None
+            finally:
+                self.inside = False
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Execute a statement of a transaction."""
+        return self._execute(statement, values)
+
+    def time(self) -> float:
+        """Return the server's time: the clocks of several machines never agree."""
+        (row,) = self.read("SELECT extract(epoch FROM clock_timestamp())::float8 AS now")
+        now: float = row["now"]
+        return now
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self._address,
+            autocommit=True,
+            row_factory=dict_row,
+            options=self._options,
+            application_name="sim-devin",
+            connect_timeout=10,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+
+    def _execute(self, statement: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
+        # A text in PostgreSQL cannot hold the character 0.
+        safe = [item.replace("\0", "\ufffd") if isinstance(item, str) else item for item in values]
+        return self._connection.execute(_translated(statement), safe)
+
+    def _begin(self) -> None:
+        try:
+            self._take_turn()
+        except psycopg.OperationalError:
+            if not self._lost():
+                raise
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (TURN,))
+
+    def _lost(self) -> bool:
+        """Connect anew if the connection is gone; return whether it was."""
+        if self._closed or not self._connection.closed:
+            return False
+        self._connection = self._connect()
+        return True
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            self._connection.execute("ROLLBACK")
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        with self.write() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
+            )
+            row = connection.execute("SELECT version FROM schema_version").fetchone()
+            version = 0 if row is None else row["version"]
+            if version > len(migrations):
+                raise StoreError(
+                    f"The run store {self.name} was written by a newer version of sim-devin.",
+                    hint="Upgrade sim-devin, or choose another database with SIM_DEVIN_STORE.",
+                )
+            for script in migrations[version:]:
+                for pattern, instead in _DIALECT:
+                    script = pattern.sub(instead, script)
+                for statement in script.split(";"):
+                    if statement.strip():
+                        connection.execute(statement)
+            if version < len(migrations):
+                connection.execute("DELETE FROM schema_version")
+                connection.execute("INSERT INTO schema_version VALUES (?)", (len(migrations),))
+
+    def _failed(self, error: psycopg.Error) -> StoreError:
+        text = " ".join(str(error).split())
+        if self._password:
+            text = text.replace(self._password, "***")
+        if self._closed:
+            hint = "The app was closed."
+        elif isinstance(error, psycopg.errors.LockNotAvailable):
+            hint = f"Another process has kept it locked for more than {BUSY} s."
+        elif isinstance(error, psycopg.errors.DiskFull):
+            hint = "Free some space on the server's disk; what was recorded before is safe."
+        elif isinstance(error, psycopg.errors.InsufficientPrivilege):
+            hint = "The user needs the right to create tables in the database's schema."
+        elif isinstance(error, psycopg.OperationalError):
+            hint = "Is the server up, and are user, password and name of the database right?"
+        else:
+            hint = ""
+        return StoreError(f"The run store {self.name} cannot be used: {text}.", hint=hint)
+
+
+def _translated(statement: str) -> str:
+    """Return a statement with the place holders of psycopg."""
+    return statement.replace("%", "%%").replace("?", "%s")

@@ -1,0 +1,245 @@
+"""Runs in the store: their documents, states and leases."""
+# ruff: noqa: S608 - only fixed fragments are put into statements, never values
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim_devin.errors import CallerError, UnknownName
+from sim_devin.store.records import ENDED, PARKED, Event, Run, RunState
+from sim_devin.store.rows import Rows, changed, insert, marks, parked_state, put_event, run_of, text
+
+
+class RunRows(Rows):
+    """The tables of runs and documents."""
+
+    # -- records of runs that are not durable (`store.RunStore`) ---------------------------------
+
+    def save(self, run_id: str, record: Mapping[str, Any]) -> None:
+        """Keep a run's record, replacing an older one."""
+        with self.database.write() as connection:
+            connection.execute(
+                "INSERT INTO records (run_id, body) VALUES (?, ?) "
+                "ON CONFLICT (run_id) DO UPDATE SET body = excluded.body",
+                (run_id, text(record)),
+            )
+
+    def load(self, run_id: str) -> Mapping[str, Any]:
+        """Return a run's record.
+
+        Raises:
+            UnknownName: there is no such run.
+        """
+        rows = self.database.read("SELECT body FROM records WHERE run_id = ?", (run_id,))
+        if not rows:
+            known = self.database.read("SELECT run_id FROM records LIMIT 1000")
+            raise UnknownName("run", run_id, [row["run_id"] for row in known])
+        record: Mapping[str, Any] = json.loads(rows[0]["body"])
+        return record
+
+    # -- documents -----------------------------------------------------------------------------
+
+    def put_document(self, document: Any) -> str:
+        """Keep a workflow document; return its id, the same for the same document."""
+        body = json.dumps(document, default=str, ensure_ascii=False)
+        key = hashlib.sha256(body.encode()).hexdigest()
+        with self.database.write() as connection:
+            connection.execute(
+                "INSERT INTO documents (id, body) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, body)
+            )
+        return key
+
+    def document(self, key: str) -> Any:
+        """Return a workflow document."""
+        (row,) = self.database.read("SELECT body FROM documents WHERE id = ?", (key,))
+        return json.loads(row["body"])
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def add_run(self, run: Run) -> None:
+        """Record a new run.
+
+        Raises:
+            CallerError: there is a run of that id.
+        """
+        with self.database.write() as connection:
+            if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
+                raise CallerError(f"There is a run {run.id!r} already.")
+            insert(connection, "runs", run)
+            put_event(connection, Event(run.id, run.created, "run.created", {"workflow": run.name}))
+
+    def run(self, run_id: str) -> Run:
+        """Return a run, found by its id or by the beginning of it.
+
+        Raises:
+            UnknownName: there is no such run, or several begin like that.
+        """
+        rows = self.database.read("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if not rows and len(run_id) >= 4:
+            pattern = run_id.replace("%", "").replace("_", r"\_") + "%"
+            rows = self.database.read(
+                r"SELECT * FROM runs WHERE id LIKE ? ESCAPE '\' LIMIT 2", (pattern,)
+            )
+        if len(rows) != 1:
+            known = self.database.read("SELECT id FROM runs ORDER BY created DESC LIMIT 1000")
+            raise UnknownName("run", run_id, [row["id"] for row in known])
+        return run_of(rows[0])
+
+    def runs(self, states: Sequence[str] = (), *, limit: int = 100) -> list[Run]:
+        """Return the runs in any of these states, newest first."""
+        where = f"WHERE state IN ({marks(states)})" if states else ""
+        query = f"SELECT * FROM runs {where} ORDER BY created DESC, id DESC LIMIT ?"
+        return [run_of(row) for row in self.database.read(query, (*states, limit))]
+
+    def count(self, states: Sequence[str]) -> int:
+        """Return how many runs are in one of these states."""
+        query = f"SELECT count(*) AS n FROM runs WHERE state IN ({marks(states)})"
+        return int(self.database.read(query, states)[0]["n"])
+
+    def claim_run(
+        self, owner: str, now: float, ttl: float, moment: float, run_id: str | None = None
+    ) -> Run | None:
+        """Take the lease of a run that is ready, or whose process is dead; None without one.
+
+        `now` is real time, since leases are about processes; `moment` is the app's own.
+        """
+        chosen = "AND id = ?" if run_id is not None else ""
+        values = (now, run_id) if run_id is not None else (now,)
+        with self.database.write() as connection:
+            row = connection.execute(
+                "SELECT id FROM runs WHERE "
+                "(state = 'ready' OR (state = 'running' AND lease_until < ?)) "
+                f"{chosen} ORDER BY updated LIMIT 1",
+                values,
+            ).fetchone()
+            if row is None:
+                return None
+            taken = connection.execute(
+                "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, lease_until = ?, "
+                "started = coalesce(started, ?) WHERE id = ? RETURNING *",
+                (owner, now + ttl, moment, row["id"]),
+            ).fetchone()
+        return run_of(taken)
+
+    def keep_leases(self, owner: str, until: float) -> dict[str, tuple[int, bool]]:
+        """Prolong the leases of a process; return run -> (fence, whether it is to be cancelled)."""
+        with self.database.write() as connection:
+            rows = connection.execute(
+                "UPDATE runs SET lease_until = ? WHERE owner = ? AND state = 'running' "
+                "RETURNING id, fence, cancelling",
+                (until, owner),
+            ).fetchall()
+        return {row["id"]: (row["fence"], bool(row["cancelling"])) for row in rows}
+
+    def end_run(
+        self,
+        run: Run,
+        state: RunState,
+        now: float,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Record how a run ended, or why it is held, and give up its lease.
+
+        Raises:
+            LeaseLost: another process has taken the run.
+        """
+        with self.held(run) as connection:
+            connection.execute(
+                "UPDATE runs SET state = ?, result = ?, error = ?, updated = ?, ended = ?, "
+                "owner = NULL, lease_until = 0 WHERE id = ?",
+                (state, text(result), error, now, now if state in ENDED else None, run.id),
+            )
+            if state in ENDED:
+                connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run.id,))
+            data = {"error": error} if error else {}
+            put_event(connection, Event(run.id, now, f"run.{state}", data))
+
+    def park(self, run: Run, now: float) -> RunState:
+        """Set a run aside until something it waits for is there; return its state.
+
+        It is ready again at once when that came while it was still being driven.
+
+        Raises:
+            LeaseLost: another process has taken the run.
+        """
+        with self.held(run) as connection:
+            woken = connection.execute(
+                "SELECT 1 FROM waits WHERE run_id = ? AND open = 0 AND used = 0", (run.id,)
+            ).fetchone()
+            state: RunState = "ready" if woken else parked_state(connection, run.id)
+            connection.execute(
+                "UPDATE runs SET state = ?, updated = ?, owner = NULL, lease_until = 0, "
+                "error = NULL WHERE id = ?",
+                (state, now, run.id),
+            )
+            put_event(connection, Event(run.id, now, f"run.{state}", {}))
+        return state
+
+    def release(self, run: Run, now: float) -> None:
+        """Give a run back so that any process can take it on at once."""
+        with self.held(run) as connection:
+            connection.execute(
+                "UPDATE runs SET state = 'ready', updated = ?, owner = NULL, lease_until = 0 "
+                "WHERE id = ?",
+                (now, run.id),
+            )
+
+    def make_ready(self, run_id: str, states: Sequence[str], now: float) -> bool:
+        """Make a run in one of these states ready; return whether it was."""
+        with self.database.write() as connection:
+            return changed(
+                connection,
+                f"UPDATE runs SET state = 'ready', updated = ?, ended = NULL, result = NULL, "
+                f"error = NULL, cancelling = 0 WHERE id = ? AND state IN ({marks(states)})",
+                (now, run_id, *states),
+            )
+
+    def cancel_run(self, run_id: str, now: float) -> RunState:
+        """Ask for a run to be cancelled; return its state, ``cancelled`` if nobody drives it."""
+        with self.database.write() as connection:
+            if changed(
+                connection,
+                f"UPDATE runs SET state = 'cancelled', updated = ?, ended = ? "
+                f"WHERE id = ? AND state IN ({marks((*PARKED, 'ready', 'held'))})",
+                (now, now, run_id, *PARKED, "ready", "held"),
+            ):
+                connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run_id,))
+                put_event(connection, Event(run_id, now, "run.cancelled", {}))
+            else:
+                connection.execute("UPDATE runs SET cancelling = 1 WHERE id = ?", (run_id,))
+            row = connection.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
+        state: RunState = row["state"]
+        return state
+
+    def wake_overdue(self, now: float) -> int:
+        """Make parked runs ready whose deadline has passed; return how many."""
+        where = f"deadline <= ? AND state IN ({marks(PARKED)})"
+        if not self.database.read(f"SELECT 1 FROM runs WHERE {where} LIMIT 1", (now, *PARKED)):
+            return 0
+        with self.database.write() as connection:
+            return connection.execute(
+                f"UPDATE runs SET state = 'ready', updated = ? "
+                f"WHERE deadline <= ? AND state IN ({marks(PARKED)})",
+                (now, now, *PARKED),
+            ).rowcount
+
+    def prune(self, before: float) -> int:
+        """Forget runs that ended before a moment, and all that belongs to them."""
+        with self.database.write() as connection:
+            ended = connection.execute(
+                f"DELETE FROM runs WHERE ended < ? AND state IN ({marks(ENDED)})",
+                (before, *ENDED),
+            ).rowcount
+            rows = connection.execute("SELECT document, children FROM runs").fetchall()
+            used = {row["document"] for row in rows}
+            used.update(*(json.loads(row["children"]).values() for row in rows))
+            kept = connection.execute("SELECT id FROM documents").fetchall()
+            for row in kept:
+                if row["id"] not in used:
+                    connection.execute("DELETE FROM documents WHERE id = ?", (row["id"],))
+        return ended

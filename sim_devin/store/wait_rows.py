@@ -1,0 +1,189 @@
+"""What durable runs wait for: sessions, moments, people; and what people answered."""
+# ruff: noqa: S608 - only fixed fragments are put into statements, never values
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim_devin.store.database import Connection
+from sim_devin.store.records import PARKED, Event, Run, Wait
+from sim_devin.store.rows import (
+    JSON,
+    Rows,
+    changed,
+    insert,
+    marks,
+    parked_state,
+    put_event,
+    record_of,
+    text,
+)
+
+
+class WaitRows(Rows):
+    """The tables of waits, of answers, and of leases on what one process does for all."""
+
+    def add_wait(self, run: Run, wait: Wait) -> None:
+        """Record what a run waits for; a wait that is recorded already stays as it is."""
+        with self.held(run) as connection:
+            insert(
+                connection,
+                "waits",
+                wait,
+                once=True,
+                without=("id",),
+                credentials=_credentials(wait),
+            )
+            data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
+            put_event(connection, Event(run.id, wait.created, "block.waiting", data))
+
+    def waits(self, run_id: str, *, only_open: bool = False) -> list[Wait]:
+        """Return what a run waits for, or waited for."""
+        more = "AND open = 1" if only_open else ""
+        query = f"SELECT * FROM waits WHERE run_id = ? {more} ORDER BY id"
+        return [record_of(Wait, "waits", row) for row in self.database.read(query, (run_id,))]
+
+    def open_waits(self, kind: str, *, limit: int = 1000) -> list[Wait]:
+        """Return open waits of one kind, oldest first."""
+        query = "SELECT * FROM waits WHERE open = 1 AND kind = ? ORDER BY id LIMIT ?"
+        return [record_of(Wait, "waits", row) for row in self.database.read(query, (kind, limit))]
+
+    def finish_wait(
+        self, wait: Wait, now: float, answer: Any = None, *, error: str | None = None
+    ) -> bool:
+        """End a wait and wake its run; return False if somebody else has ended it."""
+        with self.database.write() as connection:
+            if not changed(
+                connection,
+                "UPDATE waits SET open = 0, answer = ?, error = ?, ended = ? "
+                "WHERE id = ? AND open = 1 AND kind = ?",
+                (text(answer), error, now, wait.id, wait.kind),
+            ):
+                return False
+            self._wake(connection, wait.run_id, now)
+        return True
+
+    def drop_wait(self, wait: Wait, now: float) -> bool:
+        """Forget a wait, so that its block is tried anew, and wake its run."""
+        with self.database.write() as connection:
+            if not changed(connection, "DELETE FROM waits WHERE id = ? AND open = 1", (wait.id,)):
+                return False
+            self._wake(connection, wait.run_id, now)
+        return True
+
+    def finish_due(self, now: float) -> int:
+        """End the waits for a moment that has come; return how many."""
+        query = "SELECT * FROM waits WHERE open = 1 AND kind = 'time' AND due <= ? LIMIT 1000"
+        rows = self.database.read(query, (now,))
+        return sum(self.finish_wait(record_of(Wait, "waits", row), now) for row in rows)
+
+    def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
+        """Change an open wait of a kind; return False if it is none any more."""
+        names = ", ".join(f"{name} = ?" for name in changes)
+        values = [
+            text(value) if name in JSON["waits"] else value for name, value in changes.items()
+        ]
+        with self.database.write() as connection:
+            done = changed(
+                connection,
+                f"UPDATE waits SET {names} WHERE id = ? AND open = 1 AND kind = ?",
+                (*values, wait.id, was),
+            )
+            if done and "kind" in changes:
+                connection.execute(
+                    f"UPDATE runs SET state = ? WHERE id = ? AND state IN ({marks(PARKED)})",
+                    (parked_state(connection, wait.run_id), wait.run_id, *PARKED),
+                )
+        return done
+
+    def _wake(self, connection: Connection, run_id: str, now: float) -> None:
+        connection.execute(
+            "UPDATE runs SET state = 'ready', updated = ? "
+            f"WHERE id = ? AND state IN ({marks(PARKED)})",
+            (now, run_id, *PARKED),
+        )
+
+    # -- sessions that are waited for ----------------------------------------------------------
+
+    def groups(self, now: float, run_id: str | None = None) -> list[tuple[str, str | None]]:
+        """Return (place, credentials) of the session waits that are due for a look."""
+        mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+        rows = self.database.read(
+            "SELECT DISTINCT place, credentials FROM waits "
+            f"WHERE open = 1 AND kind = 'session' AND (next_look <= ? OR due <= ?) {mine}",
+            (now, now, *values),
+        )
+        return [(row["place"], row["credentials"]) for row in rows]
+
+    def due_sessions(
+        self,
+        place: str,
+        credentials: str | None,
+        now: float,
+        *,
+        after: int,
+        limit: int,
+        run_id: str | None = None,
+    ) -> list[Wait]:
+        """Return a batch of session waits to look at, those after the wait of id `after`."""
+        mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+        rows = self.database.read(
+            "SELECT * FROM waits WHERE open = 1 AND kind = 'session' AND place = ? "
+            "AND coalesce(credentials, '') = ? AND id > ? "
+            f"AND (next_look <= ? OR due <= ?) {mine} ORDER BY id LIMIT ?",
+            (place, credentials or "", after, now, now, *values, limit),
+        )
+        return [record_of(Wait, "waits", row) for row in rows]
+
+    def next_moment(self, run_id: str | None = None) -> float | None:
+        """Return when the next look, moment or deadline is due; None if there is none."""
+        mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+        (row,) = self.database.read(
+            "SELECT min(CASE WHEN kind = 'session' AND coalesce(due, next_look) >= next_look "
+            "THEN next_look ELSE due END) AS moment FROM waits "
+            f"WHERE open = 1 AND kind IN ('session', 'time') {mine}",
+            values,
+        )
+        moment: float | None = row["moment"]
+        return moment
+
+    def lease(self, name: str, owner: str, now: float, ttl: float) -> bool:
+        """Take or prolong a lease on something that one process does for all."""
+        query = "SELECT 1 FROM leases WHERE name = ? AND owner = ? AND until > ?"
+        if self.database.read(query, (name, owner, now + ttl / 2)):
+            return True
+        with self.database.write() as connection:
+            return changed(
+                connection,
+                "INSERT INTO leases (name, owner, until) VALUES (?, ?, ?) ON CONFLICT (name) "
+                "DO UPDATE SET owner = excluded.owner, until = excluded.until "
+                "WHERE leases.owner = excluded.owner OR leases.until < ?",
+                (name, owner, now + ttl, now),
+            )
+
+    # -- answers to questions, and events -------------------------------------------------------
+
+    def put_answer(self, wait: Wait, message: str, now: float) -> bool:
+        """Record the answer to a question, to be sent; return False if there is one already."""
+        with self.database.write() as connection:
+            if not self.change_wait(wait, "question", kind="sending", answer=message):
+                return False
+            connection.execute(
+                "INSERT INTO answers (run_id, step, number, body, at) "
+                "SELECT ?, ?, count(*), ?, ? FROM answers WHERE run_id = ? AND step = ?",
+                (wait.run_id, wait.step, text(message), now, wait.run_id, wait.step),
+            )
+        return True
+
+    def answers(self, wait: Wait) -> int:
+        """Return how many questions of a wait were answered."""
+        rows = self.database.read(
+            "SELECT count(*) AS n FROM answers WHERE run_id = ? AND step = ?",
+            (wait.run_id, wait.step),
+        )
+        return int(rows[0]["n"])
+
+
+def _credentials(wait: Wait) -> str | None:
+    """Return what tells sessions of one key from those of another; secrets are not in it."""
+    return text(wait.about.get("credentials"))
