@@ -103,7 +103,7 @@ def looks_like_reference(inner: str) -> bool:
     head, dot, tail = inner.partition(".")
     if dot:
         return " " not in tail and not _NOT_A_NAME.search(head) and not _NOT_A_NAME.search(tail)
-    return not (_NOT_A_NAME.search(inner) or inner.isdigit() or re.search(r"\s\d", inner))
+    return not (_NOT_A_NAME.search(inner) or _is_number(inner) or re.search(r"\s\d", inner))
 
 
 def parse_reference(text: str) -> Reference:
@@ -118,11 +118,15 @@ def parse_reference(text: str) -> Reference:
 def _piece(piece: str) -> list[str | int]:
     match = _PIECE.fullmatch(piece)
     if match is None or not match.group(2):
-        return [int(piece) if piece.isdigit() else piece]
+        return [int(piece) if _is_number(piece) else piece]
     name, brackets = match.groups()
-    parts: list[str | int] = [int(name) if name.isdigit() else name] if name else []
+    parts: list[str | int] = [int(name) if _is_number(name) else name] if name else []
     # An index that is not a plain number is ignored: the list itself is meant.
-    return parts + [int(index) for index in _INDEX.findall(brackets) if index.isdigit()]
+    return parts + [int(index) for index in _INDEX.findall(brackets) if _is_number(index)]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()  # "²" is a digit to Python, and no number
 
 
 def walk(value: Any, path: tuple[str | int, ...]) -> Any:

@@ -12,14 +12,17 @@ function asOption(value: Json | undefined): Json | undefined {
   return typeof value === "boolean" ? String(value) : value;
 }
 
+/** Whether a value is one of the options; a number is not its text. */
+const isOneOf = (value: Json | undefined, accepted: string[]) => accepted.includes(value as string);
+
 export function isShown(spec: Spec, field: Field, values: Values): boolean {
-  if (field.shownFor !== null && !field.shownFor.includes(String(values[spec.operationField ?? "operation"]))) return false;
-  return Object.entries(field.conditions).every(([id, accepted]) => accepted.includes(asOption(values[id]) as string));
+  if (field.shownFor !== null && !isOneOf(values[spec.operationField ?? "operation"], field.shownFor)) return false;
+  return Object.entries(field.conditions).every(([id, accepted]) => isOneOf(asOption(values[id]), accepted));
 }
 
 export function isRequired(spec: Spec, field: Field, values: Values): boolean {
   if (!isShown(spec, field, values)) return false;
-  return field.required || field.requiredFor.includes(String(values[spec.operationField ?? "operation"]));
+  return field.required || isOneOf(values[spec.operationField ?? "operation"], field.requiredFor);
 }
 
 export function operationOf(spec: Spec, block: Block): string {

@@ -5,6 +5,55 @@ import type { Block, Json, Spec, State } from "./types";
 
 export const normalise = (name: string): string => name.replace(/\s+/g, "").replaceAll(".", "").toLowerCase();
 
+export interface Reference {
+  ref: string; // as written
+  head: string;
+  path: (string | number)[]; // a number is an index
+}
+
+export type Segment = string | Reference | { env: string };
+
+const OPERATOR = /(^|\s)[<>=!+*/]+\s|^\s*[<>=!]+\s*$/;
+const NOT_A_NAME = /[+*/=<>!]/;
+const isNumber = (text: string) => /^[0-9]+$/.test(text);
+
+/** Cut a text into literal text, references and variables, as the engine does. */
+export function split(text: string): Segment[] {
+  const segments: Segment[] = [];
+  let end = 0;
+  for (const match of text.matchAll(/<([^<>]+)>/g)) {
+    if (!looksLikeReference(match[1]!)) continue;
+    segments.push(...splitEnv(text.slice(end, match.index)), parsed(match[0]));
+    end = match.index + match[0].length;
+  }
+  return [...segments, ...splitEnv(text.slice(end))];
+}
+
+function splitEnv(text: string): Segment[] {
+  const parts = text.split(/\{\{([^}]+)\}\}/); // text and names by turns
+  return parts.map((part, at): Segment => (at % 2 ? { env: part } : part)).filter((part) => part !== "");
+}
+
+function looksLikeReference(inner: string): boolean {
+  if (inner.startsWith(" ") || OPERATOR.test(inner)) return false;
+  const [head, ...tail] = inner.split(".");
+  if (tail.length) return !tail.join(".").includes(" ") && !NOT_A_NAME.test(head!) && !NOT_A_NAME.test(tail.join("."));
+  return !(NOT_A_NAME.test(inner) || isNumber(inner) || /\s\d/.test(inner));
+}
+
+function parsed(text: string): Reference {
+  const [head, ...pieces] = text.slice(1, -1).split(".");
+  return { ref: text, head: head!, path: pieces.flatMap(piecesOf) };
+}
+
+function piecesOf(piece: string): (string | number)[] {
+  const numbered = (name: string) => (isNumber(name) ? Number(name) : name);
+  const [, name = "", brackets = ""] = /^([^[\]]*)((?:\[[^\]]*\])*)$/.exec(piece) ?? [];
+  if (!brackets) return [numbered(piece)];
+  const indexes = [...brackets.matchAll(/\[([^\]]*)\]/g)].map((match) => match[1]!).filter(isNumber);
+  return [...(name ? [numbered(name)] : []), ...indexes.map(Number)];
+}
+
 export interface Offer {
   text: string;
   detail: string;
@@ -73,14 +122,23 @@ export function beingTyped(text: string, caret: number): { from: number; typed: 
   return found ? { from: found.index, typed: found[0] } : null;
 }
 
-function replaced(value: Json, pattern: RegExp, to: string): Json {
-  if (typeof value === "string") return value.replace(pattern, (_all, after: string) => `<${to}${after}`);
+function respelled(text: string, from: string, to: string): string {
+  const spelled = (part: Segment): string => {
+    if (typeof part === "string") return part;
+    if ("env" in part) return `{{${part.env}}}`;
+    return normalise(part.head) === from ? `<${to}${part.ref.slice(1 + part.head.length)}` : part.ref;
+  };
+  return split(text).map(spelled).join("");
+}
+
+function replaced(value: Json, from: string, to: string): Json {
+  if (typeof value === "string") return respelled(value, from, to);
   if (Array.isArray(value)) {
-    const items = value.map((item) => replaced(item, pattern, to));
+    const items = value.map((item) => replaced(item, from, to));
     return items.every((item, index) => item === value[index]) ? value : items;
   }
   if (value && typeof value === "object") {
-    const pairs = Object.entries(value).map(([key, item]) => [key, replaced(item, pattern, to)] as const);
+    const pairs = Object.entries(value).map(([key, item]) => [key, replaced(item, from, to)] as const);
     return pairs.every(([key, item]) => item === value[key]) ? value : Object.fromEntries(pairs);
   }
   return value;
@@ -88,10 +146,9 @@ function replaced(value: Json, pattern: RegExp, to: string): Json {
 
 /** Return the block with references to a block of the old name spelled with the new one. */
 export function renameReferences(block: Block, from: string, to: string): Block {
-  const letters = [...normalise(from)].map((letter) => letter.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  const pattern = new RegExp(`<\\s*${letters.join("\\s*")}([.>\\[])`, "gi");
-  const subBlocks = replaced(block.subBlocks as unknown as Json, pattern, normalise(to)) as unknown as Block["subBlocks"];
-  const data = replaced((block.data ?? null) as Json, pattern, normalise(to)) as Block["data"];
+  const [old, name] = [normalise(from), normalise(to)];
+  const subBlocks = replaced(block.subBlocks as unknown as Json, old, name) as unknown as Block["subBlocks"];
+  const data = replaced((block.data ?? null) as Json, old, name) as Block["data"];
   if (subBlocks === block.subBlocks && (data ?? null) === (block.data ?? null)) return block;
   return block.data === undefined ? { ...block, subBlocks } : { ...block, subBlocks, data };
 }

@@ -1,0 +1,34 @@
+/** The page's side of tests/golden/references.json, read from standard input: prints what differs. */
+
+import { isRequired, isShown, type Values } from "./form";
+import { normalise, renameReferences, split } from "./references";
+import type { Block, Field, Spec } from "./types";
+
+interface Golden {
+  names: [string, string][];
+  split: [string, unknown][];
+  renamed: { text: string; from: string; to: string; expected: string }[];
+  fields: { about: string; operationField?: string; field: Partial<Field>; cases: { values: Values; shown: boolean; required: boolean }[] }[];
+}
+
+const FIELD = { shownFor: null, requiredFor: [], required: false, conditions: {} };
+
+/** Return a line for each case that comes out otherwise than the file says. */
+export function differing(golden: Golden): string[] {
+  const found: string[] = [];
+  const same = (what: string, given: unknown, expected: unknown) => {
+    if (JSON.stringify(given) !== JSON.stringify(expected)) found.push(`${what}: ${JSON.stringify(given)}, not ${JSON.stringify(expected)}`);
+  };
+  for (const [name, expected] of golden.names) same(name, normalise(name), expected);
+  for (const [text, expected] of golden.split) same(text, split(text), expected);
+  for (const { text, from, to, expected } of golden.renamed) {
+    const block = { subBlocks: { field: { id: "field", type: "short-input", value: text } } } as unknown as Block;
+    same(`${from} to ${to} in ${text}`, renameReferences(block, from, to).subBlocks.field?.value, expected);
+  }
+  for (const { about, operationField, field, cases } of golden.fields) {
+    const spec = { operationField: operationField ?? "operation" } as Spec;
+    const whole = { ...FIELD, ...field } as Field;
+    for (const { values, shown, required } of cases) same(`${about} ${JSON.stringify(values)}`, [isShown(spec, whole, values), isRequired(spec, whole, values)], [shown, required]);
+  }
+  return found;
+}
