@@ -107,9 +107,9 @@ class App:
         They are kept in the app's store if that is a `SqlStore`, else in the file that
         ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
         """
-        from sim_devin.durable import runs as durable
+        from sim_devin.durable.opening import open_runs
 
-        return durable.open_runs(self)
+        return open_runs(self)
 
     @property
     def settle(self) -> Settle:

@@ -94,6 +94,29 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
     leave(click.get_current_context(), run)
 
 
+@command.command("fork")
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--from-block",
+    required=True,
+    metavar="BLOCK",
+    help="Run this block and what follows it anew; what came before is taken over.",
+)
+@json_option()
+@app_options()
+def fork(run_id: str, from_block: str, as_json: bool, options: AppOptions) -> None:
+    """Start a run on the record of another, from a block on; a worker or resume drives it.
+
+    The other run stays as it is. Blocks that run anew make sessions of their own.
+    """
+    with options.open() as app:
+        made = app.runs.fork(run_id, from_block)
+    if as_json:
+        echo_json({"runId": made}, compact=True)
+    else:
+        click.echo(made)
+
+
 @command.command("cancel")
 @click.argument("run_id", metavar="RUN")
 @json_option()

@@ -17,12 +17,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
 from sim_devin.durable.drive import Drive
+from sim_devin.durable.fork import record_before
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.secrets import finder, known, seal_of, sealed_document
@@ -34,19 +34,16 @@ from sim_devin.engine.program import Program
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import CallerError, SimDevinError, StoreError
-from sim_devin.settings import APP_NAME
 from sim_devin.store.records import ENDED, Event, Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
-from sim_devin.store.sql_store import SqlStore, open_store
-from sim_devin.store.sqlite_file import IN_MEMORY
+from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from sim_devin.app import App
 
 log = logging.getLogger("sim_devin")
 
-LEASE = 20.0  # seconds without a sign of life after which a process counts as dead
 IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
@@ -61,7 +58,7 @@ class Runs:
         lease: seconds without a sign of life after which another process takes a run over.
     """
 
-    def __init__(self, app: App, store: SqlStore, *, lease: float = LEASE) -> None:
+    def __init__(self, app: App, store: SqlStore, *, lease: float) -> None:
         self.store = store
         self._app = app
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -208,6 +205,44 @@ class Runs:
             if wait.kind == "uncertain":
                 self.store.drop_wait(wait, now)
         self.store.make_ready(run.id, ("failed", "held"), now)
+        return run.id
+
+    def fork(self, run_id: str, from_block: str, *, new_id: str | None = None) -> str:
+        """Start a run on the record of another, and let it go its own way from a block on.
+
+        What was recorded before that block is taken over and not done again; the block and
+        what follows it run anew, with sessions of their own. The other run stays as it is.
+
+        Args:
+            run_id: the run whose document, inputs, options and record are taken.
+            from_block: id or name of a block of the workflow itself.
+            new_id: the new run's id; made up unless given.
+
+        Raises:
+            UnknownName: there is no such run or block.
+            CallerError: the block is inside a container, or disabled.
+        """
+        old = self.store.run(run_id)
+        kept = record_before(self.store, old, from_block, AppServices(self._app))
+        now = self._app.clock.time()
+        limit = None if old.deadline is None else now + old.deadline - old.created
+        run = Run(
+            id=new_id or str(uuid.uuid4()),
+            state="ready",
+            document=old.document,
+            name=old.name,
+            children=old.children,
+            inputs=old.inputs,
+            options={**old.options, "forkedFrom": old.id},
+            created=now,
+            updated=now,
+            deadline=limit,
+        )
+        self.store.add_run(run, kept)
+        if old.id in self._given:
+            self._given[run.id] = self._given[old.id]
+        if old.id in self._env:
+            self._env[run.id] = self._env[old.id]
         return run.id
 
     def cancel(self, run_id: str) -> str:
@@ -404,34 +439,3 @@ class Runs:
         if run is None:
             given = {key: value for item in self._given.values() for key, value in item.items()}
         return Seal({}, finder(self._app, env, given))
-
-
-def open_runs(app: App) -> Runs:
-    """Return the durable runs of an app: see `App.runs`.
-
-    Raises:
-        StoreError: the store cannot be opened.
-        CallerError: ``SIM_DEVIN_LEASE`` is no number of seconds.
-    """
-    lease = app.settings.env.get("SIM_DEVIN_LEASE", "")
-    try:
-        seconds = float(lease) if lease else LEASE
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
-    store = app.store
-    if not isinstance(store, SqlStore):
-        store = open_store(_place(app))
-    return Runs(app, store, lease=seconds)
-
-
-def _place(app: App) -> str:
-    named = app.settings.env.get("SIM_DEVIN_STORE", "")
-    if named == "memory" or (not named and hasattr(app.transport, "simulator")):
-        return IN_MEMORY  # sessions of a simulator in this process end with it
-    if named:
-        return named if "://" in named else str(Path(named).expanduser())
-    from platformdirs import user_data_path
-
-    return str(user_data_path(APP_NAME) / "runs.sqlite")

@@ -12,17 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sim_devin.errors import CallerError, StoreError
+from sim_devin.errors import MissingDependency, StoreError
 
 try:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.rows import dict_row
 except ImportError:
-    raise CallerError(
-        "Runs are to be kept in PostgreSQL, but its driver is not installed.",
-        hint="pip install 'sim-devin[postgres]'",
-    ) from None
+    raise MissingDependency("Keeping runs in PostgreSQL", "postgres") from None
 
 BUSY = 30  # seconds to wait for another process that writes
 TURN = 0x51DE71  # the number of the lock that writers take turns by

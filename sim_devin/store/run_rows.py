@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
-from sim_devin.store.records import ENDED, PARKED, Event, Run, RunState
+from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
 from sim_devin.store.rows import Rows, changed, insert, marks, parked_state, put_event, run_of, text
 
 
@@ -59,8 +59,8 @@ class RunRows(Rows):
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def add_run(self, run: Run) -> None:
-        """Record a new run.
+    def add_run(self, run: Run, outcomes: Iterable[Outcome] = ()) -> None:
+        """Record a new run, with what its blocks came to in the run that it is forked from.
 
         Raises:
             CallerError: there is a run of that id.
@@ -69,6 +69,8 @@ class RunRows(Rows):
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
                 raise CallerError(f"There is a run {run.id!r} already.")
             insert(connection, "runs", run)
+            for outcome in outcomes:
+                insert(connection, "blocks", outcome, run_id=run.id)
             put_event(connection, Event(run.id, run.created, "run.created", {"workflow": run.name}))
 
     def run(self, run_id: str) -> Run:

@@ -30,7 +30,7 @@ def open_store(place: str | Path = IN_MEMORY) -> SqlStore:
 
     Raises:
         StoreError: it cannot be used; says why.
-        CallerError: it is in PostgreSQL, and the extra for that is not installed.
+        MissingDependency: it is in PostgreSQL, and the extra for that is not installed.
     """
     if str(place).startswith(("postgresql://", "postgres://")):
         from sim_devin.store.postgres import PostgresDatabase

@@ -237,6 +237,49 @@ def test_a_ceiling_holds_over_all_drives_of_a_run(app, simulator):
     assert [body["max_acu_limit"] for body in bodies] == [3, 2]
 
 
+def test_a_fork_takes_over_what_came_before_and_does_the_rest_anew(app, simulator):
+    first = start(
+        app,
+        devin("create", "create_session", prompt="x"),
+        wait(),
+        devin("more", "create_session", prompt="More"),
+    )
+    app.runs.follow(first)
+    before = app.runs.show(first)
+    second = app.runs.fork(first, "more", new_id="second")
+    app.runs.follow(second)
+    after = app.runs.show(second)
+    assert after["state"] == "done"
+    assert [block["blockId"] for block in after["blocks"]] == ["create", "wait", "more"]
+    assert after["blocks"][:2] == before["blocks"][:2]
+    assert after["blocks"][2]["output"] != before["blocks"][2]["output"]
+    assert app.runs.show(first) == before
+    prompts = [session["messages"][0]["message"] for session in simulator.truth()]
+    assert sorted(prompts) == ["More", "More", "x"]
+
+
+def test_a_fork_of_a_loop_runs_all_its_passes_anew(app):
+    inner = block("inner", "variables")
+    document = flow(
+        block("before", "variables"),
+        loop("again", 2, inner),
+        inner,
+        edges=[("start", "before"), ("before", "again"), ("again", "inner", "loop-start-source")],
+    )
+    first = app.runs.start(document, env=ENV)
+    app.runs.follow(first)
+    before = app.runs.store.outcomes(first)
+    assert [outcome.block_id for outcome in before] == ["before", "inner", "inner"]
+    kept = app.runs.store.outcomes(app.runs.fork(first, "again"))
+    assert kept == before[:1]
+
+
+def test_a_fork_needs_a_block_of_the_workflow_itself(app):
+    run_id = start(app, devin("create", "create_session", prompt="x"))
+    with pytest.raises(UnknownName, match="create"):
+        app.runs.fork(run_id, "creat")
+
+
 def test_variables_survive_being_set_aside(app):
     document = flow(
         block(

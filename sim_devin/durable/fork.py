@@ -1,0 +1,42 @@
+"""A new run on the record of another one, that goes its own way from a block on."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from sim_devin.engine import graph
+from sim_devin.engine.bindings import find_block
+from sim_devin.engine.from_block import require_block
+from sim_devin.engine.program import Program
+from sim_devin.engine.services import Services
+from sim_devin.engine.workflow import load_workflow
+from sim_devin.errors import UnknownName
+from sim_devin.store.records import Outcome, Run
+from sim_devin.store.sql_store import SqlStore
+
+_OUTERMOST = re.compile(r"[^./#>]+")  # the block of the workflow itself at the head of a key
+
+
+def record_before(store: SqlStore, run: Run, block: str, services: Services) -> list[Outcome]:
+    """Return what is recorded of a run's blocks, without a block (id or name) and what follows it.
+
+    Raises:
+        UnknownName: there is no such block; names the nearest.
+        CallerError: it is inside a container, or disabled.
+    """
+    document = load_workflow(store.document(run.document))
+    everything = run.options.get("fromBlock") is not None
+    program = Program(document, services, kind=run.options["trigger"], everything=everything)
+    found = find_block(document, block)
+    if found is None:
+        raise UnknownName("block", block, [item.name for item in document.blocks.values()])
+    require_block(program, found.id)
+    nodes = program.graph.root.nodes
+    again = {nodes[index].id for index in graph.downstream(program.graph, found.id)}
+    return [outcome for outcome in store.outcomes(run.id) if _outermost(outcome.key) not in again]
+
+
+def _outermost(key: str) -> str:
+    match = _OUTERMOST.match(key)
+    return unquote(match[0]) if match else ""
