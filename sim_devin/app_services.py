@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,27 @@ from sim_devin.spec import BlockSpec, Schema
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+
+
+def _takes_settings(model: Model) -> bool:
+    parameters = inspect.signature(model.complete).parameters.values()
+    return any(item.name == "settings" or item.kind is item.VAR_KEYWORD for item in parameters)
+
+
+class _WithoutSettings:
+    """A model that was handed in and has settings of its own."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        settings: Mapping[str, Any] | None = None,  # noqa: ARG002 - what it does not take
+        **options: Any,
+    ) -> Mapping[str, Any]:
+        return self._model.complete(messages, **options)
 
 
 class AppServices:
@@ -57,9 +79,9 @@ class AppServices:
 
     @property
     def llm(self) -> Model | None:
-        """The model, if one was handed in."""
+        """The model; None if there is none."""
         model: Model | None = self._app.llm
-        return model
+        return model if model is None or _takes_settings(model) else _WithoutSettings(model)
 
     @property
     def allows_python(self) -> bool:
@@ -70,12 +92,13 @@ class AppServices:
     def secrets(self) -> Iterable[str]:
         """The app's own credentials."""
         registry = self._app.registry
-        return [
+        found = [
             value
             for connection in registry.connections.values()
             for name, value in self._app.credentials_of(connection.id).items()
             if connection.fields[name].secret
         ]
+        return [*found, self._app.settings.model_api_key]
 
     def block(self, block_type: str) -> BlockSpec | None:
         """Return a block type's spec, or None."""

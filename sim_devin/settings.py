@@ -39,24 +39,33 @@ class Settings:
         env: the environment that was read.
         base_url: overrides the connection's base URL; empty for none.
         max_acu: ceiling for the ACU limit of every session; None for none.
+        max_acu_day: ceiling for what the caps of all durable runs of a store may add up to in
+            one day (UTC); None for none.
         retries: tries after the first; None for the default.
         settle: how an ambiguous create or message is settled.
         specs: folders of spec files to load as plugins.
         disabled: names of plugins that are not loaded.
         strict: whether a broken plugin is fatal.
         simulate: whether to talk to the built-in simulator.
+        model: the language model of blocks that name none; empty for none.
+        model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
+        model_api_key: the endpoint's key.
     """
 
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str = ""
     max_acu: int | None = None
+    max_acu_day: int | None = None
     retries: int | None = None
     settle: Settle = field(default_factory=Settle)
     specs: tuple[Path, ...] = ()
     disabled: tuple[str, ...] = ()
     strict: bool = False
     simulate: bool = False
+    model: str = ""
+    model_url: str = ""
+    model_api_key: str = field(default="", repr=False)
 
     def credentials_for(self, connection: Connection) -> dict[str, str]:
         """Return the known fields of a connection: environment first, then file, then keyring."""
@@ -98,12 +107,16 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
 
     max_acu = value("max_acu")
+    max_acu_day = value("max_acu_day")
     retries = value("retries")
     return Settings(
         credentials=document.get("credentials", {}),
         env=env,
         base_url=str(value("base_url", "")),
         max_acu=None if max_acu in (None, "") else _integer("max_acu", max_acu, 1),
+        max_acu_day=(
+            None if max_acu_day in (None, "") else _integer("max_acu_day", max_acu_day, 1)
+        ),
         retries=None if retries in (None, "") else _integer("retries", retries, 0),
         settle=Settle(
             grace=_seconds("grace", value("grace", GRACE)),
@@ -113,6 +126,9 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         disabled=tuple(item.strip() for item in _many(value("disable", ""), ",") if item.strip()),
         strict=_flag("strict", value("strict", "")),
         simulate=_flag("simulate", value("simulate", "")),
+        model=str(value("model", "")).strip(),
+        model_url=str(value("model_url", "")).strip(),
+        model_api_key=str(value("model_api_key", "")).strip(),
     )
 
 
@@ -131,7 +147,8 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         # A syntax error's text can quote the line, and with it the key.
         place = "" if isinstance(error, UnicodeDecodeError) else f" ({_position(error)})"
         raise CallerError(f"The config file {path} is not valid TOML{place}.") from None
-    if document.get("credentials") and os.name == "posix":
+    secret = document.get("credentials") or document.get("settings", {}).get("model_api_key")
+    if secret and os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise CallerError(

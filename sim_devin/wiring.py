@@ -9,6 +9,7 @@ from typing import Any
 from sim_devin import plugins, registry
 from sim_devin.app import App
 from sim_devin.clock import Clock, RealClock
+from sim_devin.language_model import PydanticAiModel
 from sim_devin.reconcile import Ledger, MemoryLedger, Settle
 from sim_devin.retry import RetryPolicy
 from sim_devin.settings import Settings, load_settings
@@ -42,7 +43,8 @@ def open_app(
 
     Args:
         transport: carries requests; `HttpTransport` unless given.
-        llm: the model of agent, router and evaluator blocks.
+        llm: the model of agent, router and evaluator blocks, see `engine.services.Model`;
+            any provider through pydantic-ai (extra ``agent``) unless given.
         store: keeps runs; in memory unless given.
         plugins: further plugins, as modules or objects with hook implementations.
         base_url: the API's address up to and including ``/v3``.
@@ -50,7 +52,7 @@ def open_app(
         credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
         specs: folders of spec files to load as plugins.
         discover: whether to load installed plugins.
-        simulate: talk to the built-in simulator: no account, no key, no network.
+        simulate: talk to the built-in simulator of Devin: no account, no key, no network.
         retries: tries after the first one; 0 turns retrying off.
         max_acu: ceiling for the ACU limit of every session; it can only lower one.
         ledger: where intents of creates and messages are recorded; in memory unless given.
@@ -77,7 +79,7 @@ def open_app(
         settings=settings,
         transport=transport,
         clock=clock or RealClock(),
-        llm=llm,
+        llm=_model(settings, retries) if llm is None else llm,
         store=store or MemoryStore(),
         base_url=check_base_url(base_url) if base_url else "",
         credentials={**(SIMULATED_CREDENTIALS if simulate else {}), **(credentials or {})},
@@ -105,6 +107,16 @@ def _load(
         discover=discover,
         disabled=settings.disabled,
         strict=strict,
+    )
+
+
+def _model(settings: Settings, retries: int | None) -> PydanticAiModel:
+    return PydanticAiModel(
+        settings.env,
+        default=settings.model,
+        url=settings.model_url,
+        key=settings.model_api_key,
+        retries=settings.retries if retries is None else retries,
     )
 
 

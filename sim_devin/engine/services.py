@@ -32,12 +32,18 @@ class Model(Protocol):
         model: str,
         tools: Sequence[Mapping[str, Any]],
         response_format: Mapping[str, Any] | None,
+        settings: Mapping[str, Any] = ...,
     ) -> Mapping[str, Any]:
         """Return a reply: ``content``, and where known ``model``, ``tokens`` and ``cost``.
 
+        The reply is plain JSON data, since durable runs record it. `settings` may hold
+        ``apiKey``, ``temperature``, ``maxTokens``, ``timeout`` (seconds) and ``toolChoice``
+        (name of the tool to call); a `complete` without that parameter is not given them.
+
         A reply with ``toolCalls`` (``{"id", "name", "arguments"}`` each) and no content is
         continued: the tools are called and their results sent as further messages. One
-        that has content as well is the answer; its tools are called all the same.
+        that has content as well is the answer; its tools are called all the same. What it
+        has as ``native`` comes back in the message that stands for it.
         """
         ...
 

@@ -282,6 +282,7 @@ AGENT = BlockSpec(
         BlockField(id="tools", title="Tools", widget="tool-input"),
         BlockField(id="responseFormat", title="Response Format", widget="code"),
         BlockField(id="temperature", title="Temperature", widget="slider"),
+        BlockField(id="maxTokens", title="Max Output Tokens"),
         BlockField(id="systemPrompt", title="System Prompt", widget="long-input"),
         BlockField(id="userPrompt", title="User Prompt", widget="long-input"),
     ),

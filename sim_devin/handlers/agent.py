@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_devin.engine.failures import describe
@@ -41,6 +41,7 @@ class ToolEntry:
 
     def __init__(self, block: BlockContext, entry: Mapping[str, Any]) -> None:
         block_type = str(entry.get("type") or "")
+        self.forced = entry.get("usageControl") == "force"
         fixed = entry.get("params")
         self.values: dict[str, Any] = {
             key: value
@@ -107,6 +108,7 @@ def agent(block: BlockContext) -> dict[str, Any]:
     model = str(values.get("model") or DEFAULT_MODEL)
     messages = _messages(values)
     calls: list[dict[str, Any]] = []
+    replies: list[Mapping[str, Any]] = []
     for _ in range(MAX_ROUNDS):
         reply = ask(
             block,
@@ -114,15 +116,18 @@ def agent(block: BlockContext) -> dict[str, Any]:
             model=model,
             tools=[entry.schema(block) for entry in entries.values()],
             response_format=None if schema is None else {"name": "response", "schema": schema},
+            tool_choice=_forced(entries, calls),
         )
+        replies.append(reply)
         asked = _asked(reply)
         if not asked or reply.get("content"):
             for item in asked:
                 _carry_out(block, entries, item, calls)
-            return _output(reply, model, calls, structured=schema is not None)
-        messages.append(
-            {"role": "assistant", "content": reply.get("content") or "", "toolCalls": asked}
-        )
+            return _output(replies, model, calls, structured=schema is not None)
+        said = {"role": "assistant", "content": reply.get("content") or "", "toolCalls": asked}
+        if reply.get("native") is not None:
+            said["native"] = reply["native"]
+        messages.append(said)
         for item in asked:
             messages.append(_carry_out(block, entries, item, calls))
     raise BlockError(f"the model still called tools after {MAX_ROUNDS} rounds", retry=False)
@@ -135,6 +140,13 @@ def _tool_entries(value: Any) -> list[Mapping[str, Any]]:
         for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, Mapping) and row.get("usageControl") != "none"
     ]
+
+
+def _forced(entries: Mapping[str, ToolEntry], calls: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the first tool that the model has to call and has not called yet."""
+    called = {call["name"] for call in calls}
+    waiting = (name for name, entry in entries.items() if entry.forced and name not in called)
+    return next(waiting, None)
 
 
 def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -191,13 +203,18 @@ def _carry_out(
 
 
 def _output(
-    reply: Mapping[str, Any], model: str, calls: list[dict[str, Any]], *, structured: bool
+    replies: Sequence[Mapping[str, Any]],
+    model: str,
+    calls: list[dict[str, Any]],
+    *,
+    structured: bool,
 ) -> dict[str, Any]:
+    reply = replies[-1]
     about = {
         "model": reply.get("model") or model,
-        "tokens": tokens(reply),
+        "tokens": tokens(*replies),
         "toolCalls": {"list": calls, "count": len(calls)},
-        "cost": cost(reply),
+        "cost": cost(*replies),
     }
     if not structured:
         return {"content": reply.get("content") or "", **about}

@@ -8,8 +8,6 @@ from typing import Any
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.handler import BlockContext, BlockError
 
-NO_COST = {"input": 0, "output": 0, "total": 0}
-
 
 def ask(
     block: BlockContext,
@@ -18,11 +16,21 @@ def ask(
     model: str,
     tools: Sequence[Mapping[str, Any]] = (),
     response_format: Mapping[str, Any] | None = None,
+    tool_choice: str | None = None,
 ) -> Mapping[str, Any]:
-    """Return the model's reply.
+    """Return the model's reply, under the block's own settings of the model.
+
+    Args:
+        block: the block.
+        messages: ``{"role", "content"}`` each.
+        model: the model's name.
+        tools: the functions the model may call.
+        response_format: ``{"name", "schema"}`` of the JSON object that is asked for.
+        tool_choice: the function the model has to call.
 
     Raises:
         BlockError: no model was handed in.
+        SimDevinError: the model could not be asked.
     """
     if block.llm is None:
         raise BlockError(
@@ -30,23 +38,53 @@ def ask(
             hint="Hand one in: open_app(llm=…), an object with complete(messages, …).",
             retry=False,
         )
+    settings = _settings(block, tool_choice)
+    options: dict[str, Any] = {"settings": settings} if settings else {}
     reply: Mapping[str, Any] = block.llm.complete(
-        list(messages), model=model, tools=list(tools), response_format=response_format
+        list(messages), model=model, tools=list(tools), response_format=response_format, **options
     )
     return reply
 
 
-def tokens(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reply's token counts, zeros where it has none."""
-    given = reply.get("tokens")
-    counts = given if isinstance(given, Mapping) else {}
-    return {key: counts.get(key, 0) for key in ("input", "output", "total")}
+def _settings(block: BlockContext, tool_choice: str | None) -> dict[str, Any]:
+    values = block.values
+    found = {
+        "apiKey": values.get("apiKey"),
+        "temperature": _number(values.get("temperature"), "temperature", float),
+        "maxTokens": _number(values.get("maxTokens"), "maxTokens", int),
+        "timeout": block.remaining(),
+        "toolChoice": tool_choice,
+    }
+    return {key: value for key, value in found.items() if value not in (None, "")}
 
 
-def cost(reply: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reply's cost, zeros where it has none."""
-    given = reply.get("cost")
-    return dict(given) if isinstance(given, Mapping) else dict(NO_COST)
+def _number(value: Any, field: str, kind: type[int] | type[float]) -> int | float | None:
+    if value in (None, ""):
+        return None
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        text = f"the block's {field} is not a number: {str(value)[:60]!r}"
+        raise BlockError(text, retry=False) from None
+
+
+def tokens(*replies: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the token counts of replies together, zeros where they have none."""
+    given = [reply.get("tokens") for reply in replies]
+    counts = [item for item in given if isinstance(item, Mapping)]
+    return {key: _sum(key, counts) for key in ("input", "output", "total")}
+
+
+def cost(*replies: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cost of replies together in US dollars, zeros where they have none."""
+    given = [reply.get("cost") for reply in replies]
+    costs = [item for item in given if isinstance(item, Mapping)]
+    others = costs[-1] if costs else {}
+    return {**others, **{key: _sum(key, costs) for key in ("input", "output", "total")}}
+
+
+def _sum(key: str, items: Sequence[Mapping[str, Any]]) -> Any:
+    return sum(item.get(key) or 0 for item in items)
 
 
 def json_reply(content: Any) -> Any:
