@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from page_flows import CREDENTIALS, block, chain
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NESTED = Path(__file__).parent / "nested.json"
@@ -66,6 +67,28 @@ def test_every_state_is_accessible(open_page, site, expect, violations, theme):
     page.set_viewport_size({"width": 860, "height": 700})
     found["narrow"] = violations(page)
     assert {state: what for state, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_answering_on_a_card_is_accessible(open_page, site, expect, violations, theme):
+    fields = [{"id": "f", "name": "approved", "type": "boolean"}, {"id": "g", "name": "why"}]
+    create = {"operation": "create_session", "prompt": "Do it. [scenario: asks]", **CREDENTIALS}
+    wait = {"sessionId": "<create.sessionId>", "until": "over", **CREDENTIALS}
+    start = block("Start", "start_trigger", 0)
+    ask = block("Ask", "human_in_the_loop", 300, {"inputFormat": fields})
+    site.put("pause", chain(start, ask))
+    waiter = block("Waiter", "devin_wait", 600, wait)
+    site.put("asks", chain(start, block("Create", "devin", 300, create), waiter))
+    page = open_page(color_scheme=theme, reduced_motion="reduce")
+    for name, form in (("pause", "Reply to Ask"), ("asks", "Reply to Waiter")):
+        if name == "asks":
+            page.get_by_role("button", name="Workflows").click()
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(".toolbar h1")).to_have_text(name)
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_role("form", name=form)).to_be_visible()
+        page.locator(".card-name", has_text=form.removeprefix("Reply to ")).click()
+        assert violations(page) == []
 
 
 def test_axe_would_find_something(page, violations):

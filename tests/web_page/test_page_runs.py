@@ -1,38 +1,6 @@
 """Running on the page: watched to the end, answered, stopped, looked at again."""
 
-import itertools
-
-CREDENTIALS = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
-
-
-def card(page, name):
-    return page.locator(
-        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
-    )
-
-
-def block(name, kind, x, values=None, **more):
-    fields = {
-        key: {"id": key, "type": "short-input", "value": v} for key, v in (values or {}).items()
-    }
-    return {
-        "id": name.lower(),
-        "type": kind,
-        "name": name,
-        "position": {"x": x, "y": 100},
-        "subBlocks": fields,
-        "outputs": {},
-        "enabled": True,
-        **more,
-    }
-
-
-def chain(*blocks):
-    edges = [
-        {"id": f"e{i}", "source": a["id"], "target": b["id"], "sourceHandle": "source"}
-        for i, (a, b) in enumerate(itertools.pairwise(blocks))
-    ]
-    return {"version": "1.0", "state": {"blocks": {b["id"]: b for b in blocks}, "edges": edges}}
+from page_flows import CREDENTIALS, block, card, chain
 
 
 def choose(page, name):
@@ -114,11 +82,64 @@ def test_a_pause_is_answered_by_its_form(page, site, expect):
     page.keyboard.press("Control+Enter")
     expect(page.get_by_test_id("run-status")).to_have_text("Paused")
     expect(card(page, "Ask").locator(".status")).to_contain_text("Paused for a person")
-    page.get_by_label("approved").select_option("true")
-    page.get_by_label("why").fill("it is right")
-    page.get_by_role("button", name="Answer and go on").click()
+    below = page.get_by_role("form", name="Answer Ask")
+    below.get_by_label("approved").select_option("true")
+    below.get_by_label("why").fill("it is right")
+    below.get_by_role("button", name="Answer and go on").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")
     expect(page.locator(".result")).to_contain_text("it is right")
+
+
+def test_a_session_that_waits_is_answered_on_its_card(page, site, expect):
+    create = {"operation": "create_session", "prompt": "Do it. [scenario: asks]", **CREDENTIALS}
+    wait = {"sessionId": "<create.sessionId>", "until": "over", **CREDENTIALS}
+    site.put(
+        "asks",
+        chain(
+            block("Start", "start_trigger", 0),
+            block("Create", "devin", 300, create),
+            block("Waiter", "devin_wait", 600, wait),
+        ),
+    )
+    page.reload()
+    choose(page, "asks")
+    page.keyboard.press("Control+Enter")
+    reply = card(page, "Waiter").get_by_role("form", name="Reply to Waiter")
+    expect(reply).to_contain_text("Which branch")
+    before = site.document("asks")
+    field = reply.get_by_label("Your answer")
+    field.click()
+    expect(field).to_be_focused()
+    page.keyboard.type("main d")  # keys of the canvas are plain letters here
+    page.keyboard.press("Backspace")
+    page.keyboard.press("ArrowLeft")
+    expect(field).to_have_value("main ")
+    reply.get_by_role("button", name="Send").press("Enter")
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+    expect(reply).to_have_count(0)
+    assert site.document("asks") == before
+
+
+def test_a_pause_is_answered_on_its_card(page, site, expect):
+    fields = [{"id": "f", "name": "approved", "type": "boolean"}, {"id": "g", "name": "why"}]
+    site.put(
+        "pause",
+        chain(
+            block("Start", "start_trigger", 0),
+            block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
+            block("Done", "response", 600, {"dataMode": "json", "data": '{"why": "<ask.why>"}'}),
+        ),
+    )
+    page.reload()
+    choose(page, "pause")
+    page.keyboard.press("Control+Enter")
+    reply = card(page, "Ask").get_by_role("form", name="Reply to Ask")
+    reply.get_by_label("why").fill("said on the card")
+    reply.get_by_role("button", name="Answer and go on").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    expect(reply).to_have_count(0)
+    expect(page.locator(".result")).to_contain_text("said on the card")
 
 
 def test_a_failing_block_says_what_went_wrong(page, site, expect):

@@ -1,11 +1,12 @@
 /** The run below the canvas: answers, log, timeline, result and history. */
 
 import { useEffect, useMemo, useState } from "react";
+import { askedBy, PauseForm, Reply } from "./answers";
 import { api } from "./api";
 import { JsonTree, Value } from "./JsonTree";
 import { bare, duration, type RunView, told } from "./runState";
-import { report, select, useCanvas, watch } from "./store";
-import type { Block, FormatRow, Highlights, Json, PausePoint, RunEvent } from "./types";
+import { select, useCanvas, watch } from "./store";
+import type { Block, Highlights, Json, RunEvent } from "./types";
 
 const TABS = ["Log", "Timeline", "Result", "History"] as const;
 type Tab = (typeof TABS)[number];
@@ -152,50 +153,6 @@ function History() {
   );
 }
 
-/** A pause's form: what it shows, its fields, and the answer that lets the run go on. */
-function PauseForm({ run, point }: { run: string; point: PausePoint }) {
-  const data = point.response?.data ?? {};
-  const fields: FormatRow[] = data.inputFormat?.length ? data.inputFormat : [];
-  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
-  const send = async (event: React.FormEvent) => {
-    event.preventDefault();
-    const answer: Record<string, Json> = {};
-    for (const field of fields) {
-      const text = values[field.name] ?? "";
-      answer[field.name] = field.type === "boolean" ? text === "true" : field.type === "number" && text !== "" ? Number(text) : text;
-    }
-    try {
-      await api.answer(run, point.contextId, answer);
-      void watch(run);
-    } catch (error) {
-      report(error);
-    }
-  };
-  return (
-    <form className="pause" onSubmit={(event) => void send(event)} aria-label={`Answer ${point.blockName}`}>
-      <h2>{point.blockName} waits for your answer</h2>
-      {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
-      {fields.map((field) => {
-        const id = `answer-${point.contextId}-${field.name}`;
-        const value = values[field.name] ?? "";
-        const put = (text: string) => setValues({ ...values, [field.name]: text });
-        return (
-          <div className="field" key={field.name}>
-            <label htmlFor={id}>{field.label || field.name}</label>
-            {field.type === "boolean" ? (
-              <select id={id} value={value || "false"} onChange={(event) => put(event.target.value)}><option value="true">Yes</option><option value="false">No</option></select>
-            ) : (
-              <input id={id} type={field.type === "number" ? "number" : "text"} value={value} onChange={(event) => put(event.target.value)} required={field.required} />
-            )}
-            {field.description && <p className="field-help">{field.description}</p>}
-          </div>
-        );
-      })}
-      <button type="submit" className="primary">Answer and go on</button>
-    </form>
-  );
-}
-
 /** What a block did in the run, in the side panel. */
 export function BlockOutput({ block }: { block: Block }) {
   const run = useCanvas((state) => state.run)!;
@@ -208,8 +165,7 @@ export function BlockOutput({ block }: { block: Block }) {
     return () => { isCurrent = false; };
   }, [run.id, mine.order, mine.endedAt]);
   const session = mine.progress?.sessionId ?? mine.highlights?.sessionId ?? "";
-  const outcome = mine.progress?.outcome ?? mine.highlights?.outcome ?? "";
-  const asks = outcome.startsWith("blocked_on") || outcome === "asleep";
+  const asks = askedBy(mine);
   return (
     <section className={`block-run is-${mine.status}`} aria-label="In this run">
       <h2>In this run</h2>
@@ -219,39 +175,8 @@ export function BlockOutput({ block }: { block: Block }) {
       {session && /^https?:/.test(run.urls[bare(session)] ?? "") && <p><a href={run.urls[bare(session)]} target="_blank" rel="noopener noreferrer">Open the session</a></p>}
       {mine.highlights?.pullRequests?.map((item) => <p key={item.pr_url}>Pull request: <Value value={item.pr_url ?? ""} /> <span className="badge">{item.pr_state}</span></p>)}
       {mine.highlights?.structuredOutput !== undefined && <><h3>Structured output</h3><JsonTree value={mine.highlights.structuredOutput} open={2} /></>}
-      {asks && session && <Reply run={run.id} block={block.id} session={session} reason={mine.progress?.reason ?? outcome.replaceAll("_", " ")} />}
+      {asks && <Reply run={run.id} block={block.id} {...asks} />}
       {log && <><JsonTree name="Input" value={log.input ?? null} open={0} /><JsonTree name="Output" value={log.output ?? null} open={1} /></>}
     </section>
   );
 }
-
-/** Answer a session that waits for somebody: what it said, and a message to it. */
-function Reply({ run, block, session, reason }: { run: string; block: string; session: string; reason: string }) {
-  const [said, setSaid] = useState<{ source?: string; message?: string }[]>([]);
-  const [text, setText] = useState("");
-  const [sent, setSent] = useState("");
-  useEffect(() => {
-    api.messages(run, block, session).then(setSaid).catch(() => undefined);
-  }, [run, block, session, sent]);
-  const send = async (event: React.FormEvent) => {
-    event.preventDefault();
-    try {
-      await api.say(run, block, session, text);
-      setSent(text);
-      setText("");
-    } catch (error) {
-      report(error);
-    }
-  };
-  return (
-    <form className="pause" onSubmit={(event) => void send(event)} aria-label="Answer the session">
-      <h3>The session waits: {reason}</h3>
-      <ul className="messages">{said.slice(-4).map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
-      <label htmlFor="reply">Your answer</label>
-      <textarea id="reply" rows={2} value={text} onChange={(event) => setText(event.target.value)} required />
-      <button type="submit" className="primary" disabled={!text.trim()}>Send</button>
-      {sent && <p role="status">Sent: {sent}</p>}
-    </form>
-  );
-}
-

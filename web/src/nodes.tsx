@@ -2,12 +2,12 @@
 
 import { Handle, type NodeProps, NodeResizer, Position, useStore } from "@xyflow/react";
 import { memo } from "react";
+import { CardAnswer } from "./answers";
 import { handlesOf, stateOf, withData } from "./document";
 import { isShown, operationLabel, rowsOf, valuesOf } from "./form";
 import { bare, told } from "./runState";
 import { edit, useCanvas } from "./store";
 import type { Block, Json, Spec } from "./types";
-
 
 export function Icon({ spec, type }: { spec?: Spec; type: string }) {
   const words = (spec?.title ?? type).replace(/[()]/g, "").split(/[\s_]+/);
@@ -114,6 +114,7 @@ export const BlockNode = memo(function BlockNode({ id, selected }: NodeProps) {
       )}
       {far && branches.map((branch) => <Handle key={branch.id} type="source" position={Position.Right} id={branch.id} />)}
       <StatusLine id={id} />
+      {!far && <CardAnswer id={id} name={block.name} />}
       {hasOut && <Handle type="source" position={Position.Right} id="source" />}
       {handles.some((handle) => handle.id === "error") && (
         <Handle type="source" position={Position.Right} id="error" className="handle-error" title="On error" />

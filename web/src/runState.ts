@@ -104,6 +104,12 @@ function take(run: RunView, event: RunEvent): void {
   };
 }
 
+/** The answer a block waits for, in any branch of a parallel: those have ids of their own. */
+export function pauseOf(run: RunView, block: string): PausePoint | undefined {
+  const spans = Object.values(run.spans).filter((span) => span.block === block);
+  return run.pauses.find((point) => point.pauseKind === "human" && spans.some((span) => span.key.startsWith(`${point.blockId}#`)));
+}
+
 function sameWait(run: RunView, event: RunEvent): boolean {
   const progress = typeof event.progress === "object" ? event.progress : null;
   const before = event.block ? run.blocks[event.block]?.progress : null;

@@ -1,0 +1,35 @@
+"""Small workflows for the page's tests, and their cards on it."""
+
+import itertools
+
+CREDENTIALS = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
+
+
+def card(page, name):
+    return page.locator(
+        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
+    )
+
+
+def block(name, kind, x, values=None, **more):
+    fields = {
+        key: {"id": key, "type": "short-input", "value": v} for key, v in (values or {}).items()
+    }
+    return {
+        "id": name.lower(),
+        "type": kind,
+        "name": name,
+        "position": {"x": x, "y": 100},
+        "subBlocks": fields,
+        "outputs": {},
+        "enabled": True,
+        **more,
+    }
+
+
+def chain(*blocks):
+    edges = [
+        {"id": f"e{i}", "source": a["id"], "target": b["id"], "sourceHandle": "source"}
+        for i, (a, b) in enumerate(itertools.pairwise(blocks))
+    ]
+    return {"version": "1.0", "state": {"blocks": {b["id"]: b for b in blocks}, "edges": edges}}
