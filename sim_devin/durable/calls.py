@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin import devin_wait
 from sim_devin.app_services import AppServices
+from sim_devin.durable.day_limit import share_of_day
 from sim_devin.durable.journal import Journal
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.run import RunResult
@@ -33,6 +34,7 @@ from sim_devin.errors import (
     UnreadableResponse,
 )
 from sim_devin.handler import BlockContext, BlockError, RunAccess
+from sim_devin.policy import CAP
 from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -162,9 +164,11 @@ class Calls:
         elif tool_id == devin_wait.TOOL_ID:
             raise Parked(self._session_wait(params))
         budget = self.around.budget
-        shares = budget.reserve(self.services.tool_params(tool_id), params)
+        offered = self.services.tool_params(tool_id)
+        shares = budget.reserve(offered, params)
         try:
-            output = self._carry_out(step, tool_id, params, shares, on_progress)
+            caps = self._within_day(step, params, shares) if CAP in offered else shares
+            output = self._carry_out(step, tool_id, params, caps, on_progress)
         except UncertainResult as error:
             raise Parked(self.uncertain(error, tool_id)) from error
         except (LeaseLost, StoreError) as error:
@@ -181,6 +185,13 @@ class Calls:
 
     # -- one call ------------------------------------------------------------------------------
 
+    def _within_day(
+        self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        app, journal, wanted = self.around.app, self.around.journal, params.get(CAP)
+        ceiling, now = app.settings.max_acu_day, app.clock.time()
+        return share_of_day(journal.store, journal.run, step, ceiling, now, wanted, shares)
+
     def _carry_out(
         self,
         step: str,
@@ -191,7 +202,13 @@ class Calls:
     ) -> dict[str, Any]:
         app = self.around.app
         spec = app.registry.tool(tool_id)
-        ledger = StepLedger(self.around.journal.store, self.around.journal.run, step, shares)
+        ledger = StepLedger(
+            self.around.journal.store,
+            self.around.journal.run,
+            step,
+            shares,
+            day_ceiling=app.settings.max_acu_day,
+        )
         options: dict[str, Any] = {
             "ceilings": shares,
             "cancel": self.stop,

@@ -43,7 +43,7 @@ class Budget:
                         hint="Nothing was sent. Raise the run's ceiling, or start fewer sessions.",
                         retry=False,
                     )
-                wanted = _amount(params.get(name))
+                wanted = amount(params.get(name))
                 shares[name] = left if wanted is None else min(wanted, left)
             for name, share in shares.items():
                 self._left[name] -= share
@@ -57,7 +57,8 @@ class Budget:
                     self._left[name] += share
 
 
-def _amount(value: Any) -> float | None:
+def amount(value: Any) -> float | None:
+    """Return what a parameter asks for, or None if it is no amount."""
     if isinstance(value, str):
         value = number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:

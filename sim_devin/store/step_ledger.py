@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sim_devin.errors import NotAllowed
 from sim_devin.reconcile import CREATE, TAG_PREFIX, Intent, State
 from sim_devin.store.records import Run
 from sim_devin.store.sql_store import SqlStore
@@ -24,6 +25,7 @@ class StepLedger:
         step: the try of a block, and the number of the call in it.
         shares: parameter -> what is taken off its ceiling when the intent is recorded.
         driven: whether only the process that drives the run may record.
+        day_ceiling: the most that the shares of all runs may add up to on one day.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class StepLedger:
         shares: Mapping[str, float] | None = None,
         *,
         driven: bool = True,
+        day_ceiling: float | None = None,
     ) -> None:
         self._store = store
         self._run = run
         self._step = step
         self._shares = shares or {}
         self._driven = driven
+        self._day_ceiling = day_ceiling
 
     def tag(self, number: str) -> str:
         """Return the tag of a try of this step."""
@@ -54,6 +58,7 @@ class StepLedger:
 
         Raises:
             LeaseLost: another process drives the run now.
+            NotAllowed: the day's ceiling would be exceeded; nothing is recorded.
         """
         store = self._store
         with store.held(self._run) if self._driven else store.database.write() as connection:
@@ -81,6 +86,11 @@ class StepLedger:
                 intent.session_id = row["session_id"] or intent.session_id
                 return False
             for name, share in self._shares.items():
+                if self._day_ceiling is not None:  # others may have reserved meanwhile
+                    own = (self._run.id, self._step)
+                    left = self._day_ceiling - reserved_on(store, day(intent.at), name, besides=own)
+                    if share > left:
+                        raise day_exceeded(self._day_ceiling, left, share)
                 connection.execute(
                     "INSERT INTO spend (run_id, step, ceiling, day, reserved) "
                     "VALUES (?, ?, ?, ?, ?) "
@@ -141,6 +151,27 @@ def reserved(store: SqlStore, run_id: str) -> list[tuple[str, str, float]]:
         (run_id,),
     )
     return [(row["step"], row["ceiling"], row["amount"]) for row in rows]
+
+
+def reserved_on(store: SqlStore, date: str, ceiling: str, *, besides: tuple[str, str]) -> float:
+    """Return what the steps of all runs have taken off a ceiling on a day, all but one step."""
+    (row,) = store.database.read(
+        "SELECT coalesce(sum(coalesce(settled, reserved)), 0) AS amount FROM spend "
+        "WHERE day = ? AND ceiling = ? AND NOT (run_id = ? AND step = ?)",
+        (date, ceiling, *besides),
+    )
+    return float(row["amount"])
+
+
+def day_exceeded(ceiling: float, left: float, share: float) -> NotAllowed:
+    """Return the error of a session that could spend more than is left of the day."""
+    left = max(0.0, left)
+    return NotAllowed(
+        f"The day's ceiling of {ceiling:g} ACUs leaves {left:g}, and this session could spend "
+        f"{share:g}: {share - left:g} too many.",
+        hint="Nothing was sent. Lower the session's maxAcuLimit, raise SIM_DEVIN_MAX_ACU_DAY, or "
+        "resume the run tomorrow (UTC).",
+    )
 
 
 def day(moment: float) -> str:

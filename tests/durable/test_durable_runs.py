@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+import sim_devin
 from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import open_store
@@ -235,6 +236,64 @@ def test_a_ceiling_holds_over_all_drives_of_a_run(app, simulator):
     assert "maxAcuLimit is used up" in run["error"]
     bodies = [json.loads(e.body) for e in simulator.log if e.path.endswith("/sessions") and e.body]
     assert [body["max_acu_limit"] for body in bodies] == [3, 2]
+
+
+@pytest.fixture
+def day_app(store, transport):
+    """Return an app whose runs may spend 10 ACUs a day."""
+    return sim_devin.open_app(
+        store=store,
+        transport=transport,
+        clock=transport.clock,
+        discover=False,
+        env={**ENV, "SIM_DEVIN_MAX_ACU_DAY": "10"},
+        credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
+    )
+
+
+def sent_caps(simulator):
+    bodies = [json.loads(e.body) for e in simulator.log if e.path.endswith("/sessions") and e.body]
+    return [body.get("max_acu_limit") for body in bodies]
+
+
+def test_a_day_has_a_ceiling_over_all_runs_and_says_by_how_much_it_is_exceeded(
+    day_app, simulator, transport
+):
+    first = start(day_app, devin("create", "create_session", prompt="x", maxAcuLimit="7"))
+    second = start(day_app, devin("create", "create_session", prompt="y", maxAcuLimit="5"))
+    day_app.runs.work(once=True)
+    assert day_app.runs.show(first)["state"] == "done"
+    run = day_app.runs.show(second)
+    assert run["state"] == "failed"
+    assert "leaves 3, and this session could spend 5: 2 too many" in run["error"]
+    assert sent_caps(simulator) == [7]
+    transport.clock.advance(86_400)
+    day_app.runs.follow(day_app.runs.resume(second))
+    assert day_app.runs.show(second)["state"] == "done"
+    assert sent_caps(simulator) == [7, 5]
+
+
+def test_a_session_without_a_cap_gets_what_is_left_of_the_day(day_app, simulator):
+    create = devin("create", "create_session", prompt="x", maxAcuLimit="8")
+    more = devin("more", "create_session", prompt="y")
+    over = devin("over", "create_session", prompt="z")
+    run_id = start(day_app, create, more, over)
+    day_app.runs.follow(run_id)
+    assert sent_caps(simulator) == [8, 2]
+    assert (
+        "leaves 0, and this session could spend 1: 1 too many" in day_app.runs.show(run_id)["error"]
+    )
+
+
+def test_a_refused_create_gives_its_share_of_the_day_back(day_app, simulator, transport):
+    create = devin("create", "create_session", prompt="x", maxAcuLimit="8")
+    simulator.faults.add(Fault("status", status=403, method="POST"))
+    refused = start(day_app, create)
+    day_app.runs.follow(refused)
+    assert day_app.runs.show(refused)["state"] == "failed"
+    again = start(day_app, create)
+    day_app.runs.follow(again)
+    assert day_app.runs.show(again)["state"] == "done"
 
 
 def test_a_fork_takes_over_what_came_before_and_does_the_rest_anew(app, simulator):
