@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.blocks import FormField
 from sim_devin.clock import Clock
-from sim_devin.engine.services import Model, Sender
+from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import UnknownName
 from sim_devin.handler import Handler
 from sim_devin.spec import BlockSpec, Schema
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-
-
-def _takes_settings(model: Model) -> bool:
-    parameters = inspect.signature(model.complete).parameters.values()
-    return any(item.name == "settings" or item.kind is item.VAR_KEYWORD for item in parameters)
 
 
 class _WithoutSettings:
@@ -81,7 +75,7 @@ class AppServices:
     def llm(self) -> Model | None:
         """The model; None if there is none."""
         model: Model | None = self._app.llm
-        return model if model is None or _takes_settings(model) else _WithoutSettings(model)
+        return model if model is None or takes_settings(model) else _WithoutSettings(model)
 
     @property
     def allows_python(self) -> bool:

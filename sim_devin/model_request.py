@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ from sim_devin.errors import (
     AuthenticationFailed,
     BadRequest,
     CallerError,
+    Cancelled,
     NotFound,
     NotSent,
     OutOfQuota,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from sim_devin.language_model import Access
 
 ENDPOINT = "endpoint"  # the provider's name of the endpoint that a setting names
+LOOK = 0.2  # seconds between looks at whether the run is to stop
 LONGEST_EXPLANATION = 300  # characters of a provider's own words
 
 
@@ -108,6 +111,7 @@ def complete(
         history,
         _settings(settings, forced, retries),
         _parameters(model, tools, response_format),
+        settings.get("cancel"),
     )
     try:
         # A loop and connections of its own: blocks run on threads that come and go.
@@ -123,11 +127,22 @@ async def _ask(
     history: list[ModelMessage],
     settings: ModelSettings,
     parameters: ModelRequestParameters,
+    cancel: threading.Event | None,
 ) -> ModelResponse:
     async with model:
-        return await model_request(
-            model, history, model_settings=settings, model_request_parameters=parameters
+        answer = asyncio.ensure_future(
+            model_request(
+                model, history, model_settings=settings, model_request_parameters=parameters
+            )
         )
+        while cancel is not None and not answer.done():
+            if cancel.is_set():
+                answer.cancel()
+                await asyncio.wait([answer])
+                raise Cancelled("The model was not waited for: the run is to stop.")
+            # An event of threads cannot be awaited, so it is looked at now and then.
+            await asyncio.wait([answer], timeout=LOOK)
+        return await answer
 
 
 # -- what is sent ----------------------------------------------------------------------------

@@ -495,6 +495,21 @@ def test_an_answer_that_does_not_come_in_time():
         llm.complete([{"role": "user", "content": "Hi"}], model="m", settings={"timeout": 0.01})
 
 
+def test_a_run_that_is_cancelled_does_not_wait_for_the_model():
+    cancel, ended = threading.Event(), []
+
+    async def never(messages, info):
+        cancel.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    llm = PydanticAiModel({}, model=FunctionModel(never))
+    assert app(llm).run(agent(), cancel=cancel).status == "cancelled"
+    assert ended == [True]
+
+
 def test_a_model_that_only_calls_tools_is_stopped():
     call = ToolCallPart("devin_list_sessions", {})
     llm = function(*[lambda *_: [call]] * 50)
@@ -516,10 +531,14 @@ def test_a_model_that_takes_no_settings_gets_none():
 def test_a_model_that_takes_settings_gets_the_blocks():
     class Taking:
         def complete(self, messages, *, settings, **others):
-            return {"content": json.dumps(settings)}
+            return {"content": json.dumps({**settings, "cancel": None})}
 
     result = app(Taking()).run(agent(temperature=1, maxTokens="50"))
-    assert json.loads(result.output["content"]) == {"temperature": 1, "maxTokens": 50}
+    assert json.loads(result.output["content"]) == {
+        "temperature": 1,
+        "maxTokens": 50,
+        "cancel": None,
+    }
     assert "temperature is not a number" in app(Taking()).run(agent(temperature="warm")).error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -37,8 +38,9 @@ class Model(Protocol):
         """Return a reply: ``content``, and where known ``model``, ``tokens`` and ``cost``.
 
         The reply is plain JSON data, since durable runs record it. `settings` may hold
-        ``apiKey``, ``temperature``, ``maxTokens``, ``timeout`` (seconds) and ``toolChoice``
-        (name of the tool to call); a `complete` without that parameter is not given them.
+        ``apiKey``, ``temperature``, ``maxTokens``, ``timeout`` (seconds), ``toolChoice`` (name
+        of the tool to call) and ``cancel`` (event that is set when the run is to stop); a
+        `complete` without that parameter is not given them.
 
         A reply with ``toolCalls`` (``{"id", "name", "arguments"}`` each) and no content is
         continued: the tools are called and their results sent as further messages. One
@@ -46,6 +48,12 @@ class Model(Protocol):
         has as ``native`` comes back in the message that stands for it.
         """
         ...
+
+
+def takes_settings(model: Model) -> bool:
+    """Return whether a model can be given settings."""
+    parameters = inspect.signature(model.complete).parameters.values()
+    return any(item.name == "settings" or item.kind is item.VAR_KEYWORD for item in parameters)
 
 
 class Services(Protocol):

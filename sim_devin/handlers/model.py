@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_devin.engine.references import MISSING, parse_json
+from sim_devin.engine.services import takes_settings
 from sim_devin.handler import BlockContext, BlockError
 
 
@@ -38,8 +39,9 @@ def ask(
             hint="Hand one in: open_app(llm=…), an object with complete(messages, …).",
             retry=False,
         )
-    settings = _settings(block, tool_choice)
-    options: dict[str, Any] = {"settings": settings} if settings else {}
+    options: dict[str, Any] = {}
+    if takes_settings(block.llm):
+        options["settings"] = _settings(block, tool_choice)
     reply: Mapping[str, Any] = block.llm.complete(
         list(messages), model=model, tools=list(tools), response_format=response_format, **options
     )
@@ -54,6 +56,7 @@ def _settings(block: BlockContext, tool_choice: str | None) -> dict[str, Any]:
         "maxTokens": _number(values.get("maxTokens"), "maxTokens", int),
         "timeout": block.remaining(),
         "toolChoice": tool_choice,
+        "cancel": block.cancel,
     }
     return {key: value for key, value in found.items() if value not in (None, "")}
 
