@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "endpoint"  # the provider's name of the endpoint that a setting names
 LOOK = 0.2  # seconds between looks at whether the run is to stop
-LONGEST_EXPLANATION = 300  # characters of a provider's own words
+LONGEST_EXPLANATION = 300  # characters of what a provider or the library says
 
 
 def connect(access: Access) -> Model:
@@ -302,7 +302,7 @@ def _cost(response: ModelResponse) -> dict[str, float] | None:
 
 def _failure(error: Exception, access: Access) -> SimDevinError:
     who = f"The model {access.name}"
-    text = Redactor([access.key]).text(str(error))
+    text = Redactor([access.key]).text(str(error))[:LONGEST_EXPLANATION]
     if isinstance(error, exceptions.UserError):
         return CallerError(f"{who} cannot do what is asked of it: {text}")
     if isinstance(error, (exceptions.ModelTimeoutError, exceptions.ModelRequestTimeout)):

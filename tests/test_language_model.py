@@ -380,6 +380,48 @@ def test_another_providers_own_protocol():
     assert all(KEY in str(headers) for _, headers, _ in stub)
 
 
+def responses(item):
+    return 200, {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1_700_000_000,
+        "status": "completed",
+        "model": "gpt-4o",
+        "output": [{"status": "completed", **item}],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 10,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": 5,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 15,
+        },
+    }
+
+
+def test_a_bare_name_of_openai_is_asked_through_its_responses():
+    call_id, tool, arguments = CREATE
+    call = {"type": "function_call", "call_id": call_id, "name": tool, "arguments": arguments}
+    text = {"type": "output_text", "text": '{"n": 3}', "annotations": []}
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "content": [text]}
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}}
+    with serve(responses({"id": "fc_1", **call}), responses(message)) as stub:
+        env = {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": KEY}
+        tools = [{**DEVIN, "usageControl": "force"}]
+        result = app(env=env, retries=0).run(
+            agent(tools=tools, responseFormat={"name": "x", "schema": schema})
+        )
+    assert result.success, result.error
+    assert (result.output["n"], result.output["toolCalls"]["count"]) == (3, 1)
+    assert result.output["cost"]["total"] > 0
+    assert {path for path, _, _ in stub} == {"/v1/responses"}
+    returned = stub.bodies[1]["input"][-1]
+    assert (returned["type"], returned["call_id"]) == ("function_call_output", call_id)
+    assert stub.bodies[0]["text"]["format"]["type"] == "json_schema"
+
+
 def test_list_prices_apply_to_a_provider():
     completion = said("One", tokens=(1_000_000, 0))
     completion[1]["model"] = "gpt-4o"
