@@ -59,6 +59,7 @@ bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/mcp_calls.py
+	$(BIN)/python benchmarks/durable.py
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

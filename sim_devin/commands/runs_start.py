@@ -63,6 +63,14 @@ from sim_devin.commands.runs_report import leave, tell
     help="When Devin asks something: return ends the Devin Wait block with that outcome; hold "
     "sets the run aside until sim-devin runs answer.",
 )
+@click.option(
+    "--answer-within",
+    type=seconds,
+    metavar="TIME",
+    help="How long a question or form waits for an answer: 30m, 2h. Then a worker gives the "
+    "default answer; without one the block fails.",
+)
+@click.option("--default-answer", metavar="TEXT|JSON", help="The answer to give then.")
 @click.option("--detach", is_flag=True, help="Leave the run to a worker and print its id.")
 @json_option()
 @quiet_option
@@ -80,6 +88,8 @@ def start(
     max_acu: int | None,
     allow_python: bool,
     on_question: str,
+    answer_within: float | None,
+    default_answer: str | None,
     detach: bool,
     as_json: bool,
     quiet: bool,
@@ -108,6 +118,8 @@ def start(
             max_acu=max_acu,
             allow_python=allow_python,
             on_question=on_question,
+            answer_within=answer_within,
+            default_answer=_answer(default_answer),
         )
         if detach:
             echo_json({"runId": run_id}, compact=True) if as_json else click.echo(run_id)
@@ -123,3 +135,10 @@ def start(
         run = app.runs.show(run_id)
     tell(run, as_json=as_json)
     leave(ctx, run)
+
+
+def _answer(text: str | None) -> Any:
+    """Return an answer: the fields of a form as a JSON object, else the text itself."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    return json_object(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,22 @@ class Answers:
             taken = self._resolve(wait, answer, now)
         if not taken:
             raise CallerError("It has been answered already.", hint="Look at the run again.")
+
+    def answer_overdue(self) -> int:
+        """Give the default answer where nobody answered in time, or fail; return how many."""
+        now = self._app.clock.time()
+        settled = 0
+        for wait in self._store.unanswered(now):
+            default = self._store.run(wait.run_id).options.get("defaultAnswer")
+            if default is None:
+                why = "Nobody answered in time."
+                settled += self._store.finish_wait(wait, now, error=why)
+            elif wait.kind == "question":
+                text = default if isinstance(default, str) else json.dumps(default)
+                settled += self._store.put_answer(wait, text, now)
+            else:
+                settled += self._store.finish_wait(wait, now, default)
+        return settled
 
     def send_waiting(self, run_id: str | None = None) -> int:
         """Send the answers that are recorded and not sent yet; return how many were.

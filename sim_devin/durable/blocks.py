@@ -218,8 +218,15 @@ class _Block:
             point=plain(pauses.point(block, pause, self._journal.clock.time())),
             then="answered",
             due=pause.resume_at,
+            answer_by=self._answer_by(pause),
         )
         return self._add(wait, block)
+
+    def _answer_by(self, pause: Pause) -> float | None:
+        within = self._journal.run.options.get("answerWithin")
+        if within is None or pause.kind != "human":
+            return None
+        return float(self._journal.clock.time() + within)
 
     def _sleep(self, sleep: Sleep, step: str, block: BlockContext) -> Pause | Sleep:
         now = self._journal.clock.time()

@@ -233,8 +233,14 @@ class _Look:
             "reason": verdict.reason,
             "url": session.get("url"),
         }
+        within = self._store.run(wait.run_id).options.get("answerWithin")
         return self._store.change_wait(
-            wait, "session", kind="question", point=point, seen={"session": dict(session)}
+            wait,
+            "session",
+            kind="question",
+            point=point,
+            seen={"session": dict(session)},
+            answer_by=None if within is None else self._app.clock.time() + within,
         )
 
     def _messages(self, wait: Wait) -> list[Mapping[str, Any]]:

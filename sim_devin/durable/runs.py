@@ -85,6 +85,8 @@ class Runs:
         max_acu: int | None = None,
         allow_python: bool = False,
         on_question: str = "return",
+        answer_within: float | None = None,
+        default_answer: Any = None,
     ) -> str:
         """Record a run and return its id. A worker, or `follow`, drives it.
 
@@ -93,7 +95,9 @@ class Runs:
         another process uses its own; `deadline` counts from now, waiting included.
         `on_question` says what a Devin Wait block does when Devin asks something: ``return``
         ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
-        own field ``onQuestion`` goes before it.
+        own field ``onQuestion`` goes before it. A question or form that nobody answers
+        within `answer_within` seconds is answered by a worker with `default_answer`; without
+        one its block fails.
 
         Raises:
             InvalidWorkflow: the document cannot be run; every problem is listed.
@@ -139,6 +143,8 @@ class Runs:
                 "maxAcu": max_acu,
                 "allowPython": allow_python,
                 "onQuestion": on_question,
+                "answerWithin": answer_within,
+                "defaultAnswer": seal.close(default_answer),
             },
             created=now,
             updated=now,
@@ -378,7 +384,8 @@ class Runs:
         now = self._app.clock.time()
         woken = self.store.finish_due(now) + self.store.wake_overdue(now)
         seal = self._seal(None if run_id is None else self.store.run(run_id))
-        sent = Answers(self._app, self.store, seal).send_waiting(run_id)
+        answers = Answers(self._app, self.store, seal)
+        sent = answers.answer_overdue() + answers.send_waiting(run_id)
         calls = Poller(self._app, self.store, seal, self.owner).poll(run_id)
         return bool(woken or sent or calls)
 

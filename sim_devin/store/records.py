@@ -117,6 +117,7 @@ class Wait:
         then: what becomes of the answer: ``answered`` merges it into `output`, ``output``
             makes it the output.
         due: when it is over without an answer; for `session` its deadline.
+        answer_by: of a question or form: when it is too late to answer it.
         about: of a session: ``sessionId``, ``until``, ``schema``, ``credentials``,
             ``onQuestion``; of something uncertain: the tool.
         place: where the session is looked for: the address of the organization's list.
@@ -134,6 +135,7 @@ class Wait:
     output: Any = None
     then: Literal["answered", "output"] = "output"
     due: float | None = None
+    answer_by: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
     place: str | None = None
     next_look: float = 0.0
@@ -155,6 +157,7 @@ class Wait:
             "contextId": self.context_id,
             "since": self.created,
             "due": self.due,
+            "answerBy": self.answer_by,
             "session": self.about.get("sessionId"),
             **{key: value for key, value in self.point.items() if key != "contextId"},
         }

@@ -133,4 +133,9 @@ ALTER TABLE waits ADD COLUMN credentials TEXT;
 UPDATE waits SET credentials = json_extract(about, '$.credentials');
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3)
+_V4 = """
+ALTER TABLE waits ADD COLUMN answer_by REAL;
+CREATE INDEX waits_to_answer ON waits (answer_by) WHERE open = 1 AND answer_by IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)

@@ -77,6 +77,14 @@ class WaitRows(Rows):
         rows = self.database.read(query, (now,))
         return sum(self.finish_wait(record_of(Wait, "waits", row), now) for row in rows)
 
+    def unanswered(self, now: float) -> list[Wait]:
+        """Return open questions and forms that it is too late to answer."""
+        query = (
+            "SELECT * FROM waits WHERE open = 1 AND kind IN ('human', 'question') "
+            "AND answer_by <= ? ORDER BY id LIMIT 1000"
+        )
+        return [record_of(Wait, "waits", row) for row in self.database.read(query, (now,))]
+
     def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
         """Change an open wait of a kind; return False if it is none any more."""
         names = ", ".join(f"{name} = ?" for name in changes)

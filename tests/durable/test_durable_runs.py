@@ -120,6 +120,50 @@ def test_a_question_of_devin_is_shown_answered_once_and_the_wait_goes_on(open_ap
     assert said[1:] == ["main"]
 
 
+@pytest.mark.parametrize(
+    ("default", "state", "sent"),
+    [("the default one", "done", ["the default one"]), (None, "failed", [])],
+)
+def test_a_question_that_nobody_answers_in_time_has_a_default_or_fails(
+    app, simulator, transport, default, state, sent
+):
+    asks = devin("create", "create_session", prompt="Fix it [scenario: asks]")
+    run_id = start(
+        app, asks, wait(), on_question="hold", answer_within=3600, default_answer=default
+    )
+    app.runs.follow(run_id)
+    asked = app.runs.show(run_id)["waits"][0]
+    assert asked["answerBy"] == pytest.approx(transport.clock.time() + 3600)
+    transport.clock.advance(3599)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "asking"
+    transport.clock.advance(1)
+    app.runs.work(once=True)
+    app.runs.follow(run_id)
+    run = app.runs.show(run_id)
+    assert run["state"] == state
+    assert (run["error"] or "").endswith("Nobody answered in time.") is (default is None)
+    (session,) = simulator.truth()
+    said = [item["message"] for item in session["messages"] if item["source"] == "user"]
+    assert said[1:] == sent
+
+
+def test_a_form_that_nobody_fills_in_gets_the_default_answer(app, transport):
+    form = [{"name": "approved", "type": "boolean"}]
+    run_id = start(
+        app,
+        block("ask", "human_in_the_loop", inputFormat=form),
+        answer_within=60,
+        default_answer={"approved": False},
+    )
+    app.runs.follow(run_id)
+    transport.clock.advance(60)
+    app.runs.work(once=True)
+    run = app.runs.show(run_id)
+    assert run["state"] == "done"
+    assert run["blocks"][-1]["output"]["approved"] is False
+
+
 def test_a_question_ends_the_wait_unless_it_is_to_be_held(app):
     run_id = start(app, devin("create", "create_session", prompt="[scenario: asks]"), wait())
     app.runs.follow(run_id)
@@ -261,7 +305,8 @@ def test_a_day_has_a_ceiling_over_all_runs_and_says_by_how_much_it_is_exceeded(
 ):
     first = start(day_app, devin("create", "create_session", prompt="x", maxAcuLimit="7"))
     second = start(day_app, devin("create", "create_session", prompt="y", maxAcuLimit="5"))
-    day_app.runs.work(once=True)
+    day_app.runs.follow(first)
+    day_app.runs.follow(second)
     assert day_app.runs.show(first)["state"] == "done"
     run = day_app.runs.show(second)
     assert run["state"] == "failed"
