@@ -28,6 +28,7 @@ from sim_devin.schema import Checker
 from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
 from sim_devin.store.memory import MemoryStore, RunStore
+from sim_devin.telemetry import open_telemetry
 from sim_devin.transport import HttpTransport, Transport, check_base_url
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class App:
     ) -> None:
         self.registry = registry
         self.settings = settings
+        self.telemetry = open_telemetry(settings.otel)
         self.clock = clock
         self.llm = llm
         self.store = store
@@ -119,7 +121,8 @@ class App:
     @cached_property
     def sender(self) -> invoke.Sender:
         """What carries prepared calls out."""
-        return invoke.Sender(self.transport, self.clock, self._policy)
+        sender = invoke.Sender(self.transport, self.clock, self._policy)
+        return self.telemetry.sender(sender)
 
     @cached_property
     def redactor(self) -> Redactor:
@@ -359,7 +362,7 @@ class App:
             cancel=cancel,
             bindings=bindings,
             ceilings=None if max_acu is None else {"maxAcuLimit": max_acu},
-            on_event=on_event,
+            on_event=self.telemetry.listener(on_event),
         )
         return self._keep(result)
 
@@ -406,7 +409,7 @@ class App:
             env=self.environment() if env is None and isinstance(run, str) else env,
             deadline=deadline,
             cancel=cancel,
-            on_event=on_event,
+            on_event=self.telemetry.listener(on_event),
         )
         return self._keep(result)
 

@@ -47,6 +47,7 @@ class Settings:
         disabled: names of plugins that are not loaded.
         strict: whether a broken plugin is fatal.
         simulate: whether to talk to the built-in simulator.
+        otel: whether to make OpenTelemetry spans (extra ``otel``).
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -63,6 +64,7 @@ class Settings:
     disabled: tuple[str, ...] = ()
     strict: bool = False
     simulate: bool = False
+    otel: bool = False
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -126,6 +128,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         disabled=tuple(item.strip() for item in _many(value("disable", ""), ",") if item.strip()),
         strict=_flag("strict", value("strict", "")),
         simulate=_flag("simulate", value("simulate", "")),
+        otel=_flag("otel", value("otel", "")),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),

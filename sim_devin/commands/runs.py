@@ -88,7 +88,7 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
     with options.open() as app:
         found = app.runs.resume(run_id, bindings=bindings)
         with cancelled_by_signals("Cancelling the run…") as cancel:
-            app.runs.follow(found, cancel=cancel)
+            app.runs.follow(found, cancel=cancel, on_event=app.telemetry.listener(None))
         run = app.runs.show(found)
     tell(run, as_json=as_json)
     leave(click.get_current_context(), run)

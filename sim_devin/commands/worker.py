@@ -43,7 +43,7 @@ def command(once: bool, concurrency: int, as_json: bool, quiet: bool, options: A
                 once=once,
                 concurrency=concurrency,
                 cancel=cancel,
-                on_event=None if quiet else _listener(as_json=as_json),
+                on_event=app.telemetry.listener(None if quiet else _listener(as_json=as_json)),
             )
         if once and not quiet:
             text = f"Drove {driven} time{'' if driven == 1 else 's'}."
