@@ -45,6 +45,11 @@ def test_every_state_is_accessible(open_page, site, expect, violations, theme):
     expect(page.locator("[data-field=prompt] .field-error")).to_be_visible()
     found["problem"] = violations(page)
     page.locator("[data-field=prompt]").get_by_role("textbox").fill("Do it")
+    for target in (".card-name", ".react-flow__pane"):
+        page.locator(target).first.click(button="right", position={"x": 5, "y": 5})
+        page.get_by_role("menu").wait_for()
+        found[f"menu of {target}"] = violations(page)
+        page.keyboard.press("Escape")
     for key, name in (("Control+k", "add"), ("?", "keys")):
         page.locator(".card-name", has_text="Start").click()
         page.keyboard.press(key)

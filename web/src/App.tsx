@@ -2,17 +2,16 @@
 
 import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
 import { useEffect, useState } from "react";
-import { clipOf, exported, pasted, stateOf, withBlock, without } from "./document";
+import { clipText, duplicate, pasteText, remove, turn, useTidy } from "./actions";
+import { exported, stateOf } from "./document";
 import { Dialogs, inputRows, useAdd } from "./dialogs";
 import { DRAG_TYPE, Flow } from "./Flow";
-import { tidied } from "./layout";
+import { Menu } from "./Menu";
 import { Icon } from "./nodes";
-import { duplicate, Panel } from "./Panel";
+import { Panel } from "./Panel";
 import { RunPanel } from "./RunPanel";
-import { createWorkflow, edit, importFile, redo, report, save, select, settle, show, startRun, stopRun, undo, useCanvas } from "./store";
+import { importFile, openMenu, redo, report, save, select, settle, show, startRun, stopRun, undo, useCanvas } from "./store";
 import type { Spec } from "./types";
-
-const CLIP = "sim-devin/blocks";
 
 export function App() {
   return <ReactFlowProvider><Page /></ReactFlowProvider>;
@@ -41,6 +40,7 @@ function Page() {
         <main>
           {hasDocument ? <Flow theme={theme} /> : <div className="blank" />}
           {hasDocument && <RunPanel />}
+          <Menu />
         </main>
         {hasDocument && <Panel />}
       </div>
@@ -105,15 +105,6 @@ function exportFile(): void {
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
 
-function useTidy(): () => void {
-  const flow = useReactFlow();
-  return () => {
-    const sizes = Object.fromEntries(flow.getNodes().filter((node) => node.measured?.width).map((node) => [node.id, { width: node.measured!.width!, height: node.measured!.height! }]));
-    edit((all) => tidied(all, sizes));
-    setTimeout(() => void flow.fitView({ maxZoom: 1, padding: 0.15 }), 80);
-  };
-}
-
 function Conflict() {
   const saving = useCanvas((state) => state.saving);
   if (saving !== "conflict") return null;
@@ -163,19 +154,29 @@ function Palette() {
 
 const isTyping = (target: EventTarget | null) => target instanceof Element && !!target.closest("input, textarea, select, dialog");
 
+/** Open the menu of what has the focus, or else of the canvas. */
+function menuOfFocus(): void {
+  const focused = document.activeElement?.closest<HTMLElement>(".react-flow__node, .react-flow__edge");
+  const { left, top, width, height } = (focused ?? document.querySelector(".react-flow")!).getBoundingClientRect();
+  const id = focused?.dataset.id;
+  const kind = focused?.classList.contains("react-flow__edge") ? "edge" : "block";
+  openMenu({ x: left + width / 2, y: top + Math.min(height / 2, 60), ...(id ? { [kind]: id } : {}) });
+}
+
 function useKeys(): void {
   const flow = useReactFlow();
   const tidy = useTidy();
   useEffect(() => {
     const act = (event: KeyboardEvent): boolean => {
-      const { dialog, run: current, selected, document: content } = useCanvas.getState();
+      const { dialog, menu, run: current, selected, document: content } = useCanvas.getState();
       const mod = event.ctrlKey || event.metaKey;
       const key = event.key.toLowerCase();
-      if (!content || dialog) return false;
+      if (!content || dialog || menu) return false;
       if (mod && key === "k") return show("add"), true;
       if (mod && key === "enter") return current?.status === "running" || current?.status === "paused" ? (void stopRun(), true) : (run(), true);
       if (mod && key === "s") return void save().catch(report), true;
       if (isTyping(event.target)) return false;
+      if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) return menuOfFocus(), true;
       if (mod && key === "z") return event.shiftKey ? redo() : undo(), true;
       if (mod && key === "y") return redo(), true;
       if (mod && key === "d" && selected.length) return duplicate(selected), true;
@@ -184,12 +185,7 @@ function useKeys(): void {
       if (mod || event.altKey) return false;
       if (event.key === "?") return show("keys"), true;
       if (event.shiftKey && key === "l") return tidy(), true;
-      if (key === "d" && selected.length) {
-        const blocks = stateOf(content).blocks;
-        const turnOn = selected.every((id) => blocks[id]?.enabled === false);
-        edit((all) => selected.reduce((result, id) => withBlock(result, id, { enabled: turnOn }), all));
-        return true;
-      }
+      if (key === "d" && selected.length) return turn(selected), true;
       return false;
     };
     // In the capture phase: React Flow takes Enter with Ctrl held as "add to the selection".
@@ -209,29 +205,13 @@ function useClipboard(): void {
     const copy = (event: ClipboardEvent) => {
       const { document: content, selected, dialog } = useCanvas.getState();
       if (!content || dialog || !selected.length || isTyping(event.target) || String(getSelection())) return;
-      event.clipboardData?.setData("text/plain", JSON.stringify({ type: CLIP, ...clipOf(exported(content), selected) }));
+      event.clipboardData?.setData("text/plain", clipText(selected));
       event.preventDefault();
-      if (event.type === "cut") {
-        edit((all) => without(all, selected));
-        select([]);
-      }
+      if (event.type === "cut") remove(selected);
     };
     const paste = (event: ClipboardEvent) => {
       if (isTyping(event.target) || useCanvas.getState().dialog || !useCanvas.getState().document) return;
-      const text = event.clipboardData?.getData("text/plain") ?? "";
-      let clip;
-      try {
-        clip = JSON.parse(text);
-      } catch {
-        return;
-      }
-      if (clip?.type === CLIP && Array.isArray(clip.blocks) && Array.isArray(clip.edges)) {
-        let fresh: string[] = [];
-        edit((all) => { const [next, ids] = pasted(all, clip); fresh = ids; return next; });
-        select(fresh);
-      } else if ((clip?.state ?? clip)?.blocks && Array.isArray((clip.state ?? clip).edges)) {
-        void createWorkflow("Pasted workflow", clip).catch(report);
-      }
+      pasteText(event.clipboardData?.getData("text/plain") ?? "");
     };
     document.addEventListener("copy", copy);
     document.addEventListener("cut", copy);

@@ -2,12 +2,12 @@
 
 import {
   applyNodeChanges, Background, type Connection, Controls, type Edge as FlowEdge, MiniMap, type Node as FlowNode,
-  type NodeChange, ReactFlow, useReactFlow,
+  type NodeChange, type OnConnectEnd, ReactFlow, useReactFlow,
 } from "@xyflow/react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { CONTAINER_SIZE, isContainer, mayConnect, newBlock, parentOf, stateOf, withEdge, withNewBlock, withPlace, without, withState } from "./document";
 import { BlockNode, ContainerNode, NoteNode } from "./nodes";
-import { edit, importFile, select, show, useCanvas } from "./store";
+import { edit, importFile, openMenu, select, show, type Spot, useCanvas } from "./store";
 import type { Block, Document, Edge } from "./types";
 
 const NODE_TYPES = { block: BlockNode, container: ContainerNode, note: NoteNode };
@@ -155,6 +155,35 @@ export function Flow({ theme }: { theme: "light" | "dark" }) {
     [],
   );
 
+  /** Where a new block would stand at a point of the screen; `wire` has to be able to reach it. */
+  const spotAt = (at: { clientX: number; clientY: number }, wire?: Spot["wire"]): Spot => {
+    const point = flow.screenToFlowPosition({ x: at.clientX, y: at.clientY });
+    const { parent, origin } = placeAt(point, []);
+    const { blocks } = stateOf(document);
+    const from = wire ? blocks[wire.block] : undefined;
+    const wanted = from && wire ? (wire.handle?.includes("-start-") ? from.id : parentOf(from)) : parent;
+    if (wanted === parent) return { position: { x: point.x - origin.x, y: point.y - origin.y - 20 }, parent, wire };
+    // Let go in another container than it may reach: beside the block it comes from.
+    const beside = from && wanted !== from.id ? from.position : { x: -280, y: 60 };
+    return { position: { x: beside.x + (wire?.type === "target" ? -320 : 320), y: beside.y }, parent: wanted, wire };
+  };
+
+  const onConnectEnd: OnConnectEnd = (event, { fromHandle, toHandle }) => {
+    const target = event.target as Element;
+    const isFree = target.classList.contains("react-flow__pane") || target.classList.contains("container");
+    if (!fromHandle || toHandle || !isFree) return;
+    const at = "changedTouches" in event ? event.changedTouches[0]! : event;
+    const wire = { block: fromHandle.nodeId, handle: fromHandle.id ?? null, type: fromHandle.type };
+    useCanvas.setState({ spot: spotAt(at, wire), dialog: "add" });
+  };
+
+  const onMenu = (event: React.MouseEvent | MouseEvent, of: { block?: string; edge?: string } = {}) => {
+    if ((event.target as Element).closest("input, textarea, select, a")) return; // these have menus of their own
+    event.preventDefault();
+    if (of.block && !selected.includes(of.block)) select([of.block]);
+    openMenu({ x: event.clientX, y: event.clientY, ...of, spot: spotAt(event) });
+  };
+
   const onDrop = (event: React.DragEvent) => {
     event.preventDefault();
     const file = event.dataTransfer.files[0];
@@ -177,7 +206,11 @@ export function Flow({ theme }: { theme: "light" | "dark" }) {
       nodes={nodes} edges={edges} nodeTypes={NODE_TYPES} colorMode={theme}
       onNodesChange={onNodesChange}
       onEdgesChange={(changes) => setChosenEdges((before) => changes.reduce((all, change) => (change.type === "select" ? [...all.filter((id) => id !== change.id), ...(change.selected ? [change.id] : [])] : all), before))}
-      onConnect={onConnect}
+      onConnect={onConnect} onConnectEnd={onConnectEnd}
+      onNodeContextMenu={(event, node) => onMenu(event, { block: node.id })}
+      onEdgeContextMenu={(event, edge) => onMenu(event, { edge: edge.id })}
+      onSelectionContextMenu={(event, picked) => onMenu(event, { block: picked[0]?.id })}
+      onPaneContextMenu={onMenu}
       onReconnect={(old, link) => edit((all) => {
         const state = stateOf(all);
         if (!mayConnect(state, link)) return all;

@@ -1,7 +1,8 @@
 /** The side panel: the selected block's form, its connections, and what it did in the run. */
 
 import { useEffect, useState } from "react";
-import { handlesOf, isContainer, mayConnect, pasted, clipOf, renamed, stateOf, withBlock, withData, withEdge, without } from "./document";
+import { canRunFrom, duplicate, remove, turn } from "./actions";
+import { handlesOf, isContainer, mayConnect, renamed, stateOf, withData, withEdge, without } from "./document";
 import { FieldRow, RefText } from "./fields";
 import { isRequired, isShown, operationOf, valuesOf } from "./form";
 import { Icon, plain } from "./nodes";
@@ -54,7 +55,6 @@ function BlockPanel({ block }: { block: Block }) {
     edit((document) => renamed(document, block.id, name));
     setName(stateOf(useCanvas.getState().document!).blocks[block.id]?.name ?? block.name);
   };
-  const done = run && run.status !== "running" && run.status !== "paused" && run.result;
   return (
     <>
       <header className="panel-head">
@@ -63,10 +63,10 @@ function BlockPanel({ block }: { block: Block }) {
       </header>
       <p className="about">{spec?.description ?? `There is no block type ${block.type} here. It is kept as it is, and cannot run.`}{spec && <span className="owner"> from {spec.owner}</span>}</p>
       <div className="actions" role="group" aria-label="Block actions">
-        <button type="button" onClick={() => edit((document) => withBlock(document, block.id, { enabled: block.enabled === false }))}>{block.enabled === false ? "Enable" : "Disable"}</button>
+        <button type="button" onClick={() => turn([block.id])}>{block.enabled === false ? "Enable" : "Disable"}</button>
         <button type="button" onClick={() => duplicate([block.id])}>Duplicate</button>
-        {done && !block.data?.parentId && <button type="button" onClick={() => void startRun({ fromBlock: block.id, earlier: run.id })}>Run from here</button>}
-        <button type="button" className="danger" onClick={() => { edit((document) => without(document, [block.id])); select([]); }}>Delete</button>
+        {run && canRunFrom(block.id) && <button type="button" onClick={() => void startRun({ fromBlock: block.id, earlier: run.id })}>Run from here</button>}
+        <button type="button" className="danger" onClick={() => remove([block.id])}>Delete</button>
       </div>
       {mine.filter((item) => !item.field || !spec?.fields.some((field) => field.id === item.field)).map((item, index) => (
         <p key={index} className={item.level === "error" ? "field-error" : "field-warning"}>{item.problem}</p>
@@ -76,16 +76,6 @@ function BlockPanel({ block }: { block: Block }) {
       {block.type !== "note" && <Connections block={block} spec={spec} />}
     </>
   );
-}
-
-export function duplicate(ids: string[]): void {
-  let fresh: string[] = [];
-  edit((document) => {
-    const [next, added] = pasted(document, clipOf(document, ids));
-    fresh = added;
-    return next;
-  });
-  select(fresh);
 }
 
 function Form({ block, spec }: { block: Block; spec: Spec }) {

@@ -3,11 +3,11 @@
 import { useReactFlow } from "@xyflow/react";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { api } from "./api";
-import { newBlock, stateOf, withEdge, withNewBlock } from "./document";
+import { handlesOf, newBlock, stateOf, withEdge, withNewBlock } from "./document";
 import { rowsOf } from "./form";
 import { Icon, plain } from "./nodes";
-import { createWorkflow, edit, importFile, open, refreshInfo, report, select, show, startRun, useCanvas } from "./store";
-import type { Block, Json, Spec } from "./types";
+import { createWorkflow, edit, importFile, open, refreshInfo, report, select, show, startRun, type Spot, useCanvas } from "./store";
+import type { Block, Document, Json, Spec } from "./types";
 
 export function Dialogs() {
   const dialog = useCanvas((state) => state.dialog);
@@ -80,13 +80,19 @@ function Open() {
   );
 }
 
-/** Put a block beside the selected one, connected to it, or in the middle of what is in view. */
-export function useAdd(): (spec: Spec) => void {
+/** Put a block at a spot, or beside the selected one, connected, or in the middle of what is in view. */
+export function useAdd(): (spec: Spec, spot?: Spot) => void {
   const flow = useReactFlow();
-  return (spec) => {
+  return (spec, spot) => {
     const { document: content, selected } = useCanvas.getState();
     if (!content) return;
     const state = stateOf(content);
+    if (spot) {
+      const block = newBlock(state, spec, spot.position, spot.parent);
+      edit((all) => wired(withNewBlock(all, block), block, spec, spot.wire));
+      select([block.id]);
+      return;
+    }
     const beside = selected.length === 1 ? state.blocks[selected[0]!] : undefined;
     const parent = typeof beside?.data?.parentId === "string" ? beside.data.parentId : null;
     const pane = window.document.querySelector(".react-flow__pane")?.getBoundingClientRect();
@@ -104,7 +110,16 @@ export function useAdd(): (spec: Spec) => void {
   };
 }
 
+/** Connect a new block to the wire that was let go where it stands. */
+function wired(document: Document, block: Block, spec: Spec, wire: Spot["wire"]): Document {
+  if (!wire) return document;
+  if (wire.type === "source") return spec.category === "triggers" ? document : withEdge(document, { source: wire.block, sourceHandle: wire.handle, target: block.id, targetHandle: "target" });
+  const handle = handlesOf(block, spec).find((item) => !item.id.includes("-start-"));
+  return handle ? withEdge(document, { source: block.id, sourceHandle: handle.id, target: wire.block, targetHandle: "target" }) : document;
+}
+
 function QuickAdd() {
+  const spot = useCanvas((state) => state.spot);
   const specs = useCanvas((state) => state.specs);
   const add = useAdd();
   const [text, setText] = useState("");
@@ -123,7 +138,7 @@ function QuickAdd() {
     const field = item.spec.operationField;
     const spec = item.operation && field ? { ...item.spec, fields: item.spec.fields.map((other) => (other.id === field ? { ...other, default: item.operation } : other)) } : item.spec;
     show(null);
-    add(spec);
+    add(spec, spot);
   };
   return (
     <Frame title="Add a block">
@@ -224,7 +239,7 @@ function Secrets() {
 export const SHORTCUTS: [string, string][] = [
   ["Ctrl K", "Add a block by name"], ["Ctrl Enter", "Run, or stop the run"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"],
   ["Ctrl C / X / V", "Copy, cut, paste"], ["Ctrl D", "Duplicate"], ["Delete", "Delete what is selected"], ["D", "Disable or enable the block"],
-  ["Shift L", "Tidy up"], ["Ctrl Shift F", "Show everything"], ["Tab, Enter", "Go to a block and select it"], ["Arrows", "Move the selected block"], ["Escape", "Select nothing"], ["?", "This list"],
+  ["Shift L", "Tidy up"], ["Ctrl Shift F", "Show everything"], ["Tab, Enter", "Go to a block and select it"], ["Arrows", "Move the selected block"], ["Shift F10", "Menu of the block, connection or canvas"], ["Escape", "Select nothing"], ["?", "This list"],
 ];
 
 function Keys() {

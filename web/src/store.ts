@@ -4,10 +4,26 @@ import { create } from "zustand";
 import { api, ApiError } from "./api";
 import { emptyDocument, stateOf } from "./document";
 import { folded, newRun, type RunView } from "./runState";
-import type { Document, Info, Problem, RunEvent, RunLine, Spec } from "./types";
+import type { Block, Document, Info, Problem, RunEvent, RunLine, Spec } from "./types";
 
 export type Saving = "saved" | "unsaved" | "saving" | "conflict" | "failed";
 export type Dialog = "open" | "add" | "keys" | "secrets" | "inputs" | null;
+
+/** Where a new block goes, and the wire that was let go there. */
+export interface Spot {
+  position: Block["position"];
+  parent: string | null;
+  wire?: { block: string; handle: string | null; type: "source" | "target" };
+}
+
+/** Where a menu is open on the screen, and of what: of the canvas if of nothing else. */
+export interface MenuAt {
+  x: number;
+  y: number;
+  block?: string;
+  edge?: string;
+  spot?: Spot;
+}
 
 interface Canvas {
   ready: boolean;
@@ -24,18 +40,21 @@ interface Canvas {
   run: RunView | null;
   runs: RunLine[];
   dialog: Dialog;
+  spot: Spot | undefined;
+  menu: MenuAt | null;
   notice: { text: string; kind: "info" | "error" } | null;
 }
 
 export const useCanvas = create<Canvas>(() => ({
   ready: false, info: null, specs: {}, workflow: "", document: null, etag: "", saving: "saved",
-  past: [], future: [], selected: [], problems: [], run: null, runs: [], dialog: null, notice: null,
+  past: [], future: [], selected: [], problems: [], run: null, runs: [], dialog: null, spot: undefined, menu: null, notice: null,
 }));
 
 const { getState: get, setState: set } = useCanvas;
 
 export const select = (selected: string[]) => set({ selected });
-export const show = (dialog: Dialog) => set({ dialog });
+export const show = (dialog: Dialog) => set({ dialog, spot: undefined });
+export const openMenu = (menu: MenuAt | null) => set({ menu });
 
 let noticeTimer = 0;
 export function notify(text: string, kind: "info" | "error" = "info"): void {
@@ -169,7 +188,7 @@ function adopt(workflow: string, document: Document, etag: string): void {
   stopWatching();
   clearTimeout(saveTimer);
   lastKey = "";
-  set({ workflow, document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null });
+  set({ workflow, document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
   history.replaceState(null, "", `#/${encodeURIComponent(workflow)}`);
   window.document.title = `${workflow} · sim-devin`;
   scheduleCheck();

@@ -1,0 +1,101 @@
+"""The server ends in mid-run and another takes its place: the page picks the run up."""
+
+import contextlib
+
+import pytest
+from page_flows import CREDENTIALS, block, card, chain
+
+from sim_devin.simulator import SimClock, Simulator
+from sim_devin.store.sql_store import open_store
+from sim_devin.testing import offline_app
+
+
+@pytest.fixture
+def serve(site, tmp_path):
+    """Return a function that serves a canvas over one store and one Devin, until it is left."""
+    simulator = Simulator(clock=SimClock(speed=300.0), seed=0)
+    store = open_store(tmp_path / "runs.sqlite")
+    secrets = tmp_path / "private" / "secrets.json"
+
+    @contextlib.contextmanager
+    def serve():
+        with offline_app(simulator=simulator, store=store) as app:
+            served = type(site)(site.folder, secrets, app)
+            try:
+                yield served
+            finally:
+                served.close()
+
+    yield serve
+    store.close()
+
+
+def choose(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator(".react-flow__node").first.wait_for()
+
+
+def with_session(scenario):
+    create = {"operation": "create_session", "prompt": f"Do it. [{scenario}]", **CREDENTIALS}
+    wait = {"sessionId": "<create.sessionId>", **CREDENTIALS}
+    return chain(
+        block("Start", "start_trigger", 0),
+        block("Create", "devin", 300, create),
+        block("Waiter", "devin_wait", 600, wait),
+    )
+
+
+def test_a_waiting_run_goes_on_with_the_next_server(open_page, serve, expect):
+    with serve() as before:
+        before.put("asks", with_session("scenario: asks"))
+        page = open_page()
+        page.goto(before.url)
+        choose(page, "asks")
+        page.locator(".toolbar").get_by_role("button", name="Run").click()
+        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        page.goto("about:blank")
+    with serve() as after:
+        page.goto(after.url)
+        choose(page, "asks")
+        expect(page.get_by_test_id("run-status")).to_have_text("Running")
+        expect(card(page, "Start").locator(".status-text")).to_contain_text("Done")
+        expect(card(page, "Create").locator(".status-text")).to_contain_text("Done in")
+        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        card(page, "Waiter").click()
+        reply = page.get_by_role("form", name="Answer the session")
+        expect(reply).to_contain_text("Which branch")
+        reply.get_by_label("Your answer").fill("main")
+        reply.get_by_role("button", name="Send").click()
+        expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+        expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+        page.get_by_role("tab", name="History").click()
+        expect(page.locator(".history tbody tr")).to_have_count(1)
+    page.goto("about:blank")
+
+
+def test_a_pause_is_answered_on_the_page_of_the_next_server(open_page, serve, expect):
+    fields = [{"id": "f", "name": "why", "type": "string"}]
+    done = {"dataMode": "json", "data": '{"why": "<ask.why>"}'}
+    document = chain(
+        block("Start", "start_trigger", 0),
+        block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
+        block("Done", "response", 600, done),
+    )
+    with serve() as before:
+        before.put("pause", document)
+        page = open_page()
+        page.goto(before.url)
+        choose(page, "pause")
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_test_id("run-status")).to_have_text("Paused")
+        page.goto("about:blank")
+    with serve() as after:
+        page.goto(after.url)
+        choose(page, "pause")
+        expect(page.get_by_test_id("run-status")).to_have_text("Paused")
+        form = card(page, "Ask")
+        form.get_by_label("why").fill("it is right")
+        form.get_by_role("button", name="Answer and go on").click()
+        expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+        expect(page.locator(".result")).to_contain_text("it is right")
+    page.goto("about:blank")
