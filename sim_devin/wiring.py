@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def open_app(
     *,
     transport: Transport | None = None,
     llm: Any = None,
-    store: RunStore | None = None,
+    store: RunStore | str | Path | None = None,
     plugins: Iterable[object] = (),
     base_url: str | None = None,
     clock: Clock | None = None,
@@ -45,7 +46,9 @@ def open_app(
         transport: carries requests; `HttpTransport` unless given.
         llm: the model of agent, router and evaluator blocks, see `engine.services.Model`;
             any provider through pydantic-ai (extra ``agent``) unless given.
-        store: keeps runs; in memory unless given.
+        store: keeps runs: an object, or the place of durable runs as `SIM_DEVIN_STORE` has it:
+            a file, a ``postgresql://`` address, ``memory``. Paused runs that are not durable
+            are kept in memory unless an object is given.
         plugins: further plugins, as modules or objects with hook implementations.
         base_url: the API's address up to and including ``/v3``.
         clock: the time.
@@ -66,6 +69,9 @@ def open_app(
         PluginError: in strict mode, when a plugin is broken.
     """
     settings = load_settings(env, config)
+    if isinstance(store, (str, Path)):
+        settings = replace(settings, env={**settings.env, "SIM_DEVIN_STORE": str(store)})
+        store = None
     strict = settings.strict if strict is None else strict
     loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
     simulate = settings.simulate if simulate is None else simulate

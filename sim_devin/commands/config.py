@@ -125,6 +125,7 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
     values: dict[str, Any] = {
         "base_url": settings.base_url,
         "max_acu": settings.max_acu,
+        "max_acu_day": settings.max_acu_day,
         "retries": settings.retries,
         "grace": settings.settle.grace,
         "ambiguous": settings.settle.policy,
@@ -132,6 +133,9 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
         "disable": ",".join(settings.disabled),
         "strict": settings.strict,
         "simulate": settings.simulate,
+        "model": settings.model,
+        "model_url": settings.model_url,
+        "model_api_key": MASK if settings.model_api_key else "",
     }
     written = read(path).get("settings", {})
     for name, value in values.items():

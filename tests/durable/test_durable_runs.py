@@ -384,6 +384,14 @@ def test_a_fork_needs_a_block_of_the_workflow_itself(app):
         app.runs.fork(run_id, "creat")
 
 
+def test_a_store_is_named_by_its_place(tmp_path, transport):
+    options = {"transport": transport, "clock": transport.clock, "discover": False, "env": ENV}
+    with sim_devin.open_app(store=tmp_path / "here.sqlite", **options) as app:
+        run_id = app.runs.start(flow(block("end", "response")))
+    with sim_devin.open_app(store=str(tmp_path / "here.sqlite"), **options) as app:
+        assert app.runs.show(run_id)["state"] == "ready"
+
+
 def test_variables_survive_being_set_aside(app):
     document = flow(
         block(
