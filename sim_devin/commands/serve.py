@@ -59,7 +59,8 @@ def command(
 
     FOLDER holds the workflows, one JSON file each as Sim exports them; the current folder
     unless given. The page is for this machine only, and only for whoever has the printed
-    address. Ctrl-C stops the server and its runs; Devin's sessions go on.
+    address. Runs are durable, as those of `sim-devin runs`: Ctrl-C stops the server, and what
+    waits or is under way goes on with the next server or worker.
     """
     if not folder.is_dir():
         raise CallerError(f"There is no folder {folder}.", hint="Make it, or name another.")
@@ -74,6 +75,7 @@ def command(
         from sim_devin.web.templates import templates_folder
 
         simulated = bool(ctx.meta.get(SIMULATED))
+        app.runs  # noqa: B018 - a store that cannot be opened is an error before anything is served
         secrets = config_path(app.settings.env).parent / "secrets.json"
         api = Api(
             app,

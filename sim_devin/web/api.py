@@ -99,6 +99,7 @@ class Api:
             ("GET", "/api/runs/{run}", self._run),
             ("GET", "/api/runs/{run}/logs/{order:int}", self._log),
             ("POST", "/api/runs/{run}/stop", self._stop),
+            ("POST", "/api/runs/{run}/resume", self._resume),
             ("POST", "/api/runs/{run}/answer", self._answer),
             ("GET", "/api/runs/{run}/messages", self._messages),
             ("POST", "/api/runs/{run}/messages", self._send_message),
@@ -203,7 +204,7 @@ class Api:
     # -- runs --------------------------------------------------------------------------------
 
     def _list_runs(self, _request: Request, _body: Any) -> dict[str, Any]:
-        return {"runs": [run.to_json() for run in self.runs.all()]}
+        return {"runs": self.runs.all()}
 
     def _start(self, _request: Request, body: Any) -> Response:
         document, literals = self._given(body)
@@ -218,49 +219,48 @@ class Api:
             deadline=body.get("deadline"),
             max_acu=body.get("maxAcu"),
         )
-        return JSONResponse(run.to_json(), 201)
+        return JSONResponse(run, 201)
 
     def _run(self, request: Request, _body: Any) -> dict[str, Any]:
-        return self.runs.get(request.path_params["run"]).to_json()
+        return self.runs.get(request.path_params["run"])
 
     def _log(self, request: Request, _body: Any) -> dict[str, Any]:
-        return self.runs.block(request.path_params["run"], request.path_params["order"])
+        return self.runs.feed(request.path_params["run"]).log(request.path_params["order"])
 
     def _stop(self, request: Request, _body: Any) -> dict[str, Any]:
-        self.runs.stop(request.path_params["run"])
-        return {}
+        return self.runs.stop(request.path_params["run"])
+
+    def _resume(self, request: Request, _body: Any) -> dict[str, Any]:
+        return self.runs.resume(request.path_params["run"])
 
     def _answer(self, request: Request, body: Any) -> dict[str, Any]:
-        run = self.runs.answer(
+        return self.runs.answer(
             request.path_params["run"], body.get("answer"), context_id=body.get("contextId")
         )
-        return run.to_json()
 
     def _messages(self, request: Request, _body: Any) -> dict[str, Any]:
-        return self.runs.call(
-            request.path_params["run"],
-            request.query_params.get("block", ""),
-            "devin_list_session_messages",
-            {"sessionId": request.query_params.get("session", ""), "limit": 100},
+        asked = request.query_params
+        return self.runs.messages(
+            request.path_params["run"], asked.get("block", ""), asked.get("session", "")
         )
 
     def _send_message(self, request: Request, body: Any) -> dict[str, Any]:
-        return self.runs.call(
+        return self.runs.say(
             request.path_params["run"],
             str(body.get("block") or ""),
-            "devin_send_message",
-            {"sessionId": body.get("session"), "message": body.get("message")},
+            str(body.get("session") or ""),
+            body.get("message"),
         )
 
     async def _events(self, request: Request) -> Response:
         try:
-            run = self.runs.get(request.path_params["run"])
-        except UnknownName as error:
+            told = await run_in_threadpool(self.runs.feed, request.path_params["run"])
+        except SimDevinError as error:
             return self._failed(error)
         last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
 
         async def stream() -> AsyncIterator[str]:
-            async for item in run.feed.follow(int(last) if last.isdecimal() else 0):
+            async for item in told.feed.follow(int(last) if last.isdecimal() else 0):
                 if item is None:
                     yield ": still here\n\n"
                 else:
@@ -333,12 +333,13 @@ async def _body(request: Request) -> Any:
 def application(api: Api, *, token: str, hosts: list[str], page: Page | None = None) -> ASGIApp:
     """Return the guarded ASGI application of a canvas.
 
-    Its lifespan stops the runs when the server ends.
+    Its lifespan drives the runs of the store, and gives them back when the server ends.
     """
     page = page or Page()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await run_in_threadpool(api.runs.open)
         try:
             yield
         finally:

@@ -15,11 +15,13 @@ Item = tuple[int, dict[str, Any]]
 class Feed:
     """A list of events that grows in a run's thread and is followed in event loops.
 
-    Events are numbered from 1. Nothing is dropped while the feed lives, so a reader that
-    names the last number it saw gets everything after it.
+    Events are numbered from 1, or from the number after `start`. Nothing is dropped while the
+    feed lives, so a reader that names the last number it saw gets everything after it; one
+    that names a number before `start` had another feed and gets everything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
+        self._start = start
         self._events: list[dict[str, Any]] = []
         self._open = True
         self._lock = Lock()
@@ -27,6 +29,16 @@ class Feed:
 
     def __len__(self) -> int:
         return len(self._events)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether readers wait for more."""
+        return self._open
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody reads it now."""
+        return bool(self._wakers)
 
     def append(self, event: dict[str, Any]) -> None:
         """Add an event; from any thread."""
@@ -44,7 +56,7 @@ class Feed:
         self._open = True
 
     async def follow(
-        self, after: int = 0, *, heartbeat: float = 15.0
+        self, after: int = 0, *, heartbeat: float = HEARTBEAT
     ) -> AsyncIterator[Item | None]:
         """Yield (number, event) after `after` until the feed is closed.
 
@@ -53,13 +65,13 @@ class Feed:
         waker = (asyncio.get_running_loop(), asyncio.Event())
         self._wakers.add(waker)
         try:
-            position = max(0, after)
+            position = max(0, after - self._start)
             while True:
                 waker[1].clear()
                 is_open = self._open  # looked at first: what came before the close is sent
                 while position < len(self._events):
                     position += 1
-                    yield position, self._events[position - 1]
+                    yield self._start + position, self._events[position - 1]
                 if not is_open:
                     return
                 try:

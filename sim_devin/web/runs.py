@@ -1,81 +1,52 @@
-"""The runs of the canvas: started on threads of their own, watched through feeds."""
+"""The runs of the canvas: durable runs of the app's store, driven here as by any worker.
+
+What the command line starts shows here, and the other way round. A run that waits outlives
+the server.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
-from sim_devin.engine.events import BLOCK_FAILED, BLOCK_FINISHED, RUN_STARTED, Event
+from sim_devin.durable.secrets import finder
+from sim_devin.engine.events import Event
 from sim_devin.engine.references import EnvName, Reference, split
-from sim_devin.engine.run import BlockLog, RunResult, iso, unix
 from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
-from sim_devin.web.feed import Feed
+from sim_devin.store import records
+from sim_devin.store.sealing import Seal
+from sim_devin.verdict import bare
+from sim_devin.web import history
+from sim_devin.web.run_feed import RunFeed
+from sim_devin.web.run_view import shortened
 
 logger = logging.getLogger("sim_devin")
 
-KEPT = 50  # ended runs whose events are kept
-ACTIVE = 16  # runs at the same time
-RESULT = "run.result"  # the last event of a feed: how the run ended
-LONGEST_TEXT = 20_000  # characters of one text shown in the browser
-LONGEST_LIST = 500
+FILE_EVENT = "canvas.file"  # recorded with a run: the workflow file it was started from
+KEPT = 50  # runs whose events are kept in memory; those of others are made anew when asked for
+LISTED = 100
+IDLE = 1.0  # seconds between looks for what other processes do
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between looks while something is waited for
+AFTER_FAILURE = 5.0  # seconds until a store that failed is tried again
 PATIENCE = 2.0  # seconds that runs get to notice the server's end
-
-_NODE_MARKS = re.compile(r"(__clone[0-9a-f]*)?(__obranch-\d+)?(₍\d+₎)?$")
-
-
-@dataclass
-class Run:
-    """One run and everything the page may know of it.
-
-    Attributes:
-        status: ``running``, ``paused``, ``finished``, ``failed`` or ``cancelled``.
-        workflow: name of the file it was started from; empty for an unsaved one.
-        document: what runs, secrets included; never sent anywhere.
-        logs: the log entries of the run's own blocks by their order.
-    """
-
-    id: str
-    workflow: str
-    document: Mapping[str, Any] = field(repr=False)
-    redactor: Redactor = field(repr=False)
-    started: float = 0.0
-    ended: float | None = None
-    status: str = "running"
-    error: str = ""
-    feed: Feed = field(default_factory=Feed, repr=False)
-    logs: dict[int, BlockLog] = field(default_factory=dict, repr=False)
-    result: RunResult | None = field(default=None, repr=False)
-    cancel: threading.Event = field(default_factory=threading.Event, repr=False)
-    under_way: threading.Event = field(default_factory=threading.Event, repr=False)
-    thread: threading.Thread | None = field(default=None, repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the run as a line of the history."""
-        return {
-            "id": self.id,
-            "workflow": self.workflow,
-            "status": self.status,
-            "startedAt": iso(self.started),
-            "endedAt": None if self.ended is None else iso(self.ended),
-            "error": self.error or None,
-            "events": len(self.feed),
-        }
 
 
 class Runs:
-    """Starts, keeps and stops runs.
+    """Starts, shows, answers and stops runs, and drives those of the store that can go on.
 
     Args:
-        app: what runs them.
+        app: what runs them. Its environment gets the local secrets, so that a run that was
+            started before the server was finds them by name.
         secrets: returns the local secrets, name -> value.
         allow_python: let Function blocks run Python in a process of their own.
     """
@@ -87,26 +58,61 @@ class Runs:
         *,
         allow_python: bool = False,
     ) -> None:
+        app.settings = replace(app.settings, env=_Environment(app.settings.env, secrets))
         self._app = app
         self._secrets = secrets
         self._allow_python = allow_python
-        self._runs: dict[str, Run] = {}
+        self._feeds: dict[str, RunFeed] = {}
+        self._files: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._news = threading.Event()
+        self._threads: list[threading.Thread] = []
 
-    def all(self) -> list[Run]:
-        """Return the runs, the newest first."""
-        return list(reversed(self._runs.values()))
+    def open(self) -> None:
+        """Begin to drive what can go on, and to tell what happens."""
+        for act in (self._drive, self._watch):
+            thread = threading.Thread(target=act, name=f"canvas {act.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def get(self, run_id: str) -> Run:
-        """Return a run.
+    def close(self) -> None:
+        """Give the runs back, so that another process or the next server drives them on."""
+        self._stop.set()
+        self._news.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        for feed in list(self._feeds.values()):
+            feed.feed.close()
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return the runs as lines of the history, the newest first."""
+        return [self._line(run) for run in self._app.runs.store.runs(limit=LISTED)]
+
+    def get(self, run_id: str) -> dict[str, Any]:
+        """Return a run as a line of the history.
 
         Raises:
             UnknownName: there is none of that id.
         """
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise UnknownName("run", run_id, ()) from None
+        return self._line(self._app.runs.store.run(run_id))
+
+    def feed(self, run_id: str) -> RunFeed:
+        """Return a run's feed, with what the store knows by now.
+
+        Raises:
+            UnknownName: there is no run of that id.
+        """
+        found = self._feeds.get(run_id)
+        if found is None:
+            run = self._app.runs.store.run(run_id)
+            with self._lock:
+                self._forget_oldest()
+                # Counted from the present, so that no reader takes an event for an older one.
+                made = RunFeed(run.id, self._app.runs.store, self.redactor(), start=_milliseconds())
+                found = self._feeds.setdefault(run.id, made)
+        found.look(self._app.clock.time())
+        return found
 
     def redactor(self, literals: list[str] | None = None) -> Redactor:
         """Return what masks the app's credentials, the local secrets and these values."""
@@ -125,8 +131,8 @@ class Runs:
         stop_after: str | None = None,
         deadline: float | None = None,
         max_acu: int | None = None,
-    ) -> Run:
-        """Start a run and return it once it is under way.
+    ) -> dict[str, Any]:
+        """Record a run, to be driven at once, and return it as a line of the history.
 
         Args:
             document: the workflow.
@@ -142,220 +148,194 @@ class Runs:
         Raises:
             SimDevinError: it cannot be run; nothing was.
         """
-        snapshot = None
-        if earlier is not None:
-            before = self.get(earlier).result
-            if before is None:
-                raise CallerError("The earlier run has not ended yet.")
-            snapshot = before.snapshot
-        run = Run(
-            id=str(uuid.uuid4()),
-            workflow=workflow,
-            document=document,
-            redactor=self.redactor(literals),
-            started=self._app.clock.time(),
-        )
-        self._drive(
-            run,
-            lambda: self._app.run(
+        snapshot = None if earlier is None else self._left_behind(earlier)
+        runs, run_id = self._app.runs, str(uuid.uuid4())
+        # Before the run is recorded, since it may be under way the moment it is.
+        feed = RunFeed(run_id, runs.store, self.redactor(literals), document=document)
+        with self._lock:
+            self._forget_oldest()
+            self._feeds[run_id], self._files[run_id] = feed, workflow
+        try:
+            runs.start(
                 document,
                 inputs,
                 env=self._environment(),
-                run_id=run.id,
+                run_id=run_id,
                 from_block=from_block,
                 snapshot=snapshot,
                 stop_after=stop_after,
                 deadline=deadline,
-                cancel=run.cancel,
                 max_acu=max_acu,
-                reconcile=True,
                 allow_python=self._allow_python,
-                on_event=lambda event: self._record(run, event),
-            ),
-        )
-        return run
+                on_question="hold",
+            )
+        except BaseException:
+            del self._feeds[run_id], self._files[run_id]
+            raise
+        at = self._app.clock.time()
+        runs.store.add_event(records.Event(run_id, at, FILE_EVENT, {"workflow": workflow}))
+        self._news.set()
+        return self.get(run_id)
 
-    def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> Run:
-        """Answer a pause of a run and let it go on.
+    def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> dict[str, Any]:
+        """Answer what a run asks, and let it go on.
 
         Raises:
-            SimDevinError: the run is not paused, or not at that place.
+            SimDevinError: the run asks nothing, or not at that place.
         """
-        run = self.get(run_id)
-        with self._lock:
-            if run.status != "paused" or run.result is None:
-                raise CallerError("This run is not paused.")
-            paused = run.result
-            run.status, run.ended = "running", None
-        run.feed.reopen()
-        try:
-            self._drive(run, lambda: self._resume(run, paused, answer, context_id))
-        except SimDevinError:
-            run.status = "paused"
-            run.feed.close()
-            raise
-        return run
+        waits = self._app.runs.store.waits(run_id, only_open=True)
+        if not any(wait.kind in history.ASKS for wait in waits):
+            raise CallerError("This run asks nothing.")
+        self._app.runs.answer(run_id, answer, context_id=context_id)
+        return self._moved(run_id)
 
-    def stop(self, run_id: str) -> None:
-        """Ask a run to stop; a paused one is over at once."""
-        run = self.get(run_id)
-        run.cancel.set()
-        with self._lock:
-            if run.status == "paused" and (run.thread is None or not run.thread.is_alive()):
-                run.status = "cancelled"
+    def resume(self, run_id: str) -> dict[str, Any]:
+        """Let a run go on that failed, is held or is uncertain.
 
-    def call(
-        self, run_id: str, block_id: str, tool_id: str, params: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Call a tool with the credentials that a block of a run uses.
+        Raises:
+            SimDevinError: it is over.
+        """
+        self._app.runs.resume(run_id, env=self._environment())
+        return self._moved(run_id)
+
+    def stop(self, run_id: str) -> dict[str, Any]:
+        """Ask a run to stop; one that waits is over at once.
+
+        Raises:
+            UnknownName: there is no run of that id.
+        """
+        if not history.has_ended(self._app.runs.store.run(run_id)):
+            with suppress(CallerError):  # it ended by itself meanwhile
+                self._app.runs.cancel(run_id)
+        return self._moved(run_id)
+
+    def messages(self, run_id: str, block_id: str, session_id: str) -> dict[str, Any]:
+        """Return what was said in a session of a run.
 
         Raises:
             SimDevinError: the call failed.
         """
-        run = self.get(run_id)
-        output = self._app.call(
-            tool_id, params, credentials=self._credentials(run, block_id), reconcile=True
-        )
-        return shortened(run.redactor.data(output))  # type: ignore[no-any-return]
+        params = {"sessionId": session_id, "limit": 100}
+        return self._call(run_id, block_id, "devin_list_session_messages", params)
 
-    def block(self, run_id: str, order: int) -> dict[str, Any]:
-        """Return the log entry of a block with its input and output, masked.
+    def say(self, run_id: str, block_id: str, session_id: str, message: Any) -> dict[str, Any]:
+        """Send a message to a session of a run; if it asks something, that is the answer.
 
         Raises:
-            UnknownName: there is no such entry.
+            SimDevinError: it could not be sent.
         """
-        run = self.get(run_id)
-        if order not in run.logs:
-            raise UnknownName("log entry", str(order), ())
-        return shortened(run.redactor.data(run.logs[order].to_json()))  # type: ignore[no-any-return]
+        for wait in self._app.runs.store.waits(run_id, only_open=True):
+            if wait.kind == "question" and bare(wait.about["sessionId"]) == bare(session_id):
+                self.answer(run_id, message, context_id=wait.context_id)
+                return {}
+        params = {"sessionId": session_id, "message": message}
+        return self._call(run_id, block_id, "devin_send_message", params)
 
-    def close(self) -> None:
-        """Stop everything, giving calls in flight a moment to end."""
-        for run in self._runs.values():
-            run.cancel.set()
-        for run in self._runs.values():
-            if run.thread is not None:
-                run.thread.join(PATIENCE)
-            run.feed.close()
+    # -- driving and telling -----------------------------------------------------------------
 
-    # -- inside ----------------------------------------------------------------------------
+    def _drive(self) -> None:
+        runs, clock = self._app.runs, self._app.clock
+        while not self._stop.is_set():
+            self._news.clear()
+            try:
+                runs.work(once=True, cancel=self._stop, on_event=self._hear)
+                self._look()
+                moment = runs.store.next_moment()
+            except Exception as error:  # the next try may find the store mended
+                logger.error("the runs cannot be driven: %s", error)
+                self._stop.wait(AFTER_FAILURE)
+                continue
+            if moment is None:
+                self._news.wait(IDLE)
+            else:
+                pause = max(SHORTEST_PAUSE, min(LONGEST_PAUSE, moment - clock.time()))
+                clock.wait(self._news, pause)
+
+    def _watch(self) -> None:
+        """Notice what happens while a run here takes long, and what other processes do."""
+        while not self._stop.wait(IDLE):
+            try:
+                self._look()
+                if self._app.runs.store.count(("ready",)):
+                    self._news.set()
+            except SimDevinError as error:
+                logger.warning("the runs cannot be looked at: %s", error)
+
+    def _hear(self, event: Event) -> None:
+        feed = self._feeds.get(event.run_id)
+        if feed is not None:
+            feed.hear(event)
+
+    def _look(self) -> None:
+        for feed in list(self._feeds.values()):
+            if feed.is_needed:
+                with suppress(UnknownName):  # not recorded yet, or forgotten
+                    feed.look(self._app.clock.time())
+
+    def _moved(self, run_id: str) -> dict[str, Any]:
+        """Tell what was done to a run and have it driven on; return it."""
+        self.feed(run_id)
+        self._news.set()
+        return self.get(run_id)
+
+    # -- inside ----------------------------------------------------------------------------------
 
     def _environment(self) -> dict[str, str]:
         return {**self._app.environment(), **self._secrets()}
 
-    def _drive(self, run: Run, begin: Callable[[], RunResult]) -> None:
-        """Run `begin` on a thread; return once the first event came.
+    def _line(self, run: records.Run) -> dict[str, Any]:
+        asks = run.state == "asking"
+        waits = self._app.runs.store.waits(run.id, only_open=True) if asks else []
+        feed = self._feeds.get(run.id)
+        line = history.line(run, waits, self._file(run), 0 if feed is None else len(feed.feed))
+        view: dict[str, Any] = self.redactor().data(line)
+        return view
 
-        Raises:
-            SimDevinError: it ended before that, and with what.
-        """
-        run.under_way.clear()
-        refusal: list[BaseException] = []
-        before = len(run.feed)
+    def _file(self, run: records.Run) -> str:
+        if run.id not in self._files:
+            recorded = self._app.runs.store.events(run.id, limit=50)
+            named = [event.data["workflow"] for event in recorded if event.kind == FILE_EVENT]
+            self._files[run.id] = named[0] if named else run.name
+        return self._files[run.id]
 
-        def work() -> None:
-            try:
-                result = begin()
-                self._ended(run, self._sit_out(run, result))
-            except BaseException as error:
-                if len(run.feed) == before:
-                    refusal.append(error)
-                else:
-                    self._broke(run, error)
-            finally:
-                run.under_way.set()
+    def _left_behind(self, run_id: str) -> Any:
+        store = self._app.runs.store
+        run = store.run(run_id)
+        if not history.has_ended(run):
+            raise CallerError("The earlier run has not ended yet.")
+        return self._seal().open(history.left_behind(run, store.outcomes(run.id)))
 
-        with self._lock:
-            active = sum(1 for other in self._runs.values() if other.status == "running")
-            if run.id not in self._runs and active >= ACTIVE:
-                raise CallerError(f"{ACTIVE} runs are under way.", hint="Stop one first.")
-            self._runs[run.id] = run
-            self._forget_oldest()
-        run.thread = threading.Thread(target=work, name=f"run {run.id}", daemon=True)
-        run.thread.start()
-        run.under_way.wait()
-        if refusal:
-            if before == 0:
-                self._runs.pop(run.id, None)
-            raise refusal[0]
-
-    def _resume(
-        self, run: Run, paused: RunResult, answer: Any = None, context_id: str | None = None
-    ) -> RunResult:
-        return self._app.resume(
-            paused,
-            answer,
-            context_id=context_id,
-            cancel=run.cancel,
-            reconcile=True,
-            allow_python=self._allow_python,
-            on_event=lambda event: self._record(run, event),
-        )
-
-    def _sit_out(self, run: Run, result: RunResult) -> RunResult:
-        """Wait where a run only waits for a moment to come, and let it go on."""
-        clock = self._app.clock
-        while result.status == "paused" and all(
-            point.get("pauseKind") == "time" for point in result.pause_points
-        ):
-            due = min(unix(point["resumeAt"]) for point in result.pause_points)
-            if clock.wait(run.cancel, max(0.0, due - clock.time())):
-                result.success, result.status = False, "cancelled"
-                return result
-            result = self._resume(run, result)
-        return result
-
-    def _record(self, run: Run, event: Event) -> None:
-        body = event.to_json()
-        if event.log is not None:
-            body["block"] = original_id(event.log.block_id)
-            if event.run_id == run.id:
-                run.logs[event.log.execution_order] = event.log
-                if event.kind in (BLOCK_FINISHED, BLOCK_FAILED):
-                    body |= _highlights(event.log.output)
-        if event.run_id != run.id:
-            body["child"] = True
-        run.feed.append(shortened(run.redactor.data(body)))
-        if event.kind == RUN_STARTED:
-            run.under_way.set()
-
-    def _ended(self, run: Run, result: RunResult) -> None:
-        run.result = result
-        run.ended = self._app.clock.time()
-        body = result.to_json()
-        body.pop("logs", None)
-        body["variables"] = result.variables
-        masked = shortened(run.redactor.data(body))
-        run.error = masked.get("error") or ""
-        run.status = result.status or ("finished" if result.success else "failed")
-        run.feed.append({"event": RESULT, "runId": run.id, "status": run.status, "result": masked})
-        run.feed.close()
-
-    def _broke(self, run: Run, error: BaseException) -> None:
-        """Record an error that no block is to blame for."""
-        if not isinstance(error, SimDevinError):
-            logger.error("run %s broke", run.id, exc_info=error)
-        run.ended = self._app.clock.time()
-        run.status = "failed"
-        run.error = run.redactor.text(str(error) or type(error).__name__)
-        result = {"success": False, "error": run.error, "output": None}
-        run.feed.append({"event": RESULT, "runId": run.id, "status": "failed", "result": result})
-        run.feed.close()
+    def _seal(self) -> Seal:
+        """Return what puts secrets back in place that are known by name here."""
+        return Seal({}, finder(self._app, self._environment(), {}))
 
     def _forget_oldest(self) -> None:
-        ended = [run for run in self._runs.values() if run.status not in ("running", "paused")]
-        for run in ended[: max(0, len(self._runs) - KEPT)]:
-            del self._runs[run.id]
+        idle = [feed for feed in self._feeds.values() if not feed.is_needed]
+        for feed in idle[: max(0, len(self._feeds) - KEPT)]:
+            if not feed.feed.is_watched:
+                del self._feeds[feed.id]
 
-    def _credentials(self, run: Run, block_id: str) -> dict[str, str]:
+    def _call(
+        self, run_id: str, block_id: str, tool_id: str, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Call a tool with the credentials that a block of a run uses."""
+        credentials = self._credentials(run_id, block_id)
+        output = self._app.call(tool_id, params, credentials=credentials, reconcile=True)
+        return shortened(self.redactor().data(output))  # type: ignore[no-any-return]
+
+    def _credentials(self, run_id: str, block_id: str) -> dict[str, str]:
         """Return the connection's fields as a block of the run has them."""
-        block = load_workflow(run.document).blocks.get(block_id)
+        feed, store = self._feeds.get(run_id), self._app.runs.store
+        document = None if feed is None else feed.document
+        if document is None:
+            document = store.document(store.run(run_id).document)
+        block = load_workflow(document).blocks.get(block_id)
         if block is None:
             return {}
-        env = self._environment()
+        env, seal = self._environment(), self._seal()
         found: dict[str, str] = {}
         for name in AppServices(self._app).credentials(block.type):
-            value = block.values.get(name)
+            value = seal.open(block.values.get(name))
             segments = split(value) if isinstance(value, str) else ()
             if segments and not any(isinstance(item, Reference) for item in segments):
                 found[name] = "".join(
@@ -365,36 +345,23 @@ class Runs:
         return {name: value for name, value in found.items() if value}
 
 
-def original_id(node_id: str) -> str:
-    """Return the id of the block that a node of a run stands for.
+class _Environment(Mapping[str, str]):
+    """An environment with the local secrets over it, as they are at the moment."""
 
-    Branches of parallels and clones of nested containers carry marks at the end.
-    """
-    while True:
-        shorter = _NODE_MARKS.sub("", node_id)
-        if shorter == node_id:
-            return node_id
-        node_id = shorter
+    def __init__(self, env: Mapping[str, str], secrets: Callable[[], Mapping[str, str]]) -> None:
+        self._env = env
+        self._secrets = secrets
 
+    def __getitem__(self, name: str) -> str:
+        secrets = self._secrets()
+        return secrets[name] if name in secrets else self._env[name]
 
-def _highlights(output: Any) -> dict[str, Any]:
-    """Return what of an output is worth a place on the card: the session, its cost, its work."""
-    if not isinstance(output, Mapping):
-        return {}
-    wanted = ("sessionId", "url", "acusConsumed", "pullRequests", "structuredOutput", "outcome")
-    found = {name: output[name] for name in wanted if output.get(name) not in (None, [], {})}
-    return {"highlights": found} if found else {}
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._env, **self._secrets()})
+
+    def __len__(self) -> int:
+        return len({**self._env, **self._secrets()})
 
 
-def shortened(value: Any) -> Any:
-    """Return JSON data with very long texts and lists cut, saying so."""
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT} more characters)"
-    if isinstance(value, Mapping):
-        return {str(key): shortened(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        cut = [shortened(item) for item in value[:LONGEST_LIST]]
-        if len(value) > LONGEST_LIST:
-            cut.append(f"… ({len(value) - LONGEST_LIST} more items)")
-        return cut
-    return value
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000

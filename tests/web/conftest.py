@@ -1,6 +1,8 @@
 """A canvas over the simulator, asked without a network."""
 
 import json
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
 from starlette.testclient import TestClient
 
+from sim_devin.app import App
 from sim_devin.testing import offline_app
 from sim_devin.web.api import Api, Surroundings, application
 from sim_devin.web.documents import Folder
@@ -27,6 +30,7 @@ class Canvas:
     client: TestClient
     api: Api
     folder: Path
+    app: App
 
     def get(self, path, **options):
         return self.client.get(f"/api/{path}", **options)
@@ -50,15 +54,34 @@ class Canvas:
         lines = answer.text.splitlines()
         return [json.loads(line.removeprefix("data: ")) for line in lines if line[:5] == "data:"]
 
+    def until(self, run_id, state):
+        """Return a run of the store once it is in a state."""
+        deadline = time.monotonic() + 10
+        while (run := self.app.runs.show(run_id))["state"] != state:
+            assert time.monotonic() < deadline, run
+            time.sleep(0.005)  # the server's own thread gets there
+        return run
+
 
 @pytest.fixture
-def canvas(tmp_path):
+def serve(tmp_path):
+    """Return a function that serves a canvas over an app, as a new server would."""
     folder = tmp_path / "flows"
     folder.mkdir()
-    with offline_app() as app:
+
+    @contextmanager
+    def serve(app):
         secrets = SecretStore(tmp_path / "private" / "secrets.json")
         api = Api(app, Folder(folder), secrets, Surroundings(True, 0, EXAMPLES))
         guarded = application(api, token=TOKEN, hosts=[HOST])
         headers = {"authorization": f"Bearer {TOKEN}"}
         with TestClient(guarded, base_url=f"http://{HOST}", headers=headers) as client:
-            yield Canvas(client, api, folder)
+            yield Canvas(client, api, folder, app)
+
+    return serve
+
+
+@pytest.fixture
+def canvas(serve):
+    with offline_app() as app, serve(app) as served:
+        yield served

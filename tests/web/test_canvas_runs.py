@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sim_devin.web.runs import original_id
+from sim_devin.web.run_view import original_id
 
 CANARY = "cog_canary_0123"
 KEY = "5d1f0c1e-7a31-4a0a-9d55-0a4a6f1b0002"
@@ -144,18 +144,19 @@ def test_a_session_of_a_run_is_read_and_answered(canvas):
     }
     document = workflow(START, block("Create", "devin", create), block("Wait", "devin_wait", wait))
     run = canvas.send("POST", "runs", {"document": document}).json()["id"]
-    ended = next(
-        e for e in canvas.events(run) if e["event"] == "block.finished" and e["block"] == "wait"
-    )
-    assert ended["highlights"]["outcome"] == "blocked_on_user"
-    session = ended["highlights"]["sessionId"]
-    where = {"session": session, "block": "wait"}
+    (asked,) = canvas.until(run, "asking")["waits"]
+    assert canvas.get(f"runs/{run}").json()["status"] == "running"  # only the session stands still
+    where = {"session": asked["session"], "block": "wait"}
     said = canvas.get(f"runs/{run}/messages", params=where).json()["messages"]
     assert any("branch" in json.dumps(message) for message in said)
     body = {**where, "message": "main"}
     assert canvas.send("POST", f"runs/{run}/messages", body).status_code == 200
+    events = canvas.events(run)
+    assert events[-1]["status"] == "finished"
+    progress = [e["progress"] for e in events if e.get("block") == "wait" and "progress" in e]
+    assert "blocked_on_user" in [look["outcome"] for look in progress]
     said = canvas.get(f"runs/{run}/messages", params=where).json()["messages"]
-    assert any("main" in json.dumps(message) for message in said)
+    assert [item["message"] for item in said if item["source"] == "user"][1:] == ["main"]
 
 
 def test_problems_point_at_their_block_and_field(canvas):

@@ -1,0 +1,230 @@
+"""Events and results for the page, made from what the store keeps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from sim_devin.engine import events, snapshot
+from sim_devin.engine.run import iso
+from sim_devin.engine.start import START_TYPES
+from sim_devin.engine.workflow import load_workflow
+from sim_devin.store.records import ENDED, Outcome, Run, Wait
+from sim_devin.verdict import Verdict, classify
+from sim_devin.wait import Progress
+from sim_devin.web.run_view import highlights, original_id
+
+RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
+NEEDS_A_FORM = ("human", "uncertain")
+ASKS = (*NEEDS_A_FORM, "question")
+GOES_ON = ("session", "question", "sending", "time", "sleep")
+
+_STATUS: Mapping[str, str] = {
+    "done": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "uncertain": "paused",
+    "held": "paused",
+}
+_UNCERTAIN = [
+    {"name": "sessionId", "label": "It was done: the id of the session"},
+    {"name": "repeat", "type": "boolean", "label": "It was not done: do it again"},
+    {"name": "fail", "type": "boolean", "label": "Give it up: the block fails"},
+]
+
+
+def status_of(run: Run, waits: Sequence[Wait]) -> str:
+    """Return a run's state in the page's words.
+
+    A run whose session asks something counts as running: the answer is given on the card,
+    and nothing else of the run is held up by it.
+    """
+    if run.state == "asking":
+        return "paused" if any(wait.kind in NEEDS_A_FORM for wait in waits) else "running"
+    return _STATUS.get(run.state, "running")
+
+
+def line(run: Run, waits: Sequence[Wait], workflow: str, count: int) -> dict[str, Any]:
+    """Return a run as a line of the history."""
+    return {
+        "id": run.id,
+        "workflow": workflow,
+        "status": status_of(run, waits),
+        "startedAt": iso(run.created if run.started is None else run.started),
+        "endedAt": None if run.ended is None else iso(run.ended),
+        "error": run.error,
+        "events": count,
+    }
+
+
+def started_event(run: Run) -> dict[str, Any]:
+    """Return the event with which a run begins."""
+    began = run.created if run.started is None else run.started
+    return {"event": events.RUN_STARTED, "runId": run.id, "time": iso(began)}
+
+
+def block_event(run_id: str, log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event of a block that ended, from its log entry."""
+    kind = events.BLOCK_FINISHED if log.get("error") is None else events.BLOCK_FAILED
+    about = {key: log[key] for key in log if key not in ("input", "output", "childLogs")}
+    return {
+        "event": kind,
+        "runId": run_id,
+        "time": log.get("endedAt"),
+        **about,
+        "block": original_id(log["blockId"]),
+        **highlights(log.get("output")),
+    }
+
+
+def wait_event(wait: Wait, now: float) -> dict[str, Any]:
+    """Return the event of a block that waits."""
+    return {
+        "event": events.BLOCK_WAITING,
+        "runId": wait.run_id,
+        "time": iso(now),
+        "blockId": wait.block_id,
+        "blockName": wait.point.get("blockName", ""),
+        "blockType": "",
+        "block": _block_of(wait),
+        "startedAt": iso(wait.created),
+        "endedAt": None,
+        "durationMs": None,
+        "contextId": wait.context_id,
+        **_why(wait, now),
+    }
+
+
+def _block_of(wait: Wait) -> str:
+    """Return the block of the run's own document that waits; a child's block keeps its parent."""
+    if ">" not in wait.step:
+        return original_id(wait.block_id)
+    return unquote(wait.step.partition(">")[0].rpartition("#")[0].rpartition("/")[2])
+
+
+def _why(wait: Wait, now: float) -> dict[str, Any]:
+    if wait.kind == "session" and "session" not in (wait.seen or {}):
+        return {"reason": "for the session"}
+    if wait.kind in ("session", "question", "sending"):
+        session = (wait.seen or {}).get("session", {})
+        verdict = classify(session, schema=wait.about.get("schema"))
+        if wait.kind == "question" and wait.point.get("note"):
+            verdict = Verdict(verdict.state, str(wait.point["note"]))
+        elif wait.kind == "sending":
+            verdict = Verdict("in_flight", "the answer is on its way")
+        pause = wait.pause if wait.kind == "session" else 0.0
+        session_id = str(wait.about.get("sessionId", ""))
+        progress = Progress(session_id, verdict, session, now - wait.created, pause)
+        return {"reason": "session", "progress": progress.to_json()}
+    if wait.kind == "uncertain":
+        return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
+    return {"reason": wait.kind}
+
+
+def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list[dict[str, Any]]:
+    """Return the events with which a run ends, or stands still until somebody does something."""
+    at = iso(now if run.ended is None else run.ended)
+    kind = f"run.{status}"
+    told = {"event": kind, "runId": run.id, "time": at}
+    if run.error:
+        told["error"] = run.error
+    body = dict(run.result or {"success": False, "output": None})
+    body.pop("logs", None)
+    if run.error and not body.get("error"):
+        body["error"] = run.error
+    if status == "paused":
+        body["pausePoints"] = [_point(wait) for wait in waits if wait.kind in NEEDS_A_FORM]
+    return [told, {"event": RESULT, "runId": run.id, "status": status, "result": body}]
+
+
+def _point(wait: Wait) -> dict[str, Any]:
+    about = {"contextId": wait.context_id, "blockId": wait.block_id, "pauseKind": "human"}
+    if wait.kind == "human":
+        return {**wait.point, **about}
+    said = [
+        {"name": name, "value": wait.point[name]}
+        for name in ("message", "hint", "resolve")
+        if wait.point.get(name)
+    ]
+    data = {"responseStructure": said, "inputFormat": _UNCERTAIN}
+    return {
+        **about,
+        "blockName": wait.point.get("blockName", wait.block_id),
+        "response": {"data": data},
+    }
+
+
+def start_log(run: Run, document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the log entry of the block that a run started at; None if it was another one's.
+
+    The store has none, since a start block only hands the inputs on.
+    """
+    workflow = load_workflow(document)
+    starts = [
+        block
+        for kind in START_TYPES
+        for block in workflow.blocks.values()
+        if block.type == kind and block.enabled
+    ]
+    if not starts or run.started is None or run.options.get("fromBlock") is not None:
+        return None
+    return {
+        "blockId": starts[0].id,
+        "blockName": starts[0].name,
+        "blockType": starts[0].type,
+        "startedAt": iso(run.started),
+        "endedAt": iso(run.started),
+        "durationMs": 0,
+        "success": True,
+        "executionOrder": 1,
+    }
+
+
+def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
+    """Return the log entries of a run's own blocks in the order in which they ended."""
+    over = has_ended(run)
+    found: list[Mapping[str, Any]] = [
+        outcome.log
+        for outcome in outcomes
+        if not _is_of_child(outcome) and (over or outcome.error is None or not outcome.retry)
+    ]
+    found += container_logs(run, outcomes)
+    return sorted(found, key=lambda log: (log.get("endedAt") or "", log["executionOrder"]))
+
+
+def container_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
+    """Return the log entries of the start and of containers, which only the result has."""
+    known = {outcome.block_id for outcome in outcomes}
+    logs: list[Mapping[str, Any]] = (run.result or {}).get("logs", [])
+    return [log for log in logs if log["blockId"] not in known]
+
+
+def left_behind(run: Run, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what a run from one block needs of an earlier run, as an engine's snapshot.
+
+    The outputs are as the store has them: secrets replaced by their names. What loops and
+    parallels collected is taken from their log entries.
+    """
+    outputs: dict[str, Any] = {
+        log["blockId"]: log["output"]
+        for log in container_logs(run, outcomes)
+        if log.get("output") is not None
+    }
+    variables: dict[str, Any] = {}
+    for outcome in outcomes:
+        if _is_of_child(outcome):
+            continue
+        failure = {} if outcome.error is None else {"error": outcome.error}
+        outputs[outcome.block_id] = {**(outcome.output or {}), **failure}
+        variables |= outcome.variables
+    return {"version": snapshot.VERSION, "outputs": outputs, "variables": variables}
+
+
+def _is_of_child(outcome: Outcome) -> bool:
+    return ">" in outcome.key
+
+
+def has_ended(run: Run) -> bool:
+    """Return whether nothing of a run goes on any more."""
+    return run.state in ENDED

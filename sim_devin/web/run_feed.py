@@ -1,0 +1,199 @@
+"""One run as the page is told of it: what is heard while it is driven here, and what is stored.
+
+Blocks that start and retry are known only where a run is driven. Everything else is in the
+store, whoever drives it, so each look at the store adds what was not heard.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin.engine import events
+from sim_devin.engine.events import Event
+from sim_devin.engine.run import BlockLog, iso
+from sim_devin.errors import UnknownName
+from sim_devin.redaction import Redactor
+from sim_devin.store.records import Run, Wait
+from sim_devin.store.sql_store import SqlStore
+from sim_devin.web import history
+from sim_devin.web.feed import Feed
+from sim_devin.web.run_view import highlights, original_id, shown
+
+PARKS = ("human", "time")  # reasons of waits that the store tells more about
+
+_Key = tuple[str, int, int | None]
+
+
+class RunFeed:
+    """Tells one run. Safe for many threads.
+
+    Args:
+        run_id: id of the run.
+        store: where it is.
+        redactor: takes secrets out of everything that is told.
+        start: number after which its events are counted.
+        document: its document with the secrets, if it was started here; never sent anywhere.
+
+    Attributes:
+        feed: the events.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        store: SqlStore,
+        redactor: Redactor,
+        *,
+        start: int = 0,
+        document: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.id = run_id
+        self.feed = Feed(start)
+        self.document = document
+        self._store = store
+        self._redactor = redactor
+        self._lock = threading.RLock()
+        self._status = "running"
+        self._asked: list[int] = []
+        self._looked_until = 0
+        self._ended: dict[_Key, bool] = {}
+        self._numbers: dict[_Key, int] = {}
+        self._logs: dict[int, BlockLog | Mapping[str, Any]] = {}
+        self._parked: dict[str, dict[str, Any]] = {}
+        self._waits: dict[int, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"RunFeed({self.id}, {self._status})"
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the store has to be looked at for what is new."""
+        is_own = self.document is not None
+        return self._status in ("running", "paused") and (is_own or self.feed.is_watched)
+
+    def log(self, number: int) -> dict[str, Any]:
+        """Return the log entry of a block with its input and output, as the page may see it.
+
+        Raises:
+            UnknownName: there is no such entry.
+        """
+        entry = self._logs.get(number)
+        if entry is None:
+            raise UnknownName("log entry", str(number), ())
+        body = entry.to_json() if isinstance(entry, BlockLog) else entry
+        view: dict[str, Any] = shown(body, self._redactor)
+        return view
+
+    def hear(self, event: Event) -> None:
+        """Tell what just happened, where the run is driven by this process."""
+        with self._lock:
+            body = event.to_json()
+            if event.log is None:
+                if event.kind == events.RUN_STARTED and not len(self.feed):
+                    self._tell(body)
+                return
+            body["block"] = original_id(event.log.block_id)
+            if event.kind == events.BLOCK_WAITING and body.get("reason") in PARKS:
+                self._parked[event.log.block_id] = body
+                return
+            if event.kind in (events.BLOCK_FINISHED, events.BLOCK_FAILED):
+                body |= highlights(event.log.output)
+            self._tell_block(body, event.log)
+
+    def look(self, now: float) -> None:
+        """Tell what the store knows and was not heard.
+
+        Raises:
+            UnknownName: the run has been forgotten.
+        """
+        with self._lock:
+            run = self._store.run(self.id)
+            if not len(self.feed) and run.started is not None:
+                self._begin(run)
+            waits = self._store.waits(self.id, only_open=True)
+            status = history.status_of(run, waits)
+            asked = [wait.id for wait in waits if wait.kind in history.NEEDS_A_FORM]
+            is_news = (status, asked) != (self._status, self._asked)
+            if status == "running" and self._status != "running":
+                self._go_on(run, now)
+            self._add_blocks(run)
+            self._add_waits(waits, now)
+            if is_news and status != "running":
+                self._stand_still(run, status, waits, now)
+            self._status, self._asked = status, asked
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _tell(self, body: Mapping[str, Any]) -> None:
+        self.feed.append(shown(body, self._redactor))
+
+    def _tell_block(
+        self, body: dict[str, Any], log: BlockLog | Mapping[str, Any] | None = None
+    ) -> None:
+        """Tell an event of a block, under a number of its own; nothing after its end."""
+        order = int(body.get("executionOrder") or 0)
+        key: _Key = (body["blockId"], order, body.get("iterationIndex"))
+        if key in self._ended:
+            return
+        if key not in self._numbers:
+            taken = order == 0 or order in self._logs or order in self._numbers.values()
+            self._numbers[key] = self._free_number() if taken else order
+        number = body["executionOrder"] = self._numbers[key]
+        if log is not None:
+            self._logs[number] = log
+        if body["event"] in (events.BLOCK_FINISHED, events.BLOCK_FAILED):
+            self._ended[key] = body["event"] == events.BLOCK_FINISHED
+        self._tell(body)
+
+    def _free_number(self) -> int:
+        return 1 + max((*self._logs, *self._numbers.values()), default=0)
+
+    def _add_blocks(self, run: Run) -> None:
+        before = self._looked_until
+        while recent := self._store.events(self.id, after=self._looked_until):
+            self._looked_until = recent[-1].id
+        if self._looked_until == before:
+            return
+        outcomes = self._store.outcomes(self.id)
+        for log in history.logs_of(run, outcomes):
+            self._tell_block(history.block_event(self.id, log), log)
+
+    def _add_waits(self, waits: list[Wait], now: float) -> None:
+        for wait in waits:
+            if wait.kind == "sleep":
+                continue
+            body = history.wait_event(wait, now)
+            news = {**body, "time": "", "progress": _without_times(body.get("progress"))}
+            if self._waits.get(wait.id) == news:
+                continue
+            self._waits[wait.id] = news
+            heard = self._parked.get(wait.block_id, {})
+            places = ("blockType", "executionOrder", "iterationIndex", "loopId", "parallelId")
+            self._tell_block({**body, **{name: heard[name] for name in places if name in heard}})
+
+    def _begin(self, run: Run) -> None:
+        self._tell(history.started_event(run))
+        log = history.start_log(run, self._store.document(run.document))
+        if log is not None:
+            self._tell_block(history.block_event(self.id, log), log)
+
+    def _go_on(self, run: Run, now: float) -> None:
+        self._ended = {key: well for key, well in self._ended.items() if well}
+        self.feed.reopen()
+        self._tell({**history.started_event(run), "time": iso(now)})
+
+    def _stand_still(self, run: Run, status: str, waits: list[Wait], now: float) -> None:
+        self.feed.reopen()
+        for body in history.end_events(run, status, waits, now):
+            self._tell(body)
+        if not any(wait.kind in history.GOES_ON for wait in waits):
+            self.feed.close()
+
+
+def _without_times(progress: Any) -> Any:
+    if not isinstance(progress, Mapping):
+        return progress
+    times = ("waitedSeconds", "nextLookSeconds")
+    return {key: value for key, value in progress.items() if key not in times}

@@ -1,0 +1,73 @@
+"""What the page may see of runs: secrets masked, long values cut, what is worth a card picked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin.redaction import MASK, Redactor
+from sim_devin.store.sealing import CLOSE, OPEN
+
+LONGEST_TEXT = 20_000  # characters of one text shown in the browser
+LONGEST_LIST = 500
+
+_NODE_MARKS = re.compile(r"(__clone[0-9a-f]*)?(__obranch-\d+)?(₍\d+₎)?$")
+_SEALED = re.compile(f"{OPEN}(?:(:)|env:([^|{CLOSE}]+)[^{CLOSE}]*|[^{CLOSE}]*){CLOSE}")
+
+
+def original_id(node_id: str) -> str:
+    """Return the id of the block that a node of a run stands for.
+
+    Branches of parallels and clones of nested containers carry marks at the end.
+    """
+    while True:
+        shorter = _NODE_MARKS.sub("", node_id)
+        if shorter == node_id:
+            return node_id
+        node_id = shorter
+
+
+def highlights(output: Any) -> dict[str, Any]:
+    """Return what of an output is worth a place on the card: the session, its cost, its work."""
+    if not isinstance(output, Mapping):
+        return {}
+    wanted = ("sessionId", "url", "acusConsumed", "pullRequests", "structuredOutput", "outcome")
+    found = {name: output[name] for name in wanted if output.get(name) not in (None, [], {})}
+    return {"highlights": found} if found else {}
+
+
+def shown(value: Any, redactor: Redactor) -> Any:
+    """Return JSON data as the page may have it: masked, and long texts and lists cut."""
+    return shortened(redactor.data(_without_marks(value)))
+
+
+def shortened(value: Any) -> Any:
+    """Return JSON data with very long texts and lists cut, saying so."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT} more characters)"
+    if isinstance(value, Mapping):
+        return {str(key): shortened(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        cut = [shortened(item) for item in value[:LONGEST_LIST]]
+        if len(value) > LONGEST_LIST:
+            cut.append(f"… ({len(value) - LONGEST_LIST} more items)")
+        return cut
+    return value
+
+
+def _without_marks(value: Any) -> Any:
+    """Return stored data with ``{{NAME}}`` or a mask where the store has the names of secrets."""
+    if isinstance(value, str):
+        return _SEALED.sub(_readable, value) if OPEN in value else value
+    if isinstance(value, Mapping):
+        return {_without_marks(str(key)): _without_marks(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_marks(item) for item in value]
+    return value
+
+
+def _readable(found: re.Match[str]) -> str:
+    if found[1]:
+        return OPEN
+    return f"{{{{{found[2]}}}}}" if found[2] else MASK

@@ -1,0 +1,228 @@
+"""The canvas and the command line over one store: runs outlive the server and are found again."""
+
+import itertools
+import json
+
+import pytest
+
+pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
+
+from sim_devin.simulator import SimClock, Simulator
+from sim_devin.simulator.faults import Fault
+from sim_devin.store.sql_store import open_store
+from sim_devin.testing import offline_app
+
+KEY = "cog_canary_4567"
+
+
+def block(name, kind, **values):
+    fields = {key: {"id": key, "type": "short-input", "value": v} for key, v in values.items()}
+    place = {"x": 0, "y": 0}
+    head = {"id": name.lower(), "type": kind, "name": name, "position": place, "enabled": True}
+    return {**head, "subBlocks": fields, "outputs": {}}
+
+
+def workflow(*blocks):
+    ids = [item["id"] for item in blocks]
+    edges = [
+        {"id": f"e{number}", "source": source, "target": target, "sourceHandle": "source"}
+        for number, (source, target) in enumerate(itertools.pairwise(ids))
+    ]
+    return {
+        "version": "1.0",
+        "state": {"blocks": {item["id"]: item for item in blocks}, "edges": edges},
+    }
+
+
+START = block("Start", "start_trigger")
+ASK = block(
+    "Ask", "human_in_the_loop", inputFormat=[{"id": "f", "name": "approved", "type": "boolean"}]
+)
+DONE = block("Done", "response", dataMode="json", data='{"ok": <ask.approved>}')
+
+
+def with_session(scenario="", **credentials):
+    credentials = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}", **credentials}
+    prompt = f"Do it. [scenario: {scenario}]" if scenario else "Do it."
+    create = block("Create", "devin", operation="create_session", prompt=prompt, **credentials)
+    wait = block("Wait", "devin_wait", sessionId="<create.sessionId>", **credentials)
+    return workflow(START, create, wait)
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = open_store(tmp_path / "runs.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def simulator():
+    return Simulator(clock=SimClock(speed=0), seed=0)
+
+
+@pytest.fixture
+def open_app(store, simulator):
+    """Return a function that opens an app over the store, as a new process would."""
+    return lambda: offline_app(simulator=simulator, store=store)
+
+
+@pytest.fixture
+def canvas(open_app, serve):
+    with open_app() as app, serve(app) as served:
+        yield served
+
+
+def start(canvas, document, **more):
+    answer = canvas.send("POST", "runs", {"document": document, **more})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def kinds(events):
+    return [(e["event"], e.get("blockName")) for e in events if e["event"] != "block.started"]
+
+
+def test_a_run_of_the_page_is_a_durable_run(canvas, open_app):
+    run = start(canvas, canvas.load("first_run"), workflow="first")
+    canvas.events(run)
+    with open_app() as other:
+        listed = {item["runId"]: item["state"] for item in other.runs.list()}
+    assert listed == {run: "done"}
+    (line,) = canvas.get("runs").json()["runs"]
+    assert (line["id"], line["workflow"], line["status"]) == (run, "first", "finished")
+
+
+def test_a_run_of_the_command_line_shows_on_the_page(canvas, open_app):
+    with open_app() as other:
+        run = other.runs.start(canvas.load("first_run"))
+        other.runs.follow(run)
+    canvas.until(run, "done")
+    assert [item["id"] for item in canvas.get("runs").json()["runs"]] == [run]
+    events = canvas.events(run)
+    assert events[0]["event"] == "run.started"
+    assert events[-1]["status"] == "finished"
+    assert events[-1]["result"]["output"]["data"]["acus"] is not None
+    ended = [e for e in events if e["event"] == "block.finished"]
+    assert [e["blockName"] for e in ended] == [
+        "Start",
+        "Create Session",
+        "Wait for Devin",
+        "Get Session",
+        "Done",
+    ]
+    log = canvas.get(f"runs/{run}/logs/{ended[1]['executionOrder']}").json()
+    assert log["output"]["sessionId"] == ended[1]["highlights"]["sessionId"]
+
+
+def test_a_run_that_nobody_drives_is_driven_by_the_server(open_app, serve):
+    with open_app() as other:
+        run = other.runs.start(with_session())
+    with open_app() as app, serve(app) as canvas:
+        canvas.until(run, "done")
+
+
+def test_a_run_that_asks_is_answered_after_a_restart(open_app, serve):
+    with open_app() as app, serve(app) as before:
+        run = start(before, workflow(START, ASK, DONE), workflow="asks")
+        first = before.events(run)
+        assert first[-1]["status"] == "paused"
+    with open_app() as app, serve(app) as after:
+        (line,) = after.get("runs").json()["runs"]
+        assert (line["workflow"], line["status"]) == ("asks", "paused")
+        again = after.events(run)
+        assert kinds(again) == kinds(first)
+        (point,) = again[-1]["result"]["pausePoints"]
+        assert point["response"]["data"]["inputFormat"][0]["name"] == "approved"
+        answer = {"contextId": point["contextId"], "answer": {"approved": True}}
+        assert after.send("POST", f"runs/{run}/answer", answer).status_code == 200
+        assert after.events(run)[-1]["result"]["output"]["data"] == {"ok": True}
+
+
+def test_a_run_that_asks_is_stopped_after_a_restart(open_app, serve):
+    with open_app() as app, serve(app) as before:
+        run = start(before, workflow(START, ASK))
+        before.events(run)
+    with open_app() as app, serve(app) as after:
+        assert after.send("POST", f"runs/{run}/stop").json()["status"] == "cancelled"
+        assert after.events(run)[-1]["status"] == "cancelled"
+        assert after.send("POST", f"runs/{run}/stop").status_code == 200
+
+
+def test_a_secret_of_the_page_is_known_again_after_a_restart(open_app, serve, store, tmp_path):
+    with open_app() as app, serve(app) as before:
+        before.send("PUT", "secrets/MINE", {"value": KEY})
+        run = start(before, with_session("asks", apiKey="{{MINE}}"))
+        before.until(run, "asking")
+    assert KEY.encode() not in (tmp_path / "runs.sqlite").read_bytes()
+    with open_app() as app, serve(app) as after:
+        (asked,) = after.until(run, "asking")["waits"]
+        where = {"session": asked["session"], "block": "wait"}
+        assert after.get(f"runs/{run}/messages", params=where).is_success
+        body = {**where, "message": "main"}
+        assert after.send("POST", f"runs/{run}/messages", body).status_code == 200
+        events = after.events(run)
+        assert events[-1]["status"] == "finished"
+        logs = [after.get(f"runs/{run}/logs/{number}").text for number in range(1, 5)]
+        assert KEY not in json.dumps(events) + "".join(logs)
+
+
+def test_a_restart_in_mid_run_does_nothing_twice(open_app, serve, simulator):
+    with open_app() as app, serve(app) as before:
+        run = start(before, with_session("asks"))
+        before.until(run, "asking")
+    with open_app() as app, serve(app) as after:
+        (wait,) = after.until(run, "asking")["waits"]
+        body = {"session": wait["session"], "block": "wait", "message": "main"}
+        after.send("POST", f"runs/{run}/messages", body)
+        after.events(run)
+        sessions = app.call("devin_list_sessions", {})["sessions"]
+    assert len(sessions) == 1
+
+
+def test_a_failed_run_is_resumed(canvas):
+    lost = block(
+        "Get",
+        "devin",
+        operation="get_session",
+        sessionId="devin-none",
+        apiKey="{{DEVIN_API_KEY}}",
+        orgId="{{DEVIN_ORG_ID}}",
+    )
+    run = start(canvas, workflow(START, lost))
+    first = canvas.events(run)
+    assert first[-1]["status"] == "failed"
+    assert "Get" in first[-1]["result"]["error"]
+    assert canvas.send("POST", f"runs/{run}/resume").status_code == 200
+    rest = canvas.events(run, after=len(first))
+    assert ("block.failed", "Get") in kinds(rest)
+    assert rest[-1]["status"] == "failed"
+
+
+def test_a_run_goes_on_from_a_block_with_what_a_run_before_the_restart_left(open_app, serve):
+    with open_app() as app, serve(app) as before:
+        document = before.load("first_run")
+        earlier = start(before, document)
+        before.events(earlier)
+    with open_app() as app, serve(app) as after:
+        last = list(document["state"]["blocks"])[-1]
+        run = start(after, document, fromBlock=last, earlier=earlier)
+        events = after.events(run)
+    ended = [e["blockName"] for e in events if e["event"] == "block.finished"]
+    assert ended == ["Done"]
+    assert events[-1]["result"]["output"]["data"]["acus"] is not None
+
+
+def test_what_is_uncertain_is_decided_on_the_page(canvas, simulator):
+    simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
+    run = start(canvas, with_session())
+    first = canvas.events(run)
+    assert first[-1]["status"] == "paused"
+    (point,) = first[-1]["result"]["pausePoints"]
+    names = [field["name"] for field in point["response"]["data"]["inputFormat"]]
+    assert names == ["sessionId", "repeat", "fail"]
+    answer = {"sessionId": "", "repeat": True, "fail": False}
+    body = {"contextId": point["contextId"], "answer": answer}
+    assert canvas.send("POST", f"runs/{run}/answer", body).status_code == 200
+    assert canvas.events(run)[-1]["status"] == "finished"
+    assert len(simulator.truth()) == 1
