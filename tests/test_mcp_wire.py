@@ -253,7 +253,7 @@ APPLICABLE = [
 
 @pytest.mark.parametrize("scenario", APPLICABLE)
 def test_conformance_suite(serve, scenario):
-    """Set MCP_CONFORMANCE to the command of @modelcontextprotocol/conformance (Node 22)."""
+    """``make mcp`` sets MCP_CONFORMANCE to the command of the suite, which needs Node 22."""
     command = shlex.split(os.environ.get("MCP_CONFORMANCE", ""))
     if not command or shutil.which(command[0]) is None:
         pytest.skip("MCP_CONFORMANCE is not set")
