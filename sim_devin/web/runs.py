@@ -242,7 +242,7 @@ class Runs:
                 self._look()
                 moment = runs.store.next_moment()
             except Exception as error:  # the next try may find the store mended
-                logger.error("the runs cannot be driven: %s", error)
+                logger.error("the runs cannot be driven: %s", self.redactor().text(str(error)))
                 self._stop.wait(AFTER_FAILURE)
                 continue
             if moment is None:

@@ -122,6 +122,35 @@ def test_a_run_that_nobody_drives_is_driven_by_the_server(open_app, serve):
         canvas.until(run, "done")
 
 
+def test_an_answer_of_the_command_line_lets_a_run_of_the_page_go_on(canvas, open_app):
+    run = start(canvas, workflow(START, ASK, DONE))
+    first = canvas.events(run)
+    with open_app() as other:
+        other.runs.answer(run, {"approved": True})
+        other.runs.follow(run)
+    canvas.until(run, "done")
+    rest = canvas.events(run, after=len(first))
+    assert ("block.finished", "Ask") in kinds(rest)
+    assert rest[-1]["result"]["output"]["data"] == {"ok": True}
+
+
+def test_a_run_that_lacks_a_key_is_held_and_says_which(open_app, serve):
+    with open_app() as other:
+        env = {**other.environment(), "ELSEWHERE": KEY}
+        run = other.runs.start(with_session(apiKey="{{ELSEWHERE}}"), env=env)
+    with open_app() as app, serve(app) as canvas:
+        canvas.until(run, "held")
+        events = canvas.events(run)
+        assert events[-1]["status"] == "paused"
+        assert "ELSEWHERE" in events[-1]["result"]["error"]
+        canvas.send("PUT", "secrets/ELSEWHERE", {"value": KEY})
+        assert canvas.send("POST", f"runs/{run}/resume").status_code == 200
+        canvas.until(run, "done")
+        ended = canvas.events(run)
+        assert ended[-1]["status"] == "finished"
+        assert KEY not in json.dumps(ended) + canvas.get("runs").text
+
+
 def test_a_run_that_asks_is_answered_after_a_restart(open_app, serve):
     with open_app() as app, serve(app) as before:
         run = start(before, workflow(START, ASK, DONE), workflow="asks")
