@@ -239,7 +239,7 @@ class Runs:
             name=old.name,
             children=old.children,
             inputs=old.inputs,
-            options={**old.options, "forkedFrom": old.id},
+            options={**old.options, "stopAfter": None, "forkedFrom": old.id},
             created=now,
             updated=now,
             deadline=limit,
