@@ -48,6 +48,7 @@ class Settings:
         strict: whether a broken plugin is fatal.
         simulate: whether to talk to the built-in simulator.
         otel: whether to make OpenTelemetry spans (extra ``otel``).
+        hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -65,6 +66,7 @@ class Settings:
     strict: bool = False
     simulate: bool = False
     otel: bool = False
+    hooks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -129,6 +131,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         strict=_flag("strict", value("strict", "")),
         simulate=_flag("simulate", value("simulate", "")),
         otel=_flag("otel", value("otel", "")),
+        hooks=document.get("hooks", {}),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),
@@ -151,7 +154,7 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         place = "" if isinstance(error, UnicodeDecodeError) else f" ({_position(error)})"
         raise CallerError(f"The config file {path} is not valid TOML{place}.") from None
     secret = document.get("credentials") or document.get("settings", {}).get("model_api_key")
-    if secret and os.name == "posix":
+    if (secret or document.get("hooks")) and os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise CallerError(

@@ -1,0 +1,1 @@
+"""A worker's HTTP endpoint: hooks that start runs, metrics, health."""

@@ -1,0 +1,148 @@
+"""Hooks of the config file, and whether a delivery is one of theirs. Pure: no I/O, no clock.
+
+A hook starts a workflow with what another service delivers::
+
+    [hooks.deploy-failed]
+    workflow = "fix-deploy.json"
+    secret_env = "DEPLOY_HOOK_SECRET"    # or: secret = "…"
+    style = "github"                     # unless given, "timestamp"
+
+Style ``timestamp`` signs ``<t>.<body>`` with HMAC-SHA256 and sends
+``X-Sim-Devin-Signature: t=<Unix seconds>,v1=<hex>``; ``v1`` may stand there more than once, as
+it does while a secret is replaced. Style ``github`` signs the body alone, as GitHub documents for
+``X-Hub-Signature-256``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sim_devin.errors import CallerError
+
+STYLES = ("timestamp", "github")
+REPLAY_WINDOW = 300  # seconds a timestamp may be off, either way
+SHORTEST_SECRET = 16  # characters
+_KEYS = {"workflow", "secret", "secret_env", "style"}
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True)
+class Hook:
+    """What a name below ``/hooks/`` starts, and who may. Its repr hides the secret."""
+
+    name: str
+    workflow: Path
+    secret: str = field(repr=False)
+    style: str = "timestamp"
+
+    def accepts(self, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+        """Return whether a delivery is signed with the secret, and recently if it says when.
+
+        `headers` have lower-case names; `now` is in seconds since the Unix epoch.
+        """
+        if self.style == "github":
+            given = headers.get("x-hub-signature-256", "")
+            return _same(given, "sha256=" + sign(self.secret, body))
+        parsed = parse_signature(headers.get("x-sim-devin-signature", ""))
+        if parsed is None:
+            return False
+        moment, signatures = parsed
+        expected = sign(self.secret, moment.encode() + b"." + body)
+        genuine = [_same(signature, expected) for signature in signatures]
+        return any(genuine) and abs(now - int(moment)) <= REPLAY_WINDOW
+
+    def run_id(self, headers: Mapping[str, str], body: bytes) -> str:
+        """Return the id of the run that a delivery starts: the same for the same delivery.
+
+        Without a delivery id, what was signed stands for it.
+        """
+        delivery = headers.get("x-delivery-id") or headers.get("x-github-delivery")
+        if delivery:
+            content = b"id:" + delivery.encode()
+        else:
+            parsed = parse_signature(headers.get("x-sim-devin-signature", ""))
+            moment = "" if parsed is None or self.style == "github" else parsed[0]
+            content = f"content:{moment}.".encode() + body
+        return f"hook-{self.name}-{hashlib.sha256(content).hexdigest()[:32]}"
+
+
+def sign(secret: str, content: bytes) -> str:
+    """Return the HMAC-SHA256 of `content` as hexadecimal text."""
+    return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
+
+
+def parse_signature(header: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the time and the signatures of ``t=…,v1=…``; None if it is not of that form.
+
+    The time is the text that was signed. Parts of other names are left for later versions.
+    """
+    moment = ""
+    signatures: list[str] = []
+    for part in header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "t":
+            if moment or not _TIME.fullmatch(value):
+                return None
+            moment = value
+        elif name == "v1":
+            if not _SIGNATURE.fullmatch(value):
+                return None
+            signatures.append(value)
+    return (moment, tuple(signatures)) if moment and signatures else None
+
+
+def read_hooks(table: object, env: Mapping[str, str]) -> dict[str, Hook]:
+    """Return the hooks of a config file's ``[hooks]`` table, by name.
+
+    Raises:
+        CallerError: one of them cannot be used, or its secret is missing or short.
+    """
+    if not isinstance(table, Mapping):
+        raise CallerError("hooks in the config file must be tables, such as [hooks.deploy].")
+    return {str(name): _hook(str(name), declared, env) for name, declared in table.items()}
+
+
+def _hook(name: str, declared: Any, env: Mapping[str, str]) -> Hook:
+    if not _NAME.fullmatch(name):
+        raise CallerError(f"The hook {name[:70]!r} needs a name of letters, digits, _ and -.")
+    if not isinstance(declared, Mapping):
+        raise CallerError(f"The hook {name} must be a table: [hooks.{name}].")
+    unknown = sorted(set(declared) - _KEYS)
+    if unknown:
+        raise CallerError(f"The hook {name} has no setting {unknown[0]!r}.")
+    workflow = declared.get("workflow")
+    if not isinstance(workflow, str) or not workflow:
+        raise CallerError(f"The hook {name} needs a workflow: the path of a file.")
+    path = Path(workflow).expanduser()
+    if not path.is_file():
+        raise CallerError(f"The hook {name} starts {workflow}, which is not a file.")
+    style = declared.get("style", "timestamp")
+    if style not in STYLES:
+        raise CallerError(f"The hook {name} has the style {style!r}; it must be {STYLES}.")
+    return Hook(name, path, _secret(name, declared, env), style)
+
+
+def _secret(name: str, declared: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    if ("secret" in declared) == ("secret_env" in declared):
+        raise CallerError(f"The hook {name} needs either secret or secret_env.")
+    variable = declared.get("secret_env")
+    secret = declared.get("secret") if variable is None else env.get(str(variable), "")
+    if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET:
+        raise CallerError(
+            f"The secret of the hook {name} has to have {SHORTEST_SECRET} characters or more.",
+            hint="Make one: openssl rand -hex 32"
+            + ("" if variable is None else f", and set {variable} to it"),
+        )
+    return secret
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())

@@ -1,0 +1,112 @@
+"""A worker's metrics, in the text format of Prometheus (extra ``metrics``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING, get_args
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from sim_devin.engine import events
+from sim_devin.store.records import RunState
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+    from sim_devin.engine.events import Event
+    from sim_devin.request import Request
+    from sim_devin.response import Response
+    from sim_devin.transport import Transport
+
+_ENDS = {
+    events.RUN_FINISHED: "finished",
+    events.RUN_FAILED: "failed",
+    events.RUN_PAUSED: "paused",
+    events.RUN_CANCELLED: "cancelled",
+}
+
+
+class Metrics(Collector):
+    """What a worker did since it was started, and how the runs of its store stand now.
+
+    Counts what `hear` is told and what goes through a `CountedTransport`; asks the store when
+    the metrics are read.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._started = app.clock.monotonic()
+        self._drives: Counter[str] = Counter()
+        self._calls: Counter[str] = Counter()
+        self._lock = Lock()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def hear(self, event: Event) -> None:
+        """Count the ends of drives; a listener."""
+        outcome = _ENDS.get(event.kind)
+        if outcome is not None:
+            with self._lock:
+                self._drives[outcome] += 1
+
+    def count_call(self, outcome: str) -> None:
+        """Count one HTTP request to the service."""
+        with self._lock:
+            self._calls[outcome] += 1
+
+    def text(self) -> bytes:
+        """Return the metrics in text format 0.0.4.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: registering must not ask the store."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics as they are now."""
+        with self._lock:
+            drives, calls = dict(self._drives), dict(self._calls)
+        runs = GaugeMetricFamily("sim_devin_runs", "Runs in the store.", labels=["state"])
+        for state in get_args(RunState):
+            runs.add_metric([state], self._app.runs.store.count((state,)))
+        yield runs
+        driven = CounterMetricFamily(
+            "sim_devin_drives", "Times this worker drove a run.", labels=["outcome"]
+        )
+        for outcome in _ENDS.values():
+            driven.add_metric([outcome], drives.get(outcome, 0))
+        yield driven
+        sent = CounterMetricFamily(
+            "sim_devin_calls", "HTTP requests of this worker to the service.", labels=["outcome"]
+        )
+        for outcome, number in sorted(calls.items()):
+            sent.add_metric([outcome], number)
+        yield sent
+        up = self._app.clock.monotonic() - self._started
+        yield GaugeMetricFamily("sim_devin_uptime_seconds", "Age of this worker.", value=up)
+
+
+class CountedTransport:
+    """A transport that counts what it carries, by HTTP status or kind of failure."""
+
+    def __init__(self, inner: Transport, metrics: Metrics) -> None:
+        self._inner = inner
+        self._metrics = metrics
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        """Return the answer to `request`, see `Transport.send`."""
+        try:
+            response = self._inner.send(request, timeout=timeout)
+        except Exception as error:
+            self._metrics.count_call(type(error).__name__)
+            raise
+        self._metrics.count_call(str(response.status))
+        return response

@@ -1,0 +1,143 @@
+"""The HTTP endpoint of a worker: ``POST /hooks/NAME``, ``GET /metrics``, ``GET /healthz``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
+from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.errors import CallerError, CredentialsError, StoreError, UnknownName
+from sim_devin.service.hooks import Hook
+from sim_devin.service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+LARGEST_BODY = 2 * 1024 * 1024  # bytes of a delivery
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+log = logging.getLogger(__name__)
+
+
+def application(app: App, hooks: Mapping[str, Hook], metrics: Metrics) -> Starlette:
+    """Return the endpoint as an ASGI application; runs go into the store of `app`."""
+
+    async def deliver(request: Request) -> Response:
+        hook = hooks.get(request.path_params["name"])
+        if hook is None:
+            return _refused(404, "There is no such hook.")
+        body = await _body(request)
+        if body is None:
+            return _refused(413, f"A delivery may have {LARGEST_BODY} bytes.")
+        headers = dict(request.headers)
+        if not hook.accepts(headers, body, app.clock.time()):
+            return _refused(401, "Not accepted.")
+        if hook.style == "github" and headers.get("x-github-event") == "ping":
+            return JSONResponse({"ok": True})  # GitHub's way to try a hook out
+        try:
+            payload = json.loads(body)
+        except ValueError:
+            return _refused(400, "The body is not JSON.")
+        return await run_in_threadpool(_start, app, hook, hook.run_id(headers, body), payload)
+
+    def read_metrics(_: Request) -> Response:
+        try:
+            return Response(metrics.text(), headers={"content-type": METRICS_TYPE})
+        except StoreError:
+            return _refused(503, "The store cannot be read.")
+
+    def health(_: Request) -> Response:
+        try:
+            app.runs.store.count(("ready",))
+        except StoreError:
+            return _refused(503, "The store cannot be read.")
+        return JSONResponse({"ok": True})
+
+    return Starlette(
+        routes=[
+            Route("/hooks/{name}", deliver, methods=["POST"]),
+            Route("/metrics", read_metrics),
+            Route("/healthz", health),
+        ]
+    )
+
+
+@contextmanager
+def serving(application: Starlette, listener: socket.socket) -> Iterator[None]:
+    """Serve on a thread for as long as the context lasts; the socket is closed at its end."""
+    config = uvicorn.Config(
+        application,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="sim-devin-http", daemon=True
+    )
+    with listener:
+        thread.start()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+async def _body(request: Request) -> bytes | None:
+    """Return the body, or None as soon as it proves too large."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            return None
+    return bytes(body)
+
+
+def _start(app: App, hook: Hook, run_id: str, payload: Any) -> Response:
+    """Start the run unless this delivery did so before, here or in another worker."""
+    try:
+        if not _is_known(app, run_id):
+            workflow = load_workflow(hook.workflow)
+            app.runs.start(workflow, payload, trigger=_trigger(workflow), run_id=run_id)
+            return JSONResponse({"runId": run_id}, status_code=202)
+    except StoreError:
+        return _refused(503, "The run cannot be recorded now.")
+    except (CallerError, CredentialsError) as error:
+        if not _is_known(app, run_id):  # else another worker was quicker
+            log.warning("hook %s cannot start its workflow: %s", hook.name, error)
+            return _refused(422, "The workflow cannot be started with this; see the worker's log.")
+    return JSONResponse({"runId": run_id})
+
+
+def _trigger(workflow: Workflow) -> str:
+    """Return how to start a workflow: at a trigger of upstream events, else as a call would."""
+    types = {block.type for block in workflow.blocks.values() if block.enabled}
+    is_for_events = types.intersection(EXTERNAL_TYPES) or not types.intersection(START_TYPES)
+    return "external" if is_for_events else "api"
+
+
+def _is_known(app: App, run_id: str) -> bool:
+    try:
+        return app.runs.store.run(run_id).id == run_id
+    except UnknownName:
+        return False
+
+
+def _refused(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": message}, status_code=status)
