@@ -89,6 +89,7 @@ class Api:
             ("GET", "/api/workflows/{name}", self._read),
             ("PUT", "/api/workflows/{name}", self._write),
             ("DELETE", "/api/workflows/{name}", self._delete),
+            ("POST", "/api/workflows/{name}/rename", self._rename),
             ("GET", "/api/templates", self._list_templates),
             ("GET", "/api/templates/{name}", self._read_template),
             ("GET", "/api/secrets", self._list_secrets),
@@ -165,6 +166,12 @@ class Api:
         etag = request.headers.get("if-match", "").strip('"')
         self._folder.delete(request.path_params["name"], etag=etag)
         return {}
+
+    def _rename(self, request: Request, body: Any) -> dict[str, Any]:
+        etag = request.headers.get("if-match", "").strip('"')
+        name = str(body.get("to") or "").strip()
+        self._folder.rename(request.path_params["name"], name, etag=etag)
+        return {"name": name}
 
     def _list_templates(self, _request: Request, _body: Any) -> dict[str, Any]:
         if self._templates is None:

@@ -110,6 +110,27 @@ class Folder:
                 raise Changed(name, found.etag)
             self._file(name).unlink()
 
+    def rename(self, name: str, to: str, *, etag: str) -> None:
+        """Give a workflow file another name; its bytes stay, and no file is written over.
+
+        Raises:
+            UnknownName: there is none of that name.
+            Changed: it is not the version the caller has seen.
+            CallerError: the new name is taken, or cannot be one.
+        """
+        with self._lock:
+            found = self.read(name)
+            if found.etag != etag:
+                raise Changed(name, found.etag)
+            file, target = self._file(name), self._file(to)
+            try:
+                target.hardlink_to(file)  # unlike a rename, it fails where there is a file
+            except FileExistsError:
+                raise CallerError(f"There is a file {to}{ENDING} already.") from None
+            except OSError as error:
+                raise CallerError(f"{name}{ENDING} cannot be renamed: {error.strerror}.") from None
+            file.unlink()
+
     def _file(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or name != name.strip():
             raise CallerError(

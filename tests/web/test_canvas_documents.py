@@ -93,6 +93,37 @@ def test_a_change_of_somebody_else_is_not_overwritten(canvas):
     assert file.read_bytes() == theirs
 
 
+def test_a_workflow_is_renamed(canvas):
+    etag = put(canvas, "mine", canvas.load("first_run"), if_none_match="*").headers["etag"]
+    before = (canvas.folder / "mine.json").read_bytes()
+    renamed = canvas.send("POST", "workflows/mine/rename", {"to": " Yours (2) "}, if_match=etag)
+    assert renamed.json() == {"name": "Yours (2)"}
+    assert [item.name for item in canvas.folder.iterdir()] == ["Yours (2).json"]
+    assert (canvas.folder / "Yours (2).json").read_bytes() == before
+    assert canvas.get("workflows/Yours (2)").headers["etag"] == etag
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "seen", "status"),
+    [
+        ("mine", "other", True, 422),  # taken
+        ("mine", "mine", True, 422),
+        ("mine", "../out", True, 422),
+        ("mine", "", True, 422),
+        ("mine", "new", False, 412),
+        ("none", "new", True, 404),
+    ],
+)
+def test_a_rename_loses_no_file(canvas, name, to, seen, status):
+    etag = put(canvas, "mine", canvas.load("first_run"), if_none_match="*").headers["etag"]
+    put(canvas, "other", canvas.load("first_run"), if_none_match="*")
+    before = {item.name: item.read_bytes() for item in canvas.folder.iterdir()}
+    headers = {"if_match": etag if seen else '"stale"'}
+    answer = canvas.send("POST", f"workflows/{name}/rename", {"to": to}, **headers)
+    assert answer.status_code == status
+    assert {item.name: item.read_bytes() for item in canvas.folder.iterdir()} == before
+
+
 def test_what_was_not_edited_keeps_its_bytes(canvas):
     text = json.dumps(canvas.load("first_run"), indent=4).replace('"y": 120', '"y": 120.0')
     (canvas.folder / "mine.json").write_text(text)

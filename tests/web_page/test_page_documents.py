@@ -196,3 +196,48 @@ def test_a_key_never_comes_back(page, site, expect):
     assert len(bodies) > 8
     assert not any(CANARY in text for text in seen)
     assert CANARY not in (site.folder / "Mine.json").read_text()
+
+
+def test_files_are_renamed_and_deleted(new_workflow, site, expect):
+    page = new_workflow("First")
+    page.get_by_role("button", name="Workflows").click()
+    page.get_by_role("button", name="Rename First").click()
+    field = page.get_by_label("New name of First")
+    expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    page.get_by_role("button", name="Rename First").click()
+    field.fill("Second")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Second", exact=True)).to_be_visible()
+    expect(page.locator(".toolbar h1")).to_have_text("Second")
+    page.keyboard.press("Escape")
+    page.locator("[data-block=devin]").click()
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    assert [item.name for item in site.folder.iterdir()] == ["Second.json"]
+    assert len(site.document("Second")["blocks"]) == 2
+    page.reload()
+    expect(page.locator(".toolbar h1")).to_have_text("Second")
+    page.get_by_role("button", name="Workflows").click()
+    page.get_by_role("button", name="Delete Second").click()
+    question = page.get_by_role("form", name="Delete Second")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert len(list(site.folder.iterdir())) == 1
+    page.get_by_role("button", name="Delete Second").click()
+    question.get_by_role("button", name="Delete the file").click()
+    expect(page.get_by_role("button", name="Delete Second")).to_have_count(0)
+    expect(page.locator(".react-flow__node")).to_have_count(0)
+    assert list(site.folder.iterdir()) == []
+
+
+def test_a_file_that_was_changed_meanwhile_is_not_deleted(new_workflow, site, expect):
+    page = new_workflow("Mine")
+    page.get_by_role("button", name="Workflows").click()
+    page.get_by_role("button", name="Delete Mine").click()
+    page.get_by_role("button", name="Delete the file").wait_for()
+    file = site.folder / "Mine.json"
+    file.write_text(file.read_text().replace('"Start"', '"Begin"'))
+    page.get_by_role("button", name="Delete the file").click()
+    expect(page.locator(".notice.is-error")).to_contain_text("changed elsewhere")
+    assert file.exists()

@@ -73,6 +73,7 @@ export const api = {
     return etagOf(await request("PUT", `workflows/${name(workflow)}`, { document }, headers));
   },
   remove: (workflow: string, etag: string) => request("DELETE", `workflows/${name(workflow)}`, {}, { "If-Match": etag }),
+  rename: (workflow: string, to: string, etag: string) => request("POST", `workflows/${name(workflow)}/rename`, { to }, { "If-Match": etag }),
   check: async (workflow: string, document: Document) =>
     (await json<{ problems: Problem[] }>("POST", "check", { workflow, document })).problems,
   putSecret: (id: string, value: string) => json<unknown>("PUT", `secrets/${name(id)}`, { value }),

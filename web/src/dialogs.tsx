@@ -6,7 +6,7 @@ import { api } from "./api";
 import { handlesOf, newBlock, stateOf, withEdge, withNewBlock } from "./document";
 import { rowsOf } from "./form";
 import { Icon, plain } from "./nodes";
-import { createWorkflow, edit, importFile, open, refreshInfo, report, select, show, startRun, type Spot, useCanvas } from "./store";
+import { createWorkflow, deleteWorkflow, edit, importFile, open, refreshInfo, renameWorkflow, report, select, show, startRun, type Spot, useCanvas, versionOf } from "./store";
 import type { Block, Document, Json, Spec } from "./types";
 
 export function Dialogs() {
@@ -41,8 +41,10 @@ function Open() {
   const [names, setNames] = useState<string[]>([]);
   const [templates, setTemplates] = useState<{ name: string; title: string; description: string }[]>([]);
   const [wanted, setWanted] = useState("");
+  const refresh = () => api.workflows().then(setNames).catch(report);
   useEffect(() => {
-    Promise.all([api.workflows(), api.templates()]).then(([all, found]) => { setNames(all); setTemplates(found); }).catch(report);
+    void refresh();
+    api.templates().then(setTemplates).catch(report);
   }, []);
   const attempt = (work: Promise<void>) => void work.catch(report);
   return (
@@ -55,7 +57,7 @@ function Open() {
       {names.length > 0 && (
         <section>
           <h2>In {info?.folder || "this folder"}</h2>
-          <ul className="choices">{names.map((name) => <li key={name}><button type="button" onClick={() => attempt(open(name))}>{name}</button></li>)}</ul>
+          <ul className="choices">{names.map((name) => <FileRow key={name} name={name} changed={refresh} />)}</ul>
         </section>
       )}
       {templates.length > 0 && (
@@ -77,6 +79,41 @@ function Open() {
         <label className="file">Choose a workflow exported from Sim, or drop one anywhere<input type="file" accept=".json,application/json" onChange={(event) => event.target.files?.[0] && void importFile(event.target.files[0])} /></label>
       </section>
     </Frame>
+  );
+}
+
+/** A workflow's file: opened, renamed, or deleted after one more question. */
+function FileRow({ name, changed }: { name: string; changed: () => void }) {
+  const [asked, setAsked] = useState<{ what: "rename" | "delete"; etag: string } | null>(null);
+  const [to, setTo] = useState(name);
+  const ask = (what: "rename" | "delete") => void versionOf(name).then((etag) => setAsked({ what, etag })).catch(report);
+  const act = (event: React.FormEvent) => {
+    event.preventDefault();
+    const { what, etag } = asked!;
+    const done = what === "delete" ? deleteWorkflow(name, etag) : renameWorkflow(name, to.trim(), etag);
+    done.then(() => { setAsked(null); changed(); }).catch((error) => { setAsked(null); report(error); });
+  };
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault(); // the dialog stays open
+    setAsked(null);
+  };
+  if (!asked)
+    return (
+      <li className="file-row">
+        <button type="button" onClick={() => void open(name).catch(report)}>{name}</button>
+        <button type="button" className="quiet" aria-label={`Rename ${name}`} onClick={() => ask("rename")}>Rename</button>
+        <button type="button" className="quiet" aria-label={`Delete ${name}`} onClick={() => ask("delete")}>Delete</button>
+      </li>
+    );
+  return (
+    <li>
+      <form className="file-row" onSubmit={act} onKeyDown={onKeyDown} aria-label={`${asked.what === "delete" ? "Delete" : "Rename"} ${name}`}>
+        {asked.what === "delete" ? <span className="question">Delete {name} for good?</span> : <input aria-label={`New name of ${name}`} value={to} autoFocus required onFocus={(event) => event.target.select()} onChange={(event) => setTo(event.target.value)} />}
+        <button type="submit" className={asked.what === "delete" ? "danger" : "primary"} disabled={asked.what === "rename" && (!to.trim() || to.trim() === name)}>{asked.what === "delete" ? "Delete the file" : "Rename"}</button>
+        <button type="button" autoFocus={asked.what === "delete"} onClick={() => setAsked(null)}>Cancel</button>
+      </form>
+    </li>
   );
 }
 

@@ -184,13 +184,19 @@ export async function settle(how: "theirs" | "ours" | "copy"): Promise<void> {
   }
 }
 
+/** Say everywhere what the open workflow is called. */
+function name(workflow: string): void {
+  set({ workflow });
+  history.replaceState(null, "", `#/${encodeURIComponent(workflow)}`);
+  window.document.title = `${workflow} · sim-devin`;
+}
+
 function adopt(workflow: string, document: Document, etag: string): void {
   stopWatching();
   clearTimeout(saveTimer);
   lastKey = "";
-  set({ workflow, document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
-  history.replaceState(null, "", `#/${encodeURIComponent(workflow)}`);
-  window.document.title = `${workflow} · sim-devin`;
+  set({ document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
+  name(workflow);
   scheduleCheck();
 }
 
@@ -211,6 +217,27 @@ export async function createWorkflow(wanted: string, content?: Document): Promis
   await api.write(name, document, null);
   const read = await api.read(name);
   adopt(name, read.document, read.etag);
+}
+
+/** The version of a file that a question about it is asked of. */
+export async function versionOf(workflow: string): Promise<string> {
+  if (get().workflow === workflow) await save();
+  return (await api.read(workflow)).etag;
+}
+
+export async function renameWorkflow(workflow: string, to: string, etag: string): Promise<void> {
+  await api.rename(workflow, to, etag);
+  if (get().workflow === workflow) name(to);
+}
+
+export async function deleteWorkflow(workflow: string, etag: string): Promise<void> {
+  await api.remove(workflow, etag);
+  if (get().workflow !== workflow) return;
+  stopWatching();
+  clearTimeout(saveTimer);
+  set({ workflow: "", document: null, etag: "", saving: "saved", past: [], future: [], selected: [], problems: [], run: null });
+  history.replaceState(null, "", location.pathname);
+  window.document.title = "sim-devin";
 }
 
 export async function importFile(file: File): Promise<void> {
