@@ -113,11 +113,17 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
+def plugins():
+    """What the app of the site has besides the built-in blocks: a test module may bring some."""
+    return ()
+
+
+@pytest.fixture
+def site(tmp_path, plugins):
     folder = tmp_path / "flows"
     folder.mkdir()
     simulator = Simulator(clock=SimClock(speed=SPEED), seed=0)
-    with offline_app(simulator=simulator) as app:
+    with offline_app(plugins=plugins, simulator=simulator) as app:
         served = Site(folder, tmp_path / "private" / "secrets.json", app)
         yield served
         served.close()
