@@ -128,10 +128,11 @@ def start(
 
         with cancelled_by_signals("Cancelling the run… it is recorded.") as cancel:
             if quiet:
-                app.runs.follow(run_id, cancel=cancel)
+                app.runs.follow(run_id, cancel=cancel, on_event=app.telemetry.listener(None))
             else:
                 with run_view.progress(app.clock) as listener:
-                    app.runs.follow(run_id, cancel=cancel, on_event=listener)
+                    heard = app.telemetry.listener(listener)
+                    app.runs.follow(run_id, cancel=cancel, on_event=heard)
         run = app.runs.show(run_id)
     tell(run, as_json=as_json)
     leave(ctx, run)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,7 @@ class Runs:
         on_question: str = "return",
         answer_within: float | None = None,
         default_answer: Any = None,
+        secret_names: Iterable[str] = (),
     ) -> str:
         """Record a run and return its id. A worker, or `follow`, drives it.
 
@@ -97,7 +98,8 @@ class Runs:
         ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
         own field ``onQuestion`` goes before it. A question or form that nobody answers
         within `answer_within` seconds is answered by a worker with `default_answer`; without
-        one its block fails.
+        one its block fails. `secret_names` are of variables that are secret though neither their
+        name nor the fields they stand in say so.
 
         Raises:
             InvalidWorkflow: the document cannot be run; every problem is listed.
@@ -121,7 +123,8 @@ class Runs:
             f"{key}/": Program(load_workflow(source), services, kind="child")
             for key, source in (children or {}).items()
         }
-        given = known(app, programs, env)
+        secret_names = sorted(secret_names)
+        given = known(app, programs, env, secret_names)
         seal = Seal(given)
         now = app.clock.time()
         run = Run(
@@ -145,6 +148,7 @@ class Runs:
                 "onQuestion": on_question,
                 "answerWithin": answer_within,
                 "defaultAnswer": seal.close(default_answer),
+                "secretNames": secret_names,
             },
             created=now,
             updated=now,
@@ -430,7 +434,7 @@ class Runs:
             f"{key}/": Program(child, services, kind="child") for key, child in children.items()
         }
         find = finder(self._app, env, self._given.get(run.id, {}))
-        seal = Seal(known(self._app, programs, env), find)
+        seal = Seal(known(self._app, programs, env, run.options.get("secretNames", ())), find)
         opened = replace(
             run,
             inputs=seal.open(run.inputs),

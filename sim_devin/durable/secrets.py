@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.engine.program import Program
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from sim_devin.app import App
 
 
-def known(app: App, programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
+def known(
+    app: App,
+    programs: Mapping[str, Program],
+    env: Mapping[str, str],
+    also: Iterable[str] = (),
+) -> dict[str, str]:
     """Return name -> value of what is secret in a run of these programs (by prefix).
 
-    Variables that secret fields refer to or whose name says so, the app's credentials, and
-    secrets that stand in the documents.
+    Variables that secret fields refer to, whose name says so or that are named in `also`,
+    the app's credentials, and secrets that stand in the documents.
     """
-    names = {name for name in env if is_secret_name(name)}
+    names = {name for name in env if is_secret_name(name)} | set(also)
     for program in programs.values():
         names |= _referred_to(program)
     found = {f"env:{name}": env[name] for name in sorted(names) if env.get(name)}

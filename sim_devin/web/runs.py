@@ -168,6 +168,7 @@ class Runs:
                 max_acu=max_acu,
                 allow_python=self._allow_python,
                 on_question="hold",
+                secret_names=self._secrets(),
             )
         except BaseException:
             del self._feeds[run_id], self._files[run_id]

@@ -500,6 +500,20 @@ def test_a_run_that_cannot_be_driven_is_held_and_the_others_go_on(app):
     assert app.runs.show(good)["state"] == "done"
 
 
+def test_a_variable_is_kept_out_of_the_store_if_it_is_said_to_be_secret(open_app, store):
+    env = {**ENV, "NOBODY_KNOWS": "rose-garden-77"}
+    create = devin("create", "create_session", prompt="Say {{NOBODY_KNOWS}}")
+    run_id = open_app().runs.start(flow(create), env=env, secret_names=["NOBODY_KNOWS"])
+    app = open_app()
+    app.runs.resume(run_id, env=env)
+    app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert "rose-garden-77" not in repr(app.runs.show(run_id))
+    for table in ("runs", "blocks", "documents", "events", "waits"):
+        rows = [tuple(dict(row).values()) for row in store.database.read(f"SELECT * FROM {table}")]
+        assert "rose-garden-77" not in repr(rows)
+
+
 def test_a_key_that_is_not_known_holds_the_run_until_it_is(open_app):
     app = open_app()
     document = flow(devin("create", "create_session", prompt="{{PLACE}}"))
