@@ -135,7 +135,7 @@ function Result({ run }: { run: RunView }) {
 function History() {
   const runs = useCanvas((state) => state.runs);
   const shown = useCanvas((state) => state.run?.id);
-  if (!runs.length) return <p className="empty">Nothing ran since the server started.</p>;
+  if (!runs.length) return <p className="empty">Nothing ran yet.</p>;
   return (
     <table className="history">
       <thead><tr><th scope="col">Started</th><th scope="col">Workflow</th><th scope="col">How it went</th><th scope="col"><span className="visually-hidden">Show</span></th></tr></thead>
