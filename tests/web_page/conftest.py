@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from page_flows import stand_still
 
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.testing import offline_app
@@ -164,7 +165,7 @@ def new_workflow(page):
     def new_workflow(name="Flow"):
         page.get_by_label("New workflow").fill(name)
         page.get_by_role("button", name="Create", exact=True).click()
-        page.locator(".react-flow__node").first.wait_for()
+        stand_still(page)
         return page
 
     return new_workflow

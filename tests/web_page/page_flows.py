@@ -11,6 +11,23 @@ def card(page, name):
     )
 
 
+def stand_still(page):
+    """Wait until the canvas does not move: it fits itself to what was opened."""
+    page.locator(".react-flow__node").first.wait_for()
+    page.evaluate(
+        """() => new Promise(done => {
+            let last, same = 0;
+            const look = () => {
+                const now = document.querySelector(".react-flow__viewport").style.transform;
+                same = now === last ? same + 1 : 0;
+                last = now;
+                same < 10 ? requestAnimationFrame(look) : done();
+            };
+            look();
+        })"""
+    )
+
+
 def block(name, kind, x, values=None, **more):
     fields = {
         key: {"id": key, "type": "short-input", "value": v} for key, v in (values or {}).items()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from page_flows import CREDENTIALS, block, chain
+from page_flows import CREDENTIALS, block, chain, stand_still
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NESTED = Path(__file__).parent / "nested.json"
@@ -28,7 +28,7 @@ def test_every_state_is_accessible(open_page, site, expect, violations, theme):
     assert page.locator("html").get_attribute("data-theme") == theme
     found = {"open": violations(page)}
     page.get_by_role("button", name="Nested", exact=True).click()
-    page.locator(".react-flow__node").first.wait_for()
+    stand_still(page)
     found["nested"] = violations(page)
     page.locator(".react-flow__node-container").first.locator(".card-head").first.click()
     found["container"] = violations(page)

@@ -3,21 +3,17 @@
 import json
 from pathlib import Path
 
+from page_flows import card, stand_still
+
 NESTED = Path(__file__).parent / "nested.json"
 CANARY = "cog_canary_0123"
-
-
-def card(page, name):
-    return page.locator(
-        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
-    )
 
 
 def open_nested(page, site):
     (site.folder / "Nested.json").write_bytes(NESTED.read_bytes())
     page.reload()
     page.get_by_role("button", name="Nested", exact=True).click()
-    page.locator(".react-flow__node").first.wait_for()
+    stand_still(page)
 
 
 def drop_file(page, name, text):
@@ -186,7 +182,7 @@ def test_a_key_never_comes_back(page, site, expect):
     expect(page.get_by_role("region", name="In this run")).to_contain_text("Input")
     bodies = page.evaluate("window.bodies")
     page.reload()
-    page.locator(".react-flow__node").first.wait_for()
+    stand_still(page)
     bodies += page.evaluate("window.bodies")
     kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     values = page.evaluate(

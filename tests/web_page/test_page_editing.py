@@ -2,6 +2,8 @@
 
 import json
 
+from page_flows import card
+
 OPERATIONS = {
     "create_session": "Prompt",
     "get_session": "Session ID",
@@ -15,12 +17,6 @@ OPERATIONS = {
     "archive_session": "Session ID",
     "terminate_session": "Session ID",
 }
-
-
-def card(page, name):
-    return page.locator(
-        ".react-flow__node", has=page.locator(".card-name").get_by_text(name, exact=True)
-    )
 
 
 def drop(page, block, x, y):

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from page_flows import CREDENTIALS, block, card, chain
+from page_flows import CREDENTIALS, block, card, chain, stand_still
 
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
@@ -32,7 +32,7 @@ def serve(site, tmp_path):
 
 def choose(page, name):
     page.get_by_role("button", name=name, exact=True).click()
-    page.locator(".react-flow__node").first.wait_for()
+    stand_still(page)
 
 
 def with_session(scenario):

@@ -1,11 +1,11 @@
 """Running on the page: watched to the end, answered, stopped, looked at again."""
 
-from page_flows import CREDENTIALS, block, card, chain
+from page_flows import CREDENTIALS, block, card, chain, stand_still
 
 
 def choose(page, name):
     page.get_by_role("button", name=name, exact=True).click()
-    page.locator(".react-flow__node").first.wait_for()
+    stand_still(page)
 
 
 def test_an_example_runs_to_the_end(page, site, expect):
