@@ -1,1 +1,1 @@
-"""Where runs, intents and spending are kept: in memory or in one SQLite file."""
+"""Where runs, intents and spending are kept: in memory, in one SQLite file, in PostgreSQL."""
