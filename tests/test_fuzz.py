@@ -104,7 +104,7 @@ answers = st.builds(
 failures = st.builds(
     lambda kind, text: kind(text),
     st.sampled_from([NotSent, TimedOut, TransportError]),
-    st.text(min_size=1),
+    st.text(min_size=1).filter(str.strip),
 )
 
 

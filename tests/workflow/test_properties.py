@@ -195,7 +195,7 @@ def test_every_block_that_must_run_runs_once_in_each_pass(pieces):
     threads = threading.active_count()
     result = engine.run(workflow(pieces), services=recorder.services(), env={})
     assert max(recorder.seen.values(), default=0) <= 1
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     expected = leaves(oracle.runs, pieces)
     if oracle.uncaught:
         assert not result.success
@@ -219,7 +219,7 @@ def test_a_cancelled_run_ends_and_repeats_nothing(pieces, after):
     result = engine.run(
         workflow(pieces), services=recorder.services(), env={}, cancel=cancel, on_event=listen
     )
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     assert max(recorder.seen.values(), default=0) <= 1
     assert recorder.blocks() <= leaves(Oracle(pieces).runs, pieces)
     assert result.status in ("cancelled", None)
