@@ -30,12 +30,6 @@ if TYPE_CHECKING:
     from sim_devin.transport import Transport
 
 SCOPE = "sim_devin"
-_RUN_ENDS = {
-    events.RUN_FINISHED: "finished",
-    events.RUN_FAILED: "failed",
-    events.RUN_PAUSED: "paused",
-    events.RUN_CANCELLED: "cancelled",
-}
 
 
 class Telemetry:
@@ -108,7 +102,7 @@ class RunSpans:
         if event.kind == events.RUN_STARTED:
             span = self._run(event)
             span.set_attribute("sim_devin.workflow.name", str((event.data or {})["workflow"]))
-        elif event.kind in _RUN_ENDS:
+        elif event.kind in events.RUN_ENDS:
             self._end_run(event)
 
     def _end_run(self, event: Event) -> None:
@@ -119,7 +113,7 @@ class RunSpans:
         for key in open_blocks:
             _, log, block = self._blocks.pop(key)
             _finish(block, log, "waiting" if log.ended else "unfinished", event.time)
-        span.set_attribute("sim_devin.outcome", _RUN_ENDS[event.kind])
+        span.set_attribute("sim_devin.outcome", events.RUN_ENDS[event.kind])
         if event.kind == events.RUN_FAILED:
             _fail(span, str((event.data or {}).get("error") or "The run failed."))
         span.end(_nanoseconds(event.time))

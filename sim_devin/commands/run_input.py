@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.commands.arguments import json_object
-from sim_devin.errors import InvalidWorkflow, MissingCredentials, UnknownName
+from sim_devin.errors import InvalidWorkflow, MissingCredentials
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -62,14 +62,9 @@ def block(workflow: Workflow, name: str | None) -> str | None:
     Raises:
         UnknownName: there is no such block; names the nearest.
     """
-    from sim_devin.engine.bindings import find_block
+    from sim_devin.engine.bindings import named_block
 
-    if name is None:
-        return None
-    block = find_block(workflow, name)
-    if block is None:
-        raise UnknownName("block", name, [item.name for item in workflow.blocks.values()])
-    return block.id
+    return None if name is None else named_block(workflow, name).id
 
 
 def environment(app: App, given: Mapping[str, str], *, simulated: bool) -> dict[str, str]:

@@ -6,12 +6,11 @@ import re
 from urllib.parse import unquote
 
 from sim_devin.engine import graph
-from sim_devin.engine.bindings import find_block
+from sim_devin.engine.bindings import named_block
 from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import load_workflow
-from sim_devin.errors import UnknownName
 from sim_devin.store.records import Outcome, Run
 from sim_devin.store.sql_store import SqlStore
 
@@ -28,12 +27,10 @@ def record_before(store: SqlStore, run: Run, block: str, services: Services) -> 
     document = load_workflow(store.document(run.document))
     everything = run.options.get("fromBlock") is not None
     program = Program(document, services, kind=run.options["trigger"], everything=everything)
-    found = find_block(document, block)
-    if found is None:
-        raise UnknownName("block", block, [item.name for item in document.blocks.values()])
-    require_block(program, found.id)
+    first = named_block(document, block).id
+    require_block(program, first)
     nodes = program.graph.root.nodes
-    again = {nodes[index].id for index in graph.downstream(program.graph, found.id)}
+    again = {nodes[index].id for index in graph.downstream(program.graph, first)}
     return [outcome for outcome in store.outcomes(run.id) if _outermost(outcome.key) not in again]
 
 

@@ -12,7 +12,7 @@ from sim_devin.engine.serializer import missing_fields, unset_credentials
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import Block, Workflow
-from sim_devin.errors import CallerError, did_you_mean
+from sim_devin.errors import CallerError, UnknownName, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,18 @@ def find_block(workflow: Workflow, name: str) -> Block | None:
     return next(
         (block for block in workflow.blocks.values() if normalise(block.name) == wanted), None
     )
+
+
+def named_block(workflow: Workflow, name: str) -> Block:
+    """Return the block of this id or name.
+
+    Raises:
+        UnknownName: there is no such block; names the nearest.
+    """
+    block = find_block(workflow, name)
+    if block is None:
+        raise UnknownName("block", name, [item.name for item in workflow.blocks.values()])
+    return block
 
 
 def missing(

@@ -18,6 +18,13 @@ RUN_FINISHED = "run.finished"
 RUN_FAILED = "run.failed"
 RUN_PAUSED = "run.paused"
 RUN_CANCELLED = "run.cancelled"
+# The kinds that end a drive of a run -> how it ended.
+RUN_ENDS = {
+    RUN_FINISHED: "finished",
+    RUN_FAILED: "failed",
+    RUN_PAUSED: "paused",
+    RUN_CANCELLED: "cancelled",
+}
 BLOCK_STARTED = "block.started"
 BLOCK_FINISHED = "block.finished"
 BLOCK_FAILED = "block.failed"

@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from sim_devin.response import Response
     from sim_devin.transport import Transport
 
-_ENDS = {
-    events.RUN_FINISHED: "finished",
-    events.RUN_FAILED: "failed",
-    events.RUN_PAUSED: "paused",
-    events.RUN_CANCELLED: "cancelled",
-}
-
 
 class Metrics(Collector):
     """What a worker did since it was started, and how the runs of its store stand now.
@@ -48,7 +41,7 @@ class Metrics(Collector):
 
     def hear(self, event: Event) -> None:
         """Count the ends of drives; a listener."""
-        outcome = _ENDS.get(event.kind)
+        outcome = events.RUN_ENDS.get(event.kind)
         if outcome is not None:
             with self._lock:
                 self._drives[outcome] += 1
@@ -81,7 +74,7 @@ class Metrics(Collector):
         driven = CounterMetricFamily(
             "sim_devin_drives", "Times this worker drove a run.", labels=["outcome"]
         )
-        for outcome in _ENDS.values():
+        for outcome in events.RUN_ENDS.values():
             driven.add_metric([outcome], drives.get(outcome, 0))
         yield driven
         sent = CounterMetricFamily(

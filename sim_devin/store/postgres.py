@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sim_devin.errors import MissingDependency, StoreError
 
@@ -20,6 +20,8 @@ try:
     from psycopg.rows import dict_row
 except ImportError:
     raise MissingDependency("Keeping runs in PostgreSQL", "postgres") from None
+
+_T = TypeVar("_T")
 
 BUSY = 30  # seconds to wait for another process that writes
 TURN = 0x51DE71  # the number of the lock that writers take turns by
@@ -92,14 +94,7 @@ class PostgresDatabase:
         """
         with self._lock:
             try:
-                return self._execute(query, values).fetchall()
-            except psycopg.OperationalError as error:
-                if self.inside or not self._lost():
-                    raise self._failed(error) from None
-            except psycopg.Error as error:
-                raise self._failed(error) from None
-            try:  # the server was restarted, perhaps; a read may be tried again
-                return self._execute(query, values).fetchall()
+                return self._connected(lambda: self._execute(query, values).fetchall())
             except psycopg.Error as error:
                 raise self._failed(error) from None
 
@@ -116,7 +111,7 @@ class PostgresDatabase:
                 yield self
                 return
             try:
-                self._begin()
+                self._connected(self._take_turn)
                 self.inside = True
                 try:
                     yield self
@@ -160,24 +155,19 @@ class PostgresDatabase:
         safe = [item.replace("\0", "\ufffd") if isinstance(item, str) else item for item in values]
         return self._connection.execute(_translated(statement), safe)
 
-    def _begin(self) -> None:
+    def _connected(self, act: Callable[[], _T]) -> _T:
+        """Do what may be done again, once more if the connection was lost meanwhile."""
         try:
-            self._take_turn()
+            return act()
         except psycopg.OperationalError:
-            if not self._lost():
+            if self.inside or self._closed or not self._connection.closed:
                 raise
-            self._take_turn()
+        self._connection = self._connect()
+        return act()
 
     def _take_turn(self) -> None:
         self._connection.execute("BEGIN")
         self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (TURN,))
-
-    def _lost(self) -> bool:
-        """Connect anew if the connection is gone; return whether it was."""
-        if self._closed or not self._connection.closed:
-            return False
-        self._connection = self._connect()
-        return True
 
     def _roll_back(self) -> None:
         with suppress(psycopg.Error):
