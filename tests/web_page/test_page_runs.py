@@ -8,6 +8,14 @@ def choose(page, name):
     stand_still(page)
 
 
+def run_chain(page, site, name, *blocks):
+    """Run blocks that follow one another, as a workflow of that name."""
+    site.put(name, chain(*blocks))
+    page.reload()
+    choose(page, name)
+    page.keyboard.press("Control+Enter")
+
+
 def test_an_example_runs_to_the_end(page, site, expect):
     page.get_by_role("dialog").get_by_role("button").filter(has_text="First run").click()
     page.locator(".toolbar").get_by_role("button", name="Run").click()
@@ -69,17 +77,14 @@ def test_a_session_that_waits_is_answered_and_the_run_goes_on(page, site, expect
 def test_a_pause_is_answered_by_its_form(page, site, expect):
     fields = [{"id": "f", "name": "approved", "type": "boolean"}, {"id": "g", "name": "why"}]
     done = {"dataMode": "json", "data": '{"ok": <ask.approved>, "why": "<ask.why>"}'}
-    site.put(
+    run_chain(
+        page,
+        site,
         "pause",
-        chain(
-            block("Start", "start_trigger", 0),
-            block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
-            block("Done", "response", 600, done),
-        ),
+        block("Start", "start_trigger", 0),
+        block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
+        block("Done", "response", 600, done),
     )
-    page.reload()
-    choose(page, "pause")
-    page.keyboard.press("Control+Enter")
     expect(page.get_by_test_id("run-status")).to_have_text("Paused")
     expect(card(page, "Ask").locator(".status")).to_contain_text("Paused for a person")
     below = page.get_by_role("form", name="Answer Ask")
@@ -93,17 +98,14 @@ def test_a_pause_is_answered_by_its_form(page, site, expect):
 def test_a_session_that_waits_is_answered_on_its_card(page, site, expect):
     create = {"operation": "create_session", "prompt": "Do it. [scenario: asks]", **CREDENTIALS}
     wait = {"sessionId": "<create.sessionId>", "until": "over", **CREDENTIALS}
-    site.put(
+    run_chain(
+        page,
+        site,
         "asks",
-        chain(
-            block("Start", "start_trigger", 0),
-            block("Create", "devin", 300, create),
-            block("Waiter", "devin_wait", 600, wait),
-        ),
+        block("Start", "start_trigger", 0),
+        block("Create", "devin", 300, create),
+        block("Waiter", "devin_wait", 600, wait),
     )
-    page.reload()
-    choose(page, "asks")
-    page.keyboard.press("Control+Enter")
     reply = card(page, "Waiter").get_by_role("form", name="Reply to Waiter")
     expect(reply).to_contain_text("Which branch")
     before = site.document("asks")
@@ -123,17 +125,14 @@ def test_a_session_that_waits_is_answered_on_its_card(page, site, expect):
 
 def test_a_pause_is_answered_on_its_card(page, site, expect):
     fields = [{"id": "f", "name": "approved", "type": "boolean"}, {"id": "g", "name": "why"}]
-    site.put(
+    run_chain(
+        page,
+        site,
         "pause",
-        chain(
-            block("Start", "start_trigger", 0),
-            block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
-            block("Done", "response", 600, {"dataMode": "json", "data": '{"why": "<ask.why>"}'}),
-        ),
+        block("Start", "start_trigger", 0),
+        block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
+        block("Done", "response", 600, {"dataMode": "json", "data": '{"why": "<ask.why>"}'}),
     )
-    page.reload()
-    choose(page, "pause")
-    page.keyboard.press("Control+Enter")
     reply = card(page, "Ask").get_by_role("form", name="Reply to Ask")
     reply.get_by_label("why").fill("said on the card")
     reply.get_by_role("button", name="Answer and go on").click()
@@ -143,21 +142,18 @@ def test_a_pause_is_answered_on_its_card(page, site, expect):
 
 
 def test_a_failing_block_says_what_went_wrong(page, site, expect):
-    site.put(
+    run_chain(
+        page,
+        site,
         "fails",
-        chain(
-            block("Start", "start_trigger", 0),
-            block(
-                "Get",
-                "devin",
-                300,
-                {"operation": "get_session", "sessionId": "devin-none", **CREDENTIALS},
-            ),
+        block("Start", "start_trigger", 0),
+        block(
+            "Get",
+            "devin",
+            300,
+            {"operation": "get_session", "sessionId": "devin-none", **CREDENTIALS},
         ),
     )
-    page.reload()
-    choose(page, "fails")
-    page.keyboard.press("Control+Enter")
     expect(page.get_by_test_id("run-status")).to_have_text("Failed")
     expect(card(page, "Get").locator(".status")).to_contain_text("Failed:")
     expect(page.locator(".result .field-error")).to_contain_text("Get:")
@@ -166,17 +162,14 @@ def test_a_failing_block_says_what_went_wrong(page, site, expect):
 def test_a_run_is_stopped_and_found_again_after_a_reload(page, site, expect):
     create = {"operation": "create_session", "prompt": "x [scenario: never-ends]", **CREDENTIALS}
     wait = {"sessionId": "<create.sessionId>", "timeoutSeconds": "86400", **CREDENTIALS}
-    site.put(
+    run_chain(
+        page,
+        site,
         "long",
-        chain(
-            block("Start", "start_trigger", 0),
-            block("Create", "devin", 300, create),
-            block("Waiter", "devin_wait", 600, wait),
-        ),
+        block("Start", "start_trigger", 0),
+        block("Create", "devin", 300, create),
+        block("Waiter", "devin_wait", 600, wait),
     )
-    page.reload()
-    choose(page, "long")
-    page.keyboard.press("Control+Enter")
     expect(card(page, "Waiter").locator(".status")).to_contain_text("Waiting")
     page.reload()
     expect(card(page, "Waiter").locator(".status")).to_contain_text("Waiting")
