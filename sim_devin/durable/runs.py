@@ -7,46 +7,29 @@ there, so a waiting run is a row in the store and nothing else.
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
-from sim_devin.durable.drive import Drive
 from sim_devin.durable.fork import record_before
-from sim_devin.durable.leases import Leases
-from sim_devin.durable.poller import Poller
-from sim_devin.durable.secrets import finder, known, seal_of, sealed_document
-from sim_devin.engine import engine, start
-from sim_devin.engine.bindings import bind
+from sim_devin.durable.secrets import SecretsHere
+from sim_devin.durable.starting import new_run
+from sim_devin.durable.worker import CONCURRENCY, Worker
+from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
-from sim_devin.engine.from_block import require_block
-from sim_devin.engine.program import Program
 from sim_devin.engine.run import RunResult
-from sim_devin.engine.workflow import load_workflow
-from sim_devin.errors import CallerError, SimDevinError, StoreError
+from sim_devin.errors import CallerError
 from sim_devin.store.records import ENDED, Event, Run
-from sim_devin.store.rows import LeaseLost
-from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-
-log = logging.getLogger("sim_devin")
-
-IDLE = 1.0  # seconds between looks for runs that other processes started
-LONGEST_IDLE = 30.0
-CONCURRENCY = 8
 
 
 class Runs:
@@ -62,9 +45,8 @@ class Runs:
         self.store = store
         self._app = app
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._leases = Leases(store, self.owner, lease)
-        self._given: dict[str, dict[str, str]] = {}
-        self._env: dict[str, Mapping[str, str]] = {}
+        self._secrets = SecretsHere(app)
+        self.worker = Worker(app, store, self.owner, lease, self._secrets)
 
     # -- starting --------------------------------------------------------------------------------
 
@@ -106,57 +88,30 @@ class Runs:
             CredentialsError: a credential refers to a variable that is not set.
             StoreError: the run cannot be recorded.
         """
-        app = self._app
-        if on_question not in ("return", "hold"):
-            raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
-        env = app.environment() if env is None else env
-        services = AppServices(app, allows_python=allow_python)
-        document = bind(load_workflow(workflow), bindings or {})
-        program = Program(document, services, kind=trigger, everything=from_block is not None)
-        if from_block is not None:
-            require_block(program, from_block)
-        program.require_fields(env)
-        start.start_output(
-            program.start, inputs, external=program.start.type not in start.START_TYPES
-        )
-        programs = {"": program} | {
-            f"{key}/": Program(load_workflow(source), services, kind="child")
-            for key, source in (children or {}).items()
-        }
-        secret_names = sorted(secret_names)
-        given = known(app, programs, env, secret_names)
-        seal = Seal(given)
-        now = app.clock.time()
-        run = Run(
-            id=run_id or str(uuid.uuid4()),
-            state="ready",
-            name=document.name,
-            document=self.store.put_document(sealed_document(program, seal)),
-            children={
-                prefix[:-1]: self.store.put_document(sealed_document(child, seal, prefix))
-                for prefix, child in programs.items()
-                if prefix
-            },
-            inputs=seal.close(inputs),
-            options={
-                "trigger": trigger,
-                "fromBlock": from_block,
-                "snapshot": seal.close(snapshot),
-                "stopAfter": stop_after,
-                "maxAcu": max_acu,
-                "allowPython": allow_python,
-                "onQuestion": on_question,
-                "answerWithin": answer_within,
-                "defaultAnswer": seal.close(default_answer),
-                "secretNames": secret_names,
-            },
-            created=now,
-            updated=now,
-            deadline=None if deadline is None else now + deadline,
+        env = self._app.environment() if env is None else env
+        run, given = new_run(
+            self._app,
+            self.store,
+            workflow,
+            inputs,
+            env=env,
+            trigger=trigger,
+            run_id=run_id,
+            children=children,
+            from_block=from_block,
+            snapshot=snapshot,
+            stop_after=stop_after,
+            deadline=deadline,
+            bindings=bindings,
+            max_acu=max_acu,
+            allow_python=allow_python,
+            on_question=on_question,
+            answer_within=answer_within,
+            default_answer=default_answer,
+            secret_names=secret_names,
         )
         self.store.add_run(run)
-        self._given[run.id] = given
-        self._env[run.id] = env
+        self._secrets.add(run.id, given, env)
         return run.id
 
     # -- looking -----------------------------------------------------------------------------------
@@ -203,10 +158,8 @@ class Runs:
         """
         run = self.store.run(run_id)
         now = self._app.clock.time()
-        if env is not None:
-            self._env[run.id] = env
         given = {f"set:{name}": value for name, value in (bindings or {}).items()}
-        self._given[run.id] = {**self._given.get(run.id, {}), **given}
+        self._secrets.add(run.id, given, env)
         if run.state in ("done", "cancelled"):
             raise CallerError(f"The run {run.id} is over: {run.state}.")
         if run.state == "failed":
@@ -249,10 +202,7 @@ class Runs:
             deadline=limit,
         )
         self.store.add_run(run, kept)
-        if old.id in self._given:
-            self._given[run.id] = self._given[old.id]
-        if old.id in self._env:
-            self._env[run.id] = self._env[old.id]
+        self._secrets.copy(old.id, run.id)
         return run.id
 
     def cancel(self, run_id: str) -> str:
@@ -280,7 +230,7 @@ class Runs:
             UncertainResult: nobody knows whether the message arrived; the run asks on.
         """
         run = self.store.run(run_id)
-        Answers(self._app, self.store, self._seal(run)).give(run, answer, context_id)
+        Answers(self._app, self.store, self._secrets.seal(run.id)).give(run, answer, context_id)
         return run.id
 
     def prune(self, before: float) -> int:
@@ -304,23 +254,7 @@ class Runs:
         Raises:
             StoreError: the store failed; nothing recorded is lost.
         """
-        run_id = self.store.run(run_id).id
-        cancel = cancel or threading.Event()
-        clock = self._app.clock
-        result: RunResult | None = None
-        while True:
-            run = self.store.run(run_id)
-            if run.state in (*ENDED, "asking", "uncertain", "held"):
-                return result
-            if cancel.is_set():
-                self.store.cancel_run(run_id, clock.time())
-            claimed = self._claim(run_id)
-            if claimed is not None:
-                result = self._drive(claimed, cancel, on_event) or result
-            elif run.state in ("ready", "running"):
-                time.sleep(0.05)  # another process holds it: nothing of ours to wait for
-            elif not self._look_after(run_id):
-                clock.wait(cancel, self._pause(run_id))
+        return self.worker.follow(run_id, cancel=cancel, on_event=on_event)
 
     def work(
         self,
@@ -338,115 +272,6 @@ class Runs:
         Raises:
             StoreError: the store failed; nothing recorded is lost.
         """
-        cancel = cancel or threading.Event()
-        active: dict[str, threading.Thread] = {}
-        ended = threading.Event()
-        failures: list[BaseException] = []
-        driven = 0
-
-        def drive(run: Run) -> None:
-            try:
-                self._drive(run, None, on_event)
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                active.pop(run.id, None)
-                ended.set()
-
-        try:
-            while not cancel.is_set() and not failures:
-                moved = self._look_after(None)
-                while len(active) < concurrency and not cancel.is_set():
-                    run = self._claim()
-                    if run is None:
-                        break
-                    driven += 1
-                    moved = True
-                    thread = threading.Thread(target=drive, args=(run,), name=f"run {run.id}")
-                    active[run.id] = thread
-                    thread.start()
-                if active:
-                    ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
-                    ended.clear()
-                elif once and not moved:
-                    break
-                elif not moved:
-                    self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
-        finally:
-            self._leases.give_back(list(active))
-            for thread in list(active.values()):
-                thread.join()
-        if failures:
-            raise failures[0]
-        return driven
-
-    def _claim(self, run_id: str | None = None) -> Run | None:
-        return self._leases.claim(self._app.clock.time(), run_id)
-
-    def _look_after(self, run_id: str | None) -> bool:
-        """Do what is due for parked runs; return whether that may let one go on."""
-        now = self._app.clock.time()
-        woken = self.store.finish_due(now) + self.store.wake_overdue(now)
-        seal = self._seal(None if run_id is None else self.store.run(run_id))
-        answers = Answers(self._app, self.store, seal)
-        sent = answers.answer_overdue() + answers.send_waiting(run_id)
-        calls = Poller(self._app, self.store, seal, self.owner).poll(run_id)
-        return bool(woken or sent or calls)
-
-    def _pause(self, run_id: str | None) -> float:
-        moment = self.store.next_moment(run_id)
-        if moment is None:
-            return IDLE
-        return min(LONGEST_IDLE, max(0.01, moment - self._app.clock.time()))
-
-    def _drive(
-        self, run: Run, stop: threading.Event | None, on_event: Listener | None
-    ) -> RunResult | None:
-        with self._leases.watch(run, stop) as watched:
-            try:
-                return self._prepare(run, watched.stop, on_event).run(watched)
-            except LeaseLost:
-                return None
-            except StoreError:
-                raise
-            except Exception as error:  # one run must not end the worker of all
-                if not isinstance(error, SimDevinError):
-                    log.exception("run %s cannot be driven", run.id)
-                why = str(error) if isinstance(error, SimDevinError) else repr(error)
-                text = seal_of(self._app, self._app.environment()).close(why)
-                with suppress(LeaseLost):
-                    self.store.end_run(run, "held", self._app.clock.time(), error=text)
-                return None
-
-    def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
-        env = self._env.get(run.id) or self._app.environment()
-        services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
-        opening = self._seal(run)
-        document = load_workflow(opening.open(self.store.document(run.document)))
-        everything = run.options.get("fromBlock") is not None
-        program = Program(document, services, kind=run.options["trigger"], everything=everything)
-        program.require_fields(env)
-        children = {
-            key: load_workflow(opening.open(self.store.document(document_id)))
-            for key, document_id in run.children.items()
-        }
-        programs = {"": program} | {
-            f"{key}/": Program(child, services, kind="child") for key, child in children.items()
-        }
-        find = finder(self._app, env, self._given.get(run.id, {}))
-        seal = Seal(known(self._app, programs, env, run.options.get("secretNames", ())), find)
-        opened = replace(
-            run,
-            inputs=seal.open(run.inputs),
-            options={**run.options, "snapshot": seal.open(run.options.get("snapshot"))},
+        return self.worker.work(
+            once=once, concurrency=concurrency, cancel=cancel, on_event=on_event
         )
-        return Drive(self._app, self.store, opened, program, children, env, seal, stop, on_event)
-
-    def _seal(self, run: Run | None) -> Seal:
-        """Return what puts a run's secrets back in place, as far as they are known here."""
-        run_id = "" if run is None else run.id
-        env = self._env.get(run_id) or self._app.environment()
-        given = self._given.get(run_id) or {}
-        if run is None:
-            given = {key: value for item in self._given.values() for key, value in item.items()}
-        return Seal({}, finder(self._app, env, given))

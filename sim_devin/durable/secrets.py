@@ -52,6 +52,50 @@ def _referred_to(program: Program) -> set[str]:
     }
 
 
+class SecretsHere:
+    """What this process knows of the secrets of runs: handed in, or from an environment.
+
+    Nothing of it is stored. Another process finds the same by name in its own environment,
+    or is handed it again.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._given: dict[str, dict[str, str]] = {}
+        self._env: dict[str, Mapping[str, str]] = {}
+
+    def add(
+        self,
+        run_id: str,
+        given: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember secrets of a run by name, and the environment it was started with."""
+        self._given[run_id] = {**self._given.get(run_id, {}), **(given or {})}
+        if env is not None:
+            self._env[run_id] = env
+
+    def copy(self, run_id: str, to: str) -> None:
+        """Let a run have what is known of another's."""
+        self.add(to, self._given.get(run_id), self._env.get(run_id))
+
+    def environment(self, run_id: str | None) -> Mapping[str, str]:
+        """Return the environment a run has here."""
+        return self._env.get(run_id or "") or self._app.environment()
+
+    def finder(self, run_id: str | None) -> Callable[[str], str | None]:
+        """Return how the secrets of a run are found here; without a run, those of all."""
+        if run_id is None:
+            given = {key: value for own in self._given.values() for key, value in own.items()}
+        else:
+            given = self._given.get(run_id, {})
+        return finder(self._app, self.environment(run_id), given)
+
+    def seal(self, run_id: str | None) -> Seal:
+        """Return what puts the secrets of a run back in place, as far as they are known here."""
+        return Seal({}, self.finder(run_id))
+
+
 def finder(
     app: App, env: Mapping[str, str], given: Mapping[str, str]
 ) -> Callable[[str], str | None]:

@@ -330,8 +330,8 @@ def test_an_agent_goes_on_where_it_was(open_app, simulator, die_at):
 def test_two_processes_never_drive_one_run(open_app, simulator, store):
     first, second = open_app(), open_app()
     run_id = first.runs.start(flow(CREATE), env=ENV)
-    assert first.runs._claim(run_id) is not None
-    assert second.runs._claim(run_id) is None
+    assert first.runs.worker.claim(run_id) is not None
+    assert second.runs.worker.claim(run_id) is None
     assert second.runs.work(once=True) == 0
     assert simulator.truth() == []
 
@@ -339,11 +339,11 @@ def test_two_processes_never_drive_one_run(open_app, simulator, store):
 def test_a_process_that_lost_its_lease_records_and_sends_nothing_more(open_app, simulator, store):
     first, second = open_app(), open_app()
     run_id = first.runs.start(flow(CREATE), env=ENV)
-    stale = first.runs._claim(run_id)
+    stale = first.runs.worker.claim(run_id)
     with store.database.write() as connection:
         connection.execute("UPDATE runs SET lease_until = 0")
     second.runs.follow(run_id)
-    assert first.runs._drive(stale, None, None) is None
+    assert first.runs.worker.drive(stale, None, None) is None
     assert second.runs.show(run_id)["state"] == "done"
     assert len(simulator.truth()) == 1
 

@@ -1,0 +1,98 @@
+"""A durable run as it begins: checked as a whole, its document kept without a secret."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.app_services import AppServices
+from sim_devin.durable.secrets import known, sealed_document
+from sim_devin.engine import engine, start
+from sim_devin.engine.bindings import bind
+from sim_devin.engine.from_block import require_block
+from sim_devin.engine.program import Program
+from sim_devin.engine.workflow import load_workflow
+from sim_devin.errors import CallerError
+from sim_devin.store.records import Run
+from sim_devin.store.sealing import Seal
+from sim_devin.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def new_run(
+    app: App,
+    store: SqlStore,
+    workflow: engine.Source,
+    inputs: Any,
+    *,
+    env: Mapping[str, str],
+    trigger: str,
+    run_id: str | None,
+    children: Mapping[str, Any] | None,
+    from_block: str | None,
+    snapshot: Mapping[str, Any] | None,
+    stop_after: str | None,
+    deadline: float | None,
+    bindings: Mapping[str, Any] | None,
+    max_acu: int | None,
+    allow_python: bool,
+    on_question: str,
+    answer_within: float | None,
+    default_answer: Any,
+    secret_names: Iterable[str],
+) -> tuple[Run, dict[str, str]]:
+    """Return a run to be recorded, and its secrets by name. See `Runs.start` for the arguments.
+
+    Raises:
+        InvalidWorkflow: the document cannot be run; every problem is listed.
+        CredentialsError: a credential refers to a variable that is not set.
+        StoreError: the documents cannot be kept.
+    """
+    if on_question not in ("return", "hold"):
+        raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
+    services = AppServices(app, allows_python=allow_python)
+    document = bind(load_workflow(workflow), bindings or {})
+    program = Program(document, services, kind=trigger, everything=from_block is not None)
+    if from_block is not None:
+        require_block(program, from_block)
+    program.require_fields(env)
+    start.start_output(program.start, inputs, external=program.start.type not in start.START_TYPES)
+    programs = {"": program} | {
+        f"{key}/": Program(load_workflow(source), services, kind="child")
+        for key, source in (children or {}).items()
+    }
+    secret_names = sorted(secret_names)
+    given = known(app, programs, env, secret_names)
+    seal = Seal(given)
+    now = app.clock.time()
+    run = Run(
+        id=run_id or str(uuid.uuid4()),
+        state="ready",
+        name=document.name,
+        document=store.put_document(sealed_document(program, seal)),
+        children={
+            prefix[:-1]: store.put_document(sealed_document(child, seal, prefix))
+            for prefix, child in programs.items()
+            if prefix
+        },
+        inputs=seal.close(inputs),
+        options={
+            "trigger": trigger,
+            "fromBlock": from_block,
+            "snapshot": seal.close(snapshot),
+            "stopAfter": stop_after,
+            "maxAcu": max_acu,
+            "allowPython": allow_python,
+            "onQuestion": on_question,
+            "answerWithin": answer_within,
+            "defaultAnswer": seal.close(default_answer),
+            "secretNames": secret_names,
+        },
+        created=now,
+        updated=now,
+        deadline=None if deadline is None else now + deadline,
+    )
+    return run, given

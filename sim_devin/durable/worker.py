@@ -1,0 +1,201 @@
+"""The process that drives durable runs: it claims them, looks after parked ones, and drives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sim_devin.app_services import AppServices
+from sim_devin.durable.answers import Answers
+from sim_devin.durable.drive import Drive
+from sim_devin.durable.leases import Leases
+from sim_devin.durable.poller import Poller
+from sim_devin.durable.secrets import SecretsHere, known, seal_of
+from sim_devin.engine.events import Listener
+from sim_devin.engine.program import Program
+from sim_devin.engine.run import RunResult
+from sim_devin.engine.workflow import load_workflow
+from sim_devin.errors import SimDevinError, StoreError
+from sim_devin.store.records import ENDED, Run
+from sim_devin.store.rows import LeaseLost
+from sim_devin.store.sealing import Seal
+from sim_devin.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+log = logging.getLogger("sim_devin")
+
+IDLE = 1.0  # seconds between looks for runs that other processes started
+LONGEST_IDLE = 30.0
+CONCURRENCY = 8
+
+
+class Worker:
+    """Drives the runs of a store, one at a time (`follow`) or all (`work`).
+
+    Args:
+        app: makes the calls.
+        store: keeps the runs.
+        owner: name of this process, unlike that of any other.
+        lease: seconds without a sign of life after which another process takes a run over.
+        secrets: what this process knows of the secrets of runs.
+    """
+
+    def __init__(
+        self, app: App, store: SqlStore, owner: str, lease: float, secrets: SecretsHere
+    ) -> None:
+        self._app = app
+        self._store = store
+        self._owner = owner
+        self._leases = Leases(store, owner, lease)
+        self._secrets = secrets
+
+    def follow(
+        self,
+        run_id: str,
+        *,
+        cancel: threading.Event | None = None,
+        on_event: Listener | None = None,
+    ) -> RunResult | None:
+        """Drive a run here until it is over or needs somebody. See `Runs.follow`."""
+        run_id = self._store.run(run_id).id
+        cancel = cancel or threading.Event()
+        clock = self._app.clock
+        result: RunResult | None = None
+        while True:
+            run = self._store.run(run_id)
+            if run.state in (*ENDED, "asking", "uncertain", "held"):
+                return result
+            if cancel.is_set():
+                self._store.cancel_run(run_id, clock.time())
+            claimed = self.claim(run_id)
+            if claimed is not None:
+                result = self.drive(claimed, cancel, on_event) or result
+            elif run.state in ("ready", "running"):
+                time.sleep(0.05)  # another process holds it: nothing of ours to wait for
+            elif not self._look_after(run_id):
+                clock.wait(cancel, self._pause(run_id))
+
+    def work(
+        self,
+        *,
+        once: bool = False,
+        concurrency: int = CONCURRENCY,
+        cancel: threading.Event | None = None,
+        on_event: Listener | None = None,
+    ) -> int:
+        """Drive all runs of the store that can go on. See `Runs.work`."""
+        cancel = cancel or threading.Event()
+        active: dict[str, threading.Thread] = {}
+        ended = threading.Event()
+        failures: list[BaseException] = []
+        driven = 0
+
+        def drive(run: Run) -> None:
+            try:
+                self.drive(run, None, on_event)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                active.pop(run.id, None)
+                ended.set()
+
+        try:
+            while not cancel.is_set() and not failures:
+                moved = self._look_after(None)
+                while len(active) < concurrency and not cancel.is_set():
+                    run = self.claim()
+                    if run is None:
+                        break
+                    driven += 1
+                    moved = True
+                    thread = threading.Thread(target=drive, args=(run,), name=f"run {run.id}")
+                    active[run.id] = thread
+                    thread.start()
+                if active:
+                    ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
+                    ended.clear()
+                elif once and not moved:
+                    break
+                elif not moved:
+                    self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
+        finally:
+            self._leases.give_back(list(active))
+            for thread in list(active.values()):
+                thread.join()
+        if failures:
+            raise failures[0]
+        return driven
+
+    def claim(self, run_id: str | None = None) -> Run | None:
+        """Take a run, or that one, to drive it; None if there is none that nobody drives."""
+        return self._leases.claim(self._app.clock.time(), run_id)
+
+    def _look_after(self, run_id: str | None) -> bool:
+        """Do what is due for parked runs; return whether that may let one go on."""
+        now = self._app.clock.time()
+        woken = self._store.finish_due(now) + self._store.wake_overdue(now)
+        seal = self._secrets.seal(run_id)
+        answers = Answers(self._app, self._store, seal)
+        sent = answers.answer_overdue() + answers.send_waiting(run_id)
+        calls = Poller(self._app, self._store, seal, self._owner).poll(run_id)
+        return bool(woken or sent or calls)
+
+    def _pause(self, run_id: str | None) -> float:
+        moment = self._store.next_moment(run_id)
+        if moment is None:
+            return IDLE
+        return min(LONGEST_IDLE, max(0.01, moment - self._app.clock.time()))
+
+    def drive(
+        self, run: Run, stop: threading.Event | None, on_event: Listener | None
+    ) -> RunResult | None:
+        """Drive a claimed run once; None if it is another's by now, or held.
+
+        Raises:
+            StoreError: the store failed; nothing recorded is lost.
+        """
+        with self._leases.watch(run, stop) as watched:
+            try:
+                return self._prepare(run, watched.stop, on_event).run(watched)
+            except LeaseLost:
+                return None
+            except StoreError:
+                raise
+            except Exception as error:  # one run must not end the worker of all
+                if not isinstance(error, SimDevinError):
+                    log.exception("run %s cannot be driven", run.id)
+                why = str(error) if isinstance(error, SimDevinError) else repr(error)
+                text = seal_of(self._app, self._app.environment()).close(why)
+                with suppress(LeaseLost):
+                    self._store.end_run(run, "held", self._app.clock.time(), error=text)
+                return None
+
+    def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
+        env = self._secrets.environment(run.id)
+        services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
+        opening = self._secrets.seal(run.id)
+        document = load_workflow(opening.open(self._store.document(run.document)))
+        everything = run.options.get("fromBlock") is not None
+        program = Program(document, services, kind=run.options["trigger"], everything=everything)
+        program.require_fields(env)
+        children = {
+            key: load_workflow(opening.open(self._store.document(document_id)))
+            for key, document_id in run.children.items()
+        }
+        programs = {"": program} | {
+            f"{key}/": Program(child, services, kind="child") for key, child in children.items()
+        }
+        names = run.options.get("secretNames", ())
+        seal = Seal(known(self._app, programs, env, names), self._secrets.finder(run.id))
+        opened = replace(
+            run,
+            inputs=seal.open(run.inputs),
+            options={**run.options, "snapshot": seal.open(run.options.get("snapshot"))},
+        )
+        return Drive(self._app, self._store, opened, program, children, env, seal, stop, on_event)
