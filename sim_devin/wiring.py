@@ -10,6 +10,7 @@ from typing import Any
 from sim_devin import plugins, registry
 from sim_devin.app import App
 from sim_devin.clock import Clock, RealClock
+from sim_devin.engine.services import Model
 from sim_devin.language_model import PydanticAiModel
 from sim_devin.reconcile import Ledger, MemoryLedger, Settle
 from sim_devin.retry import RetryPolicy
@@ -45,7 +46,8 @@ def open_app(
     Args:
         transport: carries requests; `HttpTransport` unless given.
         llm: the model of agent, router and evaluator blocks, see `engine.services.Model`;
-            any provider through pydantic-ai (extra ``agent``) unless given.
+            any provider through pydantic-ai (extra ``agent``) unless given, or a pretended
+            one with `simulate`.
         store: keeps runs: an object, or the place of durable runs as `SIM_DEVIN_STORE` has it:
             a file, a ``postgresql://`` address, ``memory``. Paused runs that are not durable
             are kept in memory unless an object is given.
@@ -55,7 +57,8 @@ def open_app(
         credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
         specs: folders of spec files to load as plugins.
         discover: whether to load installed plugins.
-        simulate: talk to the built-in simulator of Devin: no account, no key, no network.
+        simulate: talk to the built-in simulator of Devin, and to a pretended language model:
+            no account, no key, no network.
         retries: tries after the first one; 0 turns retrying off.
         max_acu: ceiling for the ACU limit of every session; it can only lower one.
         ledger: where intents of creates and messages are recorded; in memory unless given.
@@ -85,7 +88,7 @@ def open_app(
         settings=settings,
         transport=transport,
         clock=clock or RealClock(),
-        llm=_model(settings, retries) if llm is None else llm,
+        llm=_model(settings, retries, simulate=simulate) if llm is None else llm,
         store=store or MemoryStore(),
         base_url=check_base_url(base_url) if base_url else "",
         credentials={**(SIMULATED_CREDENTIALS if simulate else {}), **(credentials or {})},
@@ -116,7 +119,11 @@ def _load(
     )
 
 
-def _model(settings: Settings, retries: int | None) -> PydanticAiModel:
+def _model(settings: Settings, retries: int | None, *, simulate: bool) -> Model:
+    if simulate:
+        from sim_devin.simulated_model import SimulatedModel
+
+        return SimulatedModel()
     return PydanticAiModel(
         settings.env,
         default=settings.model,

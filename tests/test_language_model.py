@@ -17,6 +17,8 @@ import sim_devin
 from sim_devin import errors
 from sim_devin.language_model import PydanticAiModel, provider_of
 from sim_devin.redaction import MASK
+from sim_devin.simulate import SimulatedTransport
+from sim_devin.wiring import SIMULATED_CREDENTIALS
 from tests.workflow.fakes import block, document, edge
 
 KEY = "made-up-key-of-the-block"
@@ -40,8 +42,17 @@ def agent(**values):
 
 
 def app(llm=None, **options):
+    """Return an app whose Devin is simulated; its model is not, as with ``simulate=True``."""
     options.setdefault("env", {})
-    return sim_devin.open_app(simulate=True, discover=False, llm=llm, **options)
+    transport = SimulatedTransport()
+    return sim_devin.open_app(
+        transport=transport,
+        clock=transport.clock,
+        credentials=SIMULATED_CREDENTIALS,
+        discover=False,
+        llm=llm,
+        **options,
+    )
 
 
 def function(*turns):

@@ -39,8 +39,9 @@ class Model(Protocol):
 
         The reply is plain JSON data, since durable runs record it. `settings` may hold
         ``apiKey``, ``temperature``, ``maxTokens``, ``timeout`` (seconds), ``toolChoice`` (name
-        of the tool to call) and ``cancel`` (event that is set when the run is to stop); a
-        `complete` without that parameter is not given them.
+        of the tool to call), ``choices`` (texts of which the messages want one as the answer)
+        and ``cancel`` (event that is set when the run is to stop); a `complete` without that
+        parameter is not given them.
 
         A reply with ``toolCalls`` (``{"id", "name", "arguments"}`` each) and no content is
         continued: the tools are called and their results sent as further messages. One

@@ -18,6 +18,7 @@ def ask(
     tools: Sequence[Mapping[str, Any]] = (),
     response_format: Mapping[str, Any] | None = None,
     tool_choice: str | None = None,
+    choices: Sequence[str] = (),
 ) -> Mapping[str, Any]:
     """Return the model's reply, under the block's own settings of the model.
 
@@ -28,6 +29,7 @@ def ask(
         tools: the functions the model may call.
         response_format: ``{"name", "schema"}`` of the JSON object that is asked for.
         tool_choice: the function the model has to call.
+        choices: the texts of which the answer has to be one, where the messages say so.
 
     Raises:
         BlockError: no model was handed in.
@@ -41,14 +43,16 @@ def ask(
         )
     options: dict[str, Any] = {}
     if takes_settings(block.llm):
-        options["settings"] = _settings(block, tool_choice)
+        options["settings"] = _settings(block, tool_choice, choices)
     reply: Mapping[str, Any] = block.llm.complete(
         list(messages), model=model, tools=list(tools), response_format=response_format, **options
     )
     return reply
 
 
-def _settings(block: BlockContext, tool_choice: str | None) -> dict[str, Any]:
+def _settings(
+    block: BlockContext, tool_choice: str | None, choices: Sequence[str]
+) -> dict[str, Any]:
     values = block.values
     found = {
         "apiKey": values.get("apiKey"),
@@ -56,6 +60,7 @@ def _settings(block: BlockContext, tool_choice: str | None) -> dict[str, Any]:
         "maxTokens": _number(values.get("maxTokens"), "maxTokens", int),
         "timeout": block.remaining(),
         "toolChoice": tool_choice,
+        "choices": list(choices) or None,
         "cancel": block.cancel,
     }
     return {key: value for key, value in found.items() if value not in (None, "")}

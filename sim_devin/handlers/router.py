@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from sim_devin.engine.graph import option_rows
@@ -14,19 +14,24 @@ from sim_devin.handlers.model import ask, cost, json_reply, tokens
 DEFAULT_MODEL = "default"
 NO_MATCH = "NO_MATCH"
 
-ROUTE_FORMAT: Mapping[str, Any] = {
-    "name": "router_response",
-    "strict": True,
-    "schema": {
-        "type": "object",
-        "properties": {
-            "route": {"type": "string", "description": "Id of the chosen route, or NO_MATCH"},
-            "reasoning": {"type": "string", "description": "Why, in a sentence or two"},
+
+def _route_format(ids: Sequence[str]) -> dict[str, Any]:
+    route = {
+        "type": "string",
+        "enum": [*ids, NO_MATCH],
+        "description": f"Id of the chosen route, or {NO_MATCH}",
+    }
+    reasoning = {"type": "string", "description": "Why, in a sentence or two"}
+    return {
+        "name": "router_response",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"route": route, "reasoning": reasoning},
+            "required": ["route", "reasoning"],
+            "additionalProperties": False,
         },
-        "required": ["route", "reasoning"],
-        "additionalProperties": False,
-    },
-}
+    }
 
 
 @handler()
@@ -34,6 +39,7 @@ def router_v2(block: BlockContext) -> dict[str, Any]:
     """Let the model choose one of the routes for the context."""
     context = block.values.get("context") or ""
     routes = option_rows(block.values.get("routes"))
+    ids = [str(route.get("id")) for route in routes]
     listed = "\n".join(
         f"- {route.get('id')}: {route.get('value') or route.get('title') or ''}" for route in routes
     )
@@ -50,7 +56,7 @@ def router_v2(block: BlockContext) -> dict[str, Any]:
             {"role": "user", "content": context},
         ],
         model=str(block.values.get("model") or DEFAULT_MODEL),
-        response_format=ROUTE_FORMAT,
+        response_format=_route_format(ids),
     )
     content = reply.get("content")
     parsed = json_reply(content)
@@ -59,7 +65,6 @@ def router_v2(block: BlockContext) -> dict[str, Any]:
     if chosen == NO_MATCH or not chosen:
         reason = f": {reasoning}" if reasoning else ""
         raise BlockError(f"Router could not determine a matching route{reason}")
-    ids = [str(route.get("id")) for route in routes]
     if chosen not in ids:
         raise BlockError(
             f'Router could not determine a valid route. LLM response: "{content}". '
@@ -103,6 +108,7 @@ def router(block: BlockContext) -> dict[str, Any]:
             {"role": "user", "content": prompt},
         ],
         model=str(block.values.get("model") or DEFAULT_MODEL),
+        choices=[target["blockId"] for target in targets],
     )
     chosen = re.sub(r"^[\"'`]|[\"'`.]$", "", str(reply.get("content") or "").strip().lower())
     found = next((item for item in targets if item["blockId"].lower() == chosen), None)

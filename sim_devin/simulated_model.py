@@ -1,0 +1,94 @@
+"""A pretended language model for Agent, Router and Evaluator blocks under ``--simulate``.
+
+It thinks of nothing. It calls the tool it has to, or once the first it may, and then answers
+in the shape it was asked for, so that a workflow can be tried to its end without an account.
+What it makes up is valid and says that it is simulated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim_devin.simulator.schema_check import fits
+from sim_devin.simulator.schema_example import instance
+
+NAME = "simulated"
+SAID = "This reply is simulated: no language model was asked."
+
+
+class SimulatedModel:
+    """Answers at once, the same to the same; see `engine.services.Model`."""
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str,  # noqa: ARG002 - whatever a block's model is
+        tools: Sequence[Mapping[str, Any]] = (),
+        response_format: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return a call of a tool, or an answer in the shape that is asked for."""
+        settings = settings or {}
+        results = [item for item in messages if item.get("role") == "tool"]
+        called = _next_tool(tools, results, settings.get("toolChoice"))
+        if called is not None:
+            arguments = _filled(_required(called["parameters"]), _known(results), _asked(messages))
+            call = {"id": f"call-{len(results) + 1}", "name": called["name"]}
+            return {"content": "", "model": NAME, "toolCalls": [{**call, "arguments": arguments}]}
+        if response_format is not None:
+            answer = _filled(response_format["schema"], _known(results), SAID)
+            return {"content": json.dumps(answer), "model": NAME}
+        choices = settings.get("choices")
+        return {"content": choices[0] if choices else _in_words(results), "model": NAME}
+
+
+def _next_tool(
+    tools: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]], forced: str | None
+) -> Mapping[str, Any] | None:
+    if forced:
+        return next((tool for tool in tools if tool["name"] == forced), None)
+    return tools[0] if tools and not results else None
+
+
+def _required(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    properties = parameters.get("properties", {})
+    needed = {name: properties[name] for name in parameters.get("required", ())}
+    return {**parameters, "properties": needed}
+
+
+def _asked(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the user said last."""
+    said = [str(item.get("content") or "") for item in messages if item.get("role") == "user"]
+    return said[-1] if said else SAID
+
+
+def _known(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the tools answered, by name, so that an id leads to what it stands for."""
+    known: dict[str, Any] = {}
+    for result in results:
+        answer = json.loads(result["content"])
+        if isinstance(answer, dict) and answer.get("error") is not True:
+            known |= answer
+    return known
+
+
+def _filled(schema: Mapping[str, Any], known: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a valid object: what is known by its name, `text` where any text will do."""
+    made = instance(schema)
+    for name, example in made.items():
+        options = [known[name]] if name in known else []
+        if example == "example":
+            options.append(text)
+        for option in options:
+            if fits({**made, name: option}, schema):
+                made[name] = option
+                break
+    return made
+
+
+def _in_words(results: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(str(result.get("name")) for result in results)
+    return f"{SAID} It called {names}." if names else SAID
