@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "wait": "Wait for Devin sessions.",
     "runs": "Start durable runs; look at them, answer, resume, cancel.",
     "worker": "Drive the durable runs of this machine.",
+    "schedules": "List the schedules of the worker, and when they start next.",
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",
     "check": "Check spec files and workflows, and say what is wrong.",

@@ -49,6 +49,7 @@ class Settings:
         simulate: whether to talk to the built-in simulator.
         otel: whether to make OpenTelemetry spans (extra ``otel``).
         hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
+        schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -67,6 +68,7 @@ class Settings:
     simulate: bool = False
     otel: bool = False
     hooks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    schedules: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -132,6 +134,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         simulate=_flag("simulate", value("simulate", "")),
         otel=_flag("otel", value("otel", "")),
         hooks=document.get("hooks", {}),
+        schedules=document.get("schedules", {}),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -59,8 +59,10 @@ def command(
 
     Any number of workers on one machine share the runs; when one dies, another takes its
     runs over within seconds. Ctrl-C gives the runs back and stops; Devin's sessions go on.
+    Schedules of the config file start runs meanwhile: see sim-devin schedules.
     """
     with options.open() as app:
+        start_due = _schedules(app)
         listener = None if quiet else _listener(as_json=as_json)
         served = nullcontext(listener) if address is None else _served(app, address, listener)
         with cancelled_by_signals("Giving the runs back…") as cancel, served as listening:
@@ -69,6 +71,7 @@ def command(
                 concurrency=concurrency,
                 cancel=cancel,
                 on_event=app.telemetry.listener(listening),
+                each_turn=start_due,
             )
         if once and not quiet:
             text = f"Drove {driven} time{'' if driven == 1 else 's'}."
@@ -80,6 +83,16 @@ def _address(text: str) -> tuple[str, int]:
     if not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter("Give a port, or HOST:PORT.")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _schedules(app: App) -> Callable[[], bool]:
+    """Return what starts the runs that are due by the schedules of the config file."""
+    if not app.settings.schedules:
+        return lambda: False
+    from sim_devin.service.scheduler import Scheduler
+    from sim_devin.service.schedules import read_schedules
+
+    return Scheduler(app, read_schedules(app.settings.schedules)).start_due
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
@@ -263,15 +263,21 @@ class Runs:
         concurrency: int = CONCURRENCY,
         cancel: threading.Event | None = None,
         on_event: Listener | None = None,
+        each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
         """Drive all runs of the store that can go on, until `cancel` is set; return how many times.
 
         With `once` only until nothing can go on at this moment. Several workers share the
-        runs. A worker that is stopped gives its runs back.
+        runs. A worker that is stopped gives its runs back. `each_turn` is called before each
+        look at the store, every second or so; it returns whether it has made a run ready.
 
         Raises:
             StoreError: the store failed; nothing recorded is lost.
         """
         return self.worker.work(
-            once=once, concurrency=concurrency, cancel=cancel, on_event=on_event
+            once=once,
+            concurrency=concurrency,
+            cancel=cancel,
+            on_event=on_event,
+            each_turn=each_turn,
         )

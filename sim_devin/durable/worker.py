@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -88,6 +89,7 @@ class Worker:
         concurrency: int = CONCURRENCY,
         cancel: threading.Event | None = None,
         on_event: Listener | None = None,
+        each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
         """Drive all runs of the store that can go on. See `Runs.work`."""
         cancel = cancel or threading.Event()
@@ -107,7 +109,7 @@ class Worker:
 
         try:
             while not cancel.is_set() and not failures:
-                moved = self._look_after(None)
+                moved = each_turn() | self._look_after(None)
                 while len(active) < concurrency and not cancel.is_set():
                     run = self.claim()
                     if run is None:

@@ -1,1 +1,1 @@
-"""A worker's HTTP endpoint: hooks that start runs, metrics, health."""
+"""What a worker does beside driving runs: hooks and schedules start some; metrics, health."""

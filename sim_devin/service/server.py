@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
-from sim_devin.engine.workflow import Workflow, load_workflow
-from sim_devin.errors import CallerError, CredentialsError, StoreError, UnknownName
+from sim_devin.errors import CallerError, CredentialsError, StoreError
 from sim_devin.service.hooks import Hook
 from sim_devin.service.metrics import Metrics
+from sim_devin.service.starts import start_once
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -112,31 +111,13 @@ async def _body(request: Request) -> bytes | None:
 def _start(app: App, hook: Hook, run_id: str, payload: Any) -> Response:
     """Start the run unless this delivery did so before, here or in another worker."""
     try:
-        if not _is_known(app, run_id):
-            workflow = load_workflow(hook.workflow)
-            app.runs.start(workflow, payload, trigger=_trigger(workflow), run_id=run_id)
-            return JSONResponse({"runId": run_id}, status_code=202)
+        started = start_once(app, hook.workflow, payload, run_id)
     except StoreError:
         return _refused(503, "The run cannot be recorded now.")
     except (CallerError, CredentialsError) as error:
-        if not _is_known(app, run_id):  # else another worker was quicker
-            log.warning("hook %s cannot start its workflow: %s", hook.name, error)
-            return _refused(422, "The workflow cannot be started with this; see the worker's log.")
-    return JSONResponse({"runId": run_id})
-
-
-def _trigger(workflow: Workflow) -> str:
-    """Return how to start a workflow: at a trigger of upstream events, else as a call would."""
-    types = {block.type for block in workflow.blocks.values() if block.enabled}
-    is_for_events = types.intersection(EXTERNAL_TYPES) or not types.intersection(START_TYPES)
-    return "external" if is_for_events else "api"
-
-
-def _is_known(app: App, run_id: str) -> bool:
-    try:
-        return app.runs.store.run(run_id).id == run_id
-    except UnknownName:
-        return False
+        log.warning("hook %s cannot start its workflow: %s", hook.name, error)
+        return _refused(422, "The workflow cannot be started with this; see the worker's log.")
+    return JSONResponse({"runId": run_id}, status_code=202 if started else 200)
 
 
 def _refused(status: int, message: str) -> JSONResponse:

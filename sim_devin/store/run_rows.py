@@ -96,6 +96,19 @@ class RunRows(Rows):
         query = f"SELECT * FROM runs {where} ORDER BY created DESC, id DESC LIMIT ?"
         return [run_of(row) for row in self.database.read(query, (*states, limit))]
 
+    def last_id(self, prefix: str, length: int, *, unended: bool = False) -> str | None:
+        """Return the last in order of the ids that begin alike and have a length; or None.
+
+        With `unended` only of runs that have not ended.
+        """
+        more = "AND ended IS NULL" if unended else ""
+        rows = self.database.read(
+            f"SELECT id FROM runs WHERE substr(id, 1, ?) = ? AND length(id) = ? {more} "
+            "ORDER BY id DESC LIMIT 1",
+            (len(prefix), prefix, length),
+        )
+        return rows[0]["id"] if rows else None
+
     def count(self, states: Sequence[str]) -> int:
         """Return how many runs are in one of these states."""
         query = f"SELECT count(*) AS n FROM runs WHERE state IN ({marks(states)})"

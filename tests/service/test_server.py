@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 import sim_devin
 from sim_devin.cli import cli
-from sim_devin.service import server
+from sim_devin.service import server, starts
 from sim_devin.service.hooks import read_hooks, sign
 from sim_devin.service.metrics import CountedTransport, Metrics
 from sim_devin.simulate import SimulatedTransport
@@ -124,7 +124,7 @@ def test_two_workers_at_the_same_moment_start_one_run(open_worker, monkeypatch):
     one, other = open_worker(), open_worker()
     one.deliver()
     looks = iter([False, True])
-    monkeypatch.setattr(server, "_is_known", lambda app, run_id: next(looks))
+    monkeypatch.setattr(starts, "is_known", lambda app, run_id: next(looks))
     assert other.deliver().status_code == 200
     assert len(one.app.runs.list()) == 1
 

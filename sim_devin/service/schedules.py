@@ -1,0 +1,190 @@
+"""Schedules of the config file, and which of their moments are due. Pure: no clock, no runs.
+
+A schedule starts a workflow at the moments of a cron expression::
+
+    [schedules.nightly]
+    workflow = "triage.json"
+    cron = "30 2 * * MON-FRI"        # minute, hour, day of month, month, day of week
+    timezone = "Europe/Berlin"       # unless given, UTC
+    inputs = { label = "bug" }
+    overlap = "skip"                 # or "start": also while an earlier run has not ended
+    catch_up = false                 # true: what was due while no worker ran, the latest of it
+
+The moments are those of cronsim, which goes by Debian's cron: a fixed time that the clocks skip
+comes with the next minute there is; one that they repeat comes the first time only.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from sim_devin.errors import CallerError
+
+OVERLAPS = ("skip", "start")
+MINUTE = "%Y%m%dT%H%MZ"  # how a run's id ends
+MINUTE_LENGTH = len("20261124T0900Z")
+HOUR = 3600.0
+_KEYS = ("workflow", "cron", "timezone", "inputs", "overlap", "catch_up")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which workflow starts when. All times are Unix seconds.
+
+    Attributes:
+        overlap: ``skip`` starts nothing while an earlier run of the schedule has not ended.
+        catch_up: whether the latest moment that came while no worker ran is made up for.
+    """
+
+    name: str
+    workflow: Path
+    cron: str
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    overlap: str = "skip"
+    catch_up: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """What the ids of its runs begin with; the rest is `MINUTE_LENGTH` characters."""
+        return f"schedule-{self.name}-"
+
+    def run_id(self, moment: float) -> str:
+        """Return the id of the run of a moment, the same in every worker."""
+        return self.prefix + datetime.fromtimestamp(moment, UTC).strftime(MINUTE)
+
+    def moment(self, run_id: str) -> float:
+        """Return the moment that a run of this schedule was started for."""
+        text = run_id.removeprefix(self.prefix)
+        return datetime.strptime(text, MINUTE).replace(tzinfo=UTC).timestamp()
+
+    def due(self, after: float, until: float = math.inf) -> Iterator[float]:
+        """Yield the moments after one moment and not after another, in order."""
+        # Whole seconds: a fraction could be rounded up to the very moment that is looked for.
+        start = datetime.fromtimestamp(math.floor(after), self.zone)
+        for found in CronSim(self.cron, start):
+            moment = found.timestamp()
+            if moment > until:
+                return
+            if moment > after:  # in an hour that the clocks repeat, cronsim begins with the first
+                yield moment
+
+    def latest(self, after: float, until: float) -> float | None:
+        """Return the last of the moments that are `due`, without going through all of them."""
+        span = HOUR
+        while True:
+            begin = max(after, until - span)
+            *_, last = None, *self.due(begin, until)
+            if last is not None or begin <= after:
+                return last
+            span *= 24
+
+    def following(self, after: float, count: int) -> list[datetime]:
+        """Return the next moments after one, in the schedule's own time zone."""
+        return [datetime.fromtimestamp(at, self.zone) for at in islice(self.due(after), count)]
+
+
+def read_schedules(table: object) -> list[Schedule]:
+    """Return the schedules of a config file's ``[schedules]`` table.
+
+    Raises:
+        CallerError: one of them cannot be used; says how to mend it.
+    """
+    if not isinstance(table, Mapping):
+        raise CallerError(
+            "schedules in the config file must be tables.", hint="Write [schedules.nightly]."
+        )
+    return [_schedule(str(name), declared) for name, declared in table.items()]
+
+
+def _schedule(name: str, declared: Any) -> Schedule:
+    if not _NAME.fullmatch(name):
+        raise CallerError(
+            f"The schedule {name[:70]!r} cannot be called so.",
+            hint="Take up to 64 letters, digits, _ and -.",
+        )
+    if not isinstance(declared, Mapping):
+        raise CallerError(
+            f"The schedule {name} must be a table.", hint=f"Write [schedules.{name}]."
+        )
+    unknown = sorted(set(declared) - set(_KEYS))
+    if unknown:
+        raise CallerError(
+            f"The schedule {name} has no setting {unknown[0]!r}.",
+            hint=f"There are: {', '.join(_KEYS)}.",
+        )
+    inputs = declared.get("inputs", {})
+    if not isinstance(inputs, Mapping):
+        raise CallerError(
+            f"The inputs of the schedule {name} must be a table.",
+            hint=f"Write them below [schedules.{name}.inputs].",
+        )
+    overlap = declared.get("overlap", "skip")
+    if overlap not in OVERLAPS:
+        raise CallerError(
+            f"The schedule {name} has the overlap {overlap!r}.",
+            hint=f"Write {' or '.join(OVERLAPS)}.",
+        )
+    catch_up = declared.get("catch_up", False)
+    if not isinstance(catch_up, bool):
+        raise CallerError(
+            f"The schedule {name} has the catch_up {catch_up!r}.", hint="Write true or false."
+        )
+    return Schedule(
+        name,
+        _workflow(name, declared.get("workflow")),
+        _cron(name, declared.get("cron")),
+        _zone(name, declared.get("timezone", "UTC")),
+        dict(inputs),
+        overlap,
+        catch_up,
+    )
+
+
+def _workflow(name: str, given: Any) -> Path:
+    if not isinstance(given, str) or not given:
+        raise CallerError(
+            f"The schedule {name} has no workflow.", hint='Write workflow = "…", a file\'s path.'
+        )
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise CallerError(
+            f"The schedule {name} starts {given}, which is not a file.",
+            hint="A path that is not absolute starts where the worker was started.",
+        )
+    return path
+
+
+def _cron(name: str, given: Any) -> str:
+    hint = 'Write five fields: minute, hour, day of month, month, day of week ("0 9 * * MON-FRI").'
+    if not isinstance(given, str) or len(given.split()) != 5:
+        raise CallerError(f"The schedule {name} has the cron {given!r}.", hint=hint)
+    try:
+        CronSim(given, datetime.now(UTC))
+    except CronSimError as error:
+        raise CallerError(
+            f"The schedule {name} has the cron {given!r}: {error}.", hint=hint
+        ) from None
+    return given
+
+
+def _zone(name: str, given: Any) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(given))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise CallerError(
+            f"The schedule {name} has the timezone {str(given)[:60]!r}, which is not known here.",
+            hint="Write an IANA name such as Europe/Berlin. Where the system has no time zones: "
+            "pip install tzdata.",
+        ) from None

@@ -1,0 +1,48 @@
+"""Runs that something outside starts: each of them once, however many workers try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
+from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.errors import CallerError, CredentialsError, UnknownName
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
+    """Start a workflow unless there is a run of that id; return whether it was started here.
+
+    Raises:
+        CallerError: the workflow cannot be started with this.
+        CredentialsError: a credential is missing.
+        StoreError: the run cannot be recorded.
+    """
+    if is_known(app, run_id):
+        return False
+    try:
+        document = load_workflow(workflow)
+        app.runs.start(document, inputs, trigger=_trigger(document), run_id=run_id)
+    except (CallerError, CredentialsError):
+        if is_known(app, run_id):  # another worker was quicker
+            return False
+        raise
+    return True
+
+
+def is_known(app: App, run_id: str) -> bool:
+    """Return whether there is a run of exactly that id."""
+    try:
+        return app.runs.store.run(run_id).id == run_id
+    except UnknownName:
+        return False
+
+
+def _trigger(workflow: Workflow) -> str:
+    """Return how to start a workflow: at a trigger of upstream events, else as a call would."""
+    types = {block.type for block in workflow.blocks.values() if block.enabled}
+    is_for_events = types.intersection(EXTERNAL_TYPES) or not types.intersection(START_TYPES)
+    return "external" if is_for_events else "api"
