@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "Run a workflow and show how it went.",
     "call": "Call one tool and print its output as JSON.",
     "wait": "Wait for Devin sessions.",
-    "runs": "Start durable runs; look at them, answer, resume, cancel.",
+    "runs": "Look at recorded runs; answer, resume, cancel them.",
     "worker": "Drive the durable runs of this machine.",
     "schedules": "List the schedules of the worker, and when they start next.",
     "tools": "List the tools, or show one.",

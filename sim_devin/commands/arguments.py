@@ -96,3 +96,13 @@ def warn_about_history(names: Iterable[str]) -> None:
             "environment, sim-devin config set-key, or NAME=@FILE.",
             err=True,
         )
+
+
+def text_or_object(source: str) -> Any:
+    """Return the JSON object in a text, a .json file or standard input; other text as it is.
+
+    Raises:
+        CallerError: it starts as a JSON object and is none.
+    """
+    is_object = source.lstrip().startswith("{") or source == "-" or source.endswith(".json")
+    return json_object(source) if is_object else source

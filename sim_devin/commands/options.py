@@ -31,8 +31,12 @@ class AppOptions:
     config: Path | None = None
     specs: tuple[Path, ...] = ()
 
-    def open(self, *, speed: float = SPEED, strict: bool | None = None) -> App:
+    def open(
+        self, *, speed: float = SPEED, strict: bool | None = None, store: str | None = None
+    ) -> App:
         """Return the app; `speed` is the pace of the simulator's clock, if there is one.
+
+        `store` is where durable runs are kept, instead of the usual place.
 
         Raises:
             SimDevinError: a setting cannot be used.
@@ -55,6 +59,7 @@ class AppOptions:
             config=self.config,
             specs=self.specs,
             strict=strict,
+            store=store,
         )
         meta = click.get_current_context().meta
         meta[SIMULATED] = simulate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,11 @@ from sim_devin.commands.arguments import (
     json_object,
     named_texts,
     named_values,
+    text_or_object,
     warn_about_history,
 )
 from sim_devin.commands.examples import CommandWithExamples
 from sim_devin.commands.failures import SIMULATED
-from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import (
     SPEED,
     AppOptions,
@@ -32,7 +32,10 @@ from sim_devin.commands.options import (
     seconds,
 )
 from sim_devin.commands.output import echo_json
-from sim_devin.commands.run_pauses import Deadline, answer_to, sit_out
+from sim_devin.commands.run_follow import as_json as follow_json
+from sim_devin.commands.run_follow import follow
+from sim_devin.commands.run_report import report
+from sim_devin.commands.runs_report import tell
 from sim_devin.errors import CallerError, Cancelled
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from sim_devin.engine.events import Listener
     from sim_devin.engine.run import RunResult
 
-NOTICE = "Cancelling the run… press Ctrl-C again to stop at once."
 TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 
 
@@ -51,6 +53,7 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
         "sim-devin run fix-issue.json --simulate",
         "sim-devin run fix-issue.json --input repo=acme/web --input issue=123",
         "sim-devin run fix-issue.json --set 'Ask Devin.maxAcuLimit=5' --json",
+        "sim-devin run fix-issue.json --detach",
     ),
 )
 @click.argument("workflow", metavar="WORKFLOW", required=False)
@@ -117,7 +120,8 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     "answers",
     multiple=True,
     metavar="-|FILE|TEXT",
-    help="Answer a pause with a JSON object, the first one first; at a terminal you are asked.",
+    help="Answer what the run asks, the first question first: a JSON object for a form, a text for "
+    "Devin. At a terminal you are asked.",
 )
 @click.option(
     "--max-acu",
@@ -125,10 +129,26 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     help="Most ACUs that the sessions of the run may be allowed, all together.",
 )
 @click.option(
-    "--no-reconcile",
+    "--on-question",
+    type=click.Choice(["return", "hold"]),
+    default="return",
+    show_default=True,
+    help="When Devin asks something: return ends the Devin Wait block with that outcome; hold "
+    "asks you here, or sets the run aside until sim-devin runs answer.",
+)
+@click.option(
+    "--answer-within",
+    type=seconds,
+    metavar="TIME",
+    help="How long a question or form waits for an answer: 30m, 2h. Then the default answer is "
+    "given; without one the block fails.",
+)
+@click.option("--default-answer", metavar="TEXT|JSON", help="The answer to give then.")
+@click.option("--detach", is_flag=True, help="Leave the run to a worker and print its id.")
+@click.option(
+    "--no-record",
     is_flag=True,
-    help="When nobody knows whether a create or a message was taken, fail at once instead of "
-    "looking for it.",
+    help="Keep the run in memory only: nothing of it is written, and it ends with this process.",
 )
 @click.option(
     "--allow-python",
@@ -169,7 +189,11 @@ def command(
     deadline: float | None,
     answers: tuple[str, ...],
     max_acu: int | None,
-    no_reconcile: bool,
+    on_question: str,
+    answer_within: float | None,
+    default_answer: str | None,
+    detach: bool,
+    no_record: bool,
     allow_python: bool,
     speed: float,
     events: bool,
@@ -181,7 +205,11 @@ def command(
 
     WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets that the export
     left out are taken from the environment (DEVIN_API_KEY, DEVIN_ORG_ID); what is still
-    missing is listed before anything runs. Ctrl-C cancels the run; Devin's sessions go on.
+    missing is listed before anything runs.
+
+    The run is recorded step by step, without its secrets, so that a crash loses and repeats
+    nothing: if this process is killed, sim-devin runs resume or a worker goes on. Ctrl-C
+    cancels the run; Devin's sessions go on.
 
     Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
     nobody answered. 130: it was cancelled.
@@ -200,51 +228,64 @@ def command(
     given |= named_values(inputs)
     values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
     values |= named_values(settings)
-    known_answers = iter([json_object(item) for item in answers])
+    if detach:
+        _refuse_with_detach(
+            ctx, env=env_items, answer=answers, save_snapshot=save_snapshot, no_record=no_record
+        )
     _warn(*env_items, *settings)
-    with options.open(speed=speed) as app:
+    with options.open(speed=speed, store="memory" if no_record else None) as app:
         document = run_input.document(workflow)
         env = run_input.environment(
             app, named_texts(env_items), simulated=bool(ctx.meta.get(SIMULATED))
         )
         run_input.require_values(app, document, values, env, trigger)
-        until = Deadline(app.clock, deadline)
-        resume = partial(app.resume, reconcile=not no_reconcile, allow_python=allow_python)
-
-        def go(step: Callable[..., RunResult]) -> RunResult:
-            with (
-                cancelled_by_signals(NOTICE) as cancel,
-                _listening(app, events=events, quiet=quiet) as listener,
-            ):
-                result = step(cancel=cancel, on_event=listener, deadline=until.left())
-                going_on = partial(resume, cancel=cancel, on_event=listener)
-                return sit_out(result, going_on, app.clock, cancel, until)
-
-        result = go(
-            partial(
-                app.run,
-                document,
-                given,
-                env=env,
-                trigger=trigger,
-                children={key: Path(file) for key, file in named_texts(children).items()} or None,
-                from_block=run_input.block(document, from_block),
-                snapshot=json_object(snapshot) if snapshot is not None else None,
-                stop_after=run_input.block(document, stop_after),
-                bindings=values,
-                max_acu=max_acu,
-                reconcile=not no_reconcile,
-                allow_python=allow_python,
-            )
+        run_id = app.runs.start(
+            document,
+            given,
+            env=env,
+            trigger=trigger,
+            children={key: Path(file) for key, file in named_texts(children).items()} or None,
+            from_block=run_input.block(document, from_block),
+            snapshot=json_object(snapshot) if snapshot is not None else None,
+            stop_after=run_input.block(document, stop_after),
+            deadline=deadline,
+            bindings=values,
+            max_acu=max_acu,
+            allow_python=allow_python,
+            on_question=on_question,
+            answer_within=answer_within,
+            default_answer=None if default_answer is None else text_or_object(default_answer),
         )
-        ask = not (as_json or events or quiet)
-        while (answered := answer_to(result, known_answers, ask=ask)) is not None:
-            context_id, answer = answered
-            result = go(partial(resume, result, answer, context_id=context_id))
-        if save_snapshot is not None:
+        if detach:
+            echo_json({"runId": run_id}, compact=True) if as_json else click.echo(run_id)
+            return
+        run, result = follow(
+            app,
+            run_id,
+            partial(_listening, app, events=events, quiet=quiet),
+            iter([text_or_object(item) for item in answers]),
+            ask=not (as_json or events or quiet),
+        )
+        if save_snapshot is not None and result is not None:
             _save(save_snapshot, result.snapshot)
-        _show(result, events=events, as_json=as_json)
-    ctx.exit(_exit_code(result))
+        if events:
+            body = follow_json(run, result)
+            echo_json({"event": "result", "result": body}, compact=True)
+        elif as_json:
+            echo_json(follow_json(run, result))
+        elif result is None:
+            tell(run, as_json=False)
+        else:
+            report(result, run)
+    ctx.exit(_exit_code(run, result))
+
+
+def _refuse_with_detach(ctx: click.Context, **given: Any) -> None:
+    """Refuse what a worker, another process, does not get to know."""
+    for name, value in given.items():
+        if value:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} cannot go with --detach.", ctx)
 
 
 def _warn(*items: str) -> None:
@@ -277,18 +318,8 @@ def _save(file: Path, snapshot: Mapping[str, Any]) -> None:
         raise CallerError(f"{file} cannot be written: {error.strerror}.") from None
 
 
-def _show(result: RunResult, *, events: bool, as_json: bool) -> None:
-    if events:
-        echo_json({"event": "result", "result": result.to_json()}, compact=True)
-    elif as_json:
-        echo_json(result.to_json())
-    else:
-        from sim_devin.commands.run_report import report
-
-        report(result)
-
-
-def _exit_code(result: RunResult) -> int:
-    if result.status == "cancelled" and result.reason != "deadline":
+def _exit_code(run: Mapping[str, Any], result: RunResult | None) -> int:
+    out_of_time = result is not None and result.reason == "deadline"
+    if run["state"] == "cancelled" and not out_of_time:
         return Cancelled.exit_code
-    return 0 if result.success and result.status is None else 1
+    return 0 if run["state"] == "done" else 1

@@ -1,80 +1,43 @@
-"""The pauses of a run: a moment is waited for, a person is asked."""
+"""What a run asks a person, and the answers: given beforehand, or typed at the terminal."""
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 
 from sim_devin.commands.output import harmless, json_text
+from sim_devin.errors import CallerError
 
-if TYPE_CHECKING:
-    from sim_devin.clock import Clock
-    from sim_devin.engine.run import RunResult
-
-Resume = Callable[..., "RunResult"]
-
-
-class Deadline:
-    """The end of a run in all, its pauses included."""
-
-    def __init__(self, clock: Clock, seconds: float | None) -> None:
-        self._clock = clock
-        self._end = None if seconds is None else clock.monotonic() + seconds
-
-    def left(self) -> float | None:
-        """Return the seconds that are left, or None without a deadline."""
-        return None if self._end is None else max(0.0, self._end - self._clock.monotonic())
-
-
-def sit_out(
-    result: RunResult,
-    resume: Resume,
-    clock: Clock,
-    cancel: threading.Event,
-    deadline: Deadline,
-) -> RunResult:
-    """Let a run go on that only waits for a moment to come, once it has come.
-
-    It is a cancelled one when `cancel` is set or the deadline comes before that.
-    """
-    from sim_devin.engine.run import unix
-
-    while result.status == "paused" and not _human(result):
-        point = min(result.pause_points, key=lambda item: unix(item["resumeAt"]))
-        pause = max(0.0, unix(point["resumeAt"]) - clock.time())
-        left = deadline.left()
-        if clock.wait(cancel, pause if left is None else min(pause, left)):
-            return replace(result, success=False, status="cancelled", reason="cancel")
-        if left is not None and left < pause:
-            return replace(result, success=False, status="cancelled", reason="deadline")
-        result = resume(result, context_id=point["contextId"], deadline=deadline.left())
-    return result
+ASKS = ("human", "question", "uncertain")
 
 
 def answer_to(
-    result: RunResult, given: Iterator[dict[str, Any]], *, ask: bool
-) -> tuple[str, dict[str, Any]] | None:
-    """Return a pause (its context id) and the answer to it, or None when nobody answers.
+    waits: Sequence[Mapping[str, Any]], given: Iterator[Any], *, ask: bool
+) -> tuple[str, Any] | None:
+    """Return which of a run's waits is answered (its context id) and how, or None.
 
     The answer is the next one `given`; then the person at the terminal is asked, if `ask`.
+
+    Raises:
+        CallerError: a form is given a text.
     """
-    points = _human(result) if result.status == "paused" else []
-    if not points:
+    asked = [wait for wait in waits if wait["kind"] in ASKS]
+    if not asked:
         return None
-    point = points[0]
+    wait = asked[0]
     answer = next(given, None)
+    if wait["kind"] == "human" and not isinstance(answer, Mapping | None):
+        names = ", ".join(str(field.get("name")) for field in fields(wait))
+        raise CallerError(
+            f"{wait.get('blockName', 'The run')} asks for a form, which takes a JSON object.",
+            hint=f"Its fields: {names}." if names else "",
+        )
     if answer is None and ask and sys.stdin.isatty() and sys.stderr.isatty():
-        answer = _asked(point)
-    return None if answer is None else (point["contextId"], answer)
-
-
-def _human(result: RunResult) -> list[dict[str, Any]]:
-    return [point for point in result.pause_points if point.get("pauseKind") != "time"]
+        answer = _asked(wait)
+    return None if answer is None else (wait["contextId"], answer)
 
 
 def shown(point: Mapping[str, Any]) -> Iterator[str]:
@@ -97,11 +60,26 @@ def _data(point: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [item for item in items or () if isinstance(item, Mapping)]
 
 
-def _asked(point: Mapping[str, Any]) -> dict[str, Any]:
-    click.echo(f"\n{harmless(point.get('blockName', 'The run'))} waits for you.", err=True)
-    for line in shown(point):
+def _asked(wait: Mapping[str, Any]) -> Any:
+    click.echo(f"\n{harmless(wait.get('blockName', 'The run'))} waits for you.", err=True)
+    for name in ("question", "message", "note", "hint"):
+        if wait.get(name):
+            click.echo(f"  {harmless(wait[name])}", err=True)
+    if wait["kind"] == "question":
+        return click.prompt("Your answer to Devin", err=True)
+    if wait["kind"] == "uncertain":
+        return _found_out()
+    for line in shown(wait):
         click.echo(line, err=True)
-    return {str(field["name"]): _field(field) for field in fields(point)}
+    return {str(field["name"]): _field(field) for field in fields(wait)}
+
+
+def _found_out() -> dict[str, Any] | None:
+    known = click.Choice(["done", "repeat", "fail", "later"])
+    word = click.prompt("Was it done?", type=known, default="later", err=True)
+    if word == "done":
+        return {"sessionId": click.prompt("Which session", err=True)}
+    return None if word == "later" else {word: True}
 
 
 def _field(field: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim_devin.commands.output import duration, harmless, json_text
-from sim_devin.commands.run_pauses import fields, shown
+from sim_devin.commands.runs_report import waits
 
 if TYPE_CHECKING:
     from sim_devin.engine.run import RunResult
@@ -17,9 +17,12 @@ RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # characters of an output worth showing; --json has it all
 
 
-def report(result: RunResult) -> None:
-    """Print how a run ended: its sessions, its output, and what to do next."""
-    for line in _lines(result):
+def report(result: RunResult, run: Mapping[str, Any]) -> None:
+    """Print how a run ended: its sessions, its output, and what to do next.
+
+    `run` is the same run as `Runs.show` has it.
+    """
+    for line in _lines(result, run):
         click.echo(line)
 
 
@@ -36,7 +39,7 @@ def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _lines(result: RunResult) -> Iterator[str]:
+def _lines(result: RunResult, run: Mapping[str, Any]) -> Iterator[str]:
     yield _headline(result)
     found = sessions(result)
     for session in found.values():
@@ -50,9 +53,9 @@ def _lines(result: RunResult) -> Iterator[str]:
         yield f"Error: {harmless(result.error)}"
         if result.hint:
             yield f"  {harmless(result.hint)}"
-    for point in result.pause_points:
+    if run["waits"]:
         yield ""
-        yield from _pause(point)
+        yield from waits(run)
     if result.status is None and result.output not in (None, {}, ""):
         yield ""
         yield from _output(result.output)
@@ -107,15 +110,6 @@ def _outcome(session: Mapping[str, Any]) -> str | None:
         return None
     outcome = str(session["outcome"]).replace("_", " ")
     return f"{outcome} ({session['reason']})" if session.get("reason") else outcome
-
-
-def _pause(point: Mapping[str, Any]) -> Iterator[str]:
-    what = "until " + point["resumeAt"] if point.get("resumeAt") else "for a person to answer"
-    yield f"Paused at {harmless(point.get('blockName', ''))}: waits {harmless(what)}."
-    yield from shown(point)
-    names = [str(field.get("name")) for field in fields(point)]
-    if names:
-        yield f"  It asks for: {harmless(', '.join(names))} (answer with --answer)"
 
 
 def _shown(value: Any) -> str:

@@ -90,6 +90,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], str] = {}
+        self._begun: set[tuple[str, int]] = set()
 
     def __call__(self, event: Event) -> None:
         """Print one event, if it says something new."""
@@ -103,7 +104,11 @@ class PlainLines:
             if self._last.get(key) == said:
                 return
             self._last[key] = said
-        elif event.kind != events.BLOCK_STARTED:
+        elif event.kind == events.BLOCK_STARTED:
+            if key in self._begun:  # it was set aside, and goes on
+                return
+            self._begun.add(key)
+        else:
             self._last.pop(key, None)
         click.echo(f"{harmless(log.block_name)}: {harmless(told(event))}", err=True)
 
@@ -128,7 +133,7 @@ class LiveView:
         if log is None:
             return
         key = (log.block_id, log.execution_order)
-        if log.ended is None:
+        if log.ended is None or event.kind == events.BLOCK_WAITING:
             self._active[key] = log
             if event.kind != events.BLOCK_STARTED:
                 self._notes[key] = told(event)

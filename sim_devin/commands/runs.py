@@ -12,7 +12,6 @@ from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import AppOptions, app_options, json_option, seconds
 from sim_devin.commands.output import echo_json, echo_table, harmless
 from sim_devin.commands.runs_report import leave, moment, tell
-from sim_devin.commands.runs_start import start
 
 if TYPE_CHECKING:
     from sim_devin.store.records import Event
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
 
 @click.group("runs")
 def command() -> None:
-    """Start durable runs, look at them, answer, resume and cancel them."""
-
-
-command.add_command(start)
+    """Look at the runs that are recorded; answer, resume and cancel them."""
 
 
 @command.command("list")

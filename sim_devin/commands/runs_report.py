@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sim_devin.commands.output import echo_json, harmless, json_text
+from sim_devin.commands.run_pauses import ASKS, fields, shown
 
 WAITS_FOR = {
     "session": "for a session",
@@ -45,17 +46,26 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
                 yield f"    {part}"
                 yield from (f"      {line}" for line in harmless(json_text(log[part])).splitlines())
     yield _totals(run)
+    yield from waits(run)
+    result = run.get("result") or {}
+    if result.get("output") not in (None, {}, ""):
+        yield "Output"
+        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
+
+
+def waits(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run waits for, and how to answer what it asks."""
     for wait in run["waits"]:
         yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
         for key in ("question", "message", "note", "hint", "resolve"):
             if wait.get(key):
                 yield f"    {harmless(wait[key])}"
-        if wait["kind"] in ("question", "human", "uncertain"):
+        yield from (f"  {line}" for line in shown(wait))
+        names = [str(field.get("name")) for field in fields(wait)]
+        if names:
+            yield f"    It asks for: {harmless(', '.join(names))}"
+        if wait["kind"] in ASKS:
             yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
-    result = run.get("result") or {}
-    if result.get("output") not in (None, {}, ""):
-        yield "Output"
-        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
 
 
 def _acus(log: Mapping[str, Any]) -> float | None:

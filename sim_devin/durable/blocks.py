@@ -114,7 +114,7 @@ class _Block:
             due = wait.due or now
             return wait.output if due <= now else Sleep(due - now, wait.output)
         if wait.open:
-            return _paused(wait)
+            return self._paused(wait, block)
         journal.is_live(block.log)
         if wait.error is not None:
             error = BlockError(wait.error)
@@ -249,10 +249,14 @@ class _Block:
         wait.context_id = self._prefix + block.context_id
         wait.created = self._journal.clock.time()
         self._journal.add_wait(wait)
-        return _paused(wait)
+        return self._paused(wait, block)
+
+    def _paused(self, wait: Wait, block: BlockContext) -> Pause:
+        self._journal.is_parked(block.log, wait)
+        return _pause_of(wait)
 
 
-def _paused(wait: Wait) -> Pause:
+def _pause_of(wait: Wait) -> Pause:
     kind: Any = "time" if wait.kind in ("time", "session") else "human"
     output = wait.output if isinstance(wait.output, dict) else {}
     return Pause(output, wait.point.get("response", {}), kind, wait.due)

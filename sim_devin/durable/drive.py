@@ -15,7 +15,7 @@ from sim_devin.engine import engine
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.events import Listener
 from sim_devin.engine.program import Program
-from sim_devin.engine.run import RunResult
+from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import Workflow, load_workflow
 from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
@@ -68,6 +68,11 @@ class Drive:
             hold_questions=run.options.get("onQuestion") == "hold",
         )
         wrap(program, self._around)
+
+    @property
+    def parked(self) -> Mapping[str, BlockLog]:
+        """The steps that wait by now, and the log entries of their blocks."""
+        return self._journal.parked
 
     def run(self, watched: Watched) -> RunResult | None:
         """Drive, record how it went, and return the result; None if the run was lost.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.clock import Clock
+from sim_devin.durable.why import why
 from sim_devin.engine import events
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
@@ -69,6 +70,7 @@ class Journal:
                 setattr(wait, name, seal.open(getattr(wait, name)))
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()
+        self._parked: dict[int, tuple[BlockLog, Wait]] = {}
         self._held: dict[int, events.Event] = {}
         self._stamps: list[tuple[BlockLog, Outcome]] = []
         self._set_by: dict[tuple[str, str], int] = {}
@@ -218,6 +220,15 @@ class Journal:
 
     # -- telling ---------------------------------------------------------------------------------
 
+    @property
+    def parked(self) -> dict[str, BlockLog]:
+        """The steps that wait in this drive, and the log entries of their blocks."""
+        return {wait.step: log for log, wait in self._parked.values()}
+
+    def is_parked(self, log: BlockLog, wait: Wait) -> None:
+        """Say what a block waits for."""
+        self._parked[id(log)] = log, wait
+
     def is_live(self, log: BlockLog) -> None:
         """Say that a block runs now and is not played back."""
         self._live.add(id(log))
@@ -232,6 +243,8 @@ class Journal:
                 self._listener(event)
             return
         key = id(event.log)
+        if event.kind == events.BLOCK_WAITING and key in self._parked:
+            event.data = {**(event.data or {}), **why(self._parked[key][1], event.time)}
         if self._fresh or key in self._live:
             started = self._held.pop(key, None)
             if started is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,9 +16,10 @@ from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.secrets import SecretsHere, known, seal_of
-from sim_devin.engine.events import Listener
+from sim_devin.durable.why import why
+from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
 from sim_devin.engine.program import Program
-from sim_devin.engine.run import RunResult
+from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.store.records import ENDED, Run
@@ -68,6 +69,7 @@ class Worker:
         cancel = cancel or threading.Event()
         clock = self._app.clock
         result: RunResult | None = None
+        parked = _Parked(self._store, on_event)
         while True:
             run = self._store.run(run_id)
             if run.state in (*ENDED, "asking", "uncertain", "held"):
@@ -76,10 +78,11 @@ class Worker:
                 self._store.cancel_run(run_id, clock.time())
             claimed = self.claim(run_id)
             if claimed is not None:
-                result = self.drive(claimed, cancel, on_event) or result
+                result = self.drive(claimed, cancel, on_event, parked) or result
             elif run.state in ("ready", "running"):
                 time.sleep(0.05)  # another process holds it: nothing of ours to wait for
             elif not self._look_after(run_id):
+                parked.tell(run_id, clock.time())
                 clock.wait(cancel, self._pause(run_id))
 
     def work(
@@ -155,7 +158,11 @@ class Worker:
         return min(LONGEST_IDLE, max(0.01, moment - self._app.clock.time()))
 
     def drive(
-        self, run: Run, stop: threading.Event | None, on_event: Listener | None
+        self,
+        run: Run,
+        stop: threading.Event | None,
+        on_event: Listener | None,
+        parked: _Parked | None = None,
     ) -> RunResult | None:
         """Drive a claimed run once; None if it is another's by now, or held.
 
@@ -164,7 +171,11 @@ class Worker:
         """
         with self._leases.watch(run, stop) as watched:
             try:
-                return self._prepare(run, watched.stop, on_event).run(watched)
+                drive = self._prepare(run, watched.stop, on_event)
+                result = drive.run(watched)
+                if parked is not None:
+                    parked.logs = drive.parked
+                return result
             except LeaseLost:
                 return None
             except StoreError:
@@ -201,3 +212,23 @@ class Worker:
             options={**run.options, "snapshot": seal.open(run.options.get("snapshot"))},
         )
         return Drive(self._app, self._store, opened, program, children, env, seal, stop, on_event)
+
+
+class _Parked:
+    """Tells a listener of the looks at what a followed run waits for."""
+
+    def __init__(self, store: SqlStore, listener: Listener | None) -> None:
+        self.logs: Mapping[str, BlockLog] = {}
+        self._store = store
+        self._listener = listener
+        self._told: dict[str, tuple[str, float]] = {}
+
+    def tell(self, run_id: str, now: float) -> None:
+        """Tell what is new about the waits of a run that this process set aside."""
+        if self._listener is None:
+            return
+        for wait in self._store.waits(run_id, only_open=True):
+            log, news = self.logs.get(wait.step), (wait.kind, wait.next_look)
+            if log is not None and self._told.get(wait.step) != news:
+                self._told[wait.step] = news
+                self._listener(Event(BLOCK_WAITING, run_id, now, log, why(wait, now)))

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
+from sim_devin.durable.why import why
 from sim_devin.engine import events, snapshot
 from sim_devin.engine.run import iso
 from sim_devin.engine.start import START_TYPES
 from sim_devin.engine.workflow import load_workflow
 from sim_devin.store.records import ENDED, Outcome, Run, Wait
-from sim_devin.verdict import Verdict, classify
-from sim_devin.wait import Progress
 from sim_devin.web.run_view import highlights, original_id
 
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
@@ -92,7 +91,7 @@ def wait_event(wait: Wait, now: float) -> dict[str, Any]:
         "endedAt": None,
         "durationMs": None,
         "contextId": wait.context_id,
-        **_why(wait, now),
+        **why(wait, now),
     }
 
 
@@ -101,25 +100,6 @@ def _block_of(wait: Wait) -> str:
     if ">" not in wait.step:
         return original_id(wait.block_id)
     return unquote(wait.step.partition(">")[0].rpartition("#")[0].rpartition("/")[2])
-
-
-def _why(wait: Wait, now: float) -> dict[str, Any]:
-    if wait.kind == "session" and "session" not in (wait.seen or {}):
-        return {"reason": "for the session"}
-    if wait.kind in ("session", "question", "sending"):
-        session = (wait.seen or {}).get("session", {})
-        verdict = classify(session, schema=wait.about.get("schema"))
-        if wait.kind == "question" and wait.point.get("note"):
-            verdict = Verdict(verdict.state, str(wait.point["note"]))
-        elif wait.kind == "sending":
-            verdict = Verdict("in_flight", "the answer is on its way")
-        pause = wait.pause if wait.kind == "session" else 0.0
-        session_id = str(wait.about.get("sessionId", ""))
-        progress = Progress(session_id, verdict, session, now - wait.created, pause)
-        return {"reason": "session", "progress": progress.to_json()}
-    if wait.kind == "uncertain":
-        return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
-    return {"reason": wait.kind}
 
 
 def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list[dict[str, Any]]:

@@ -21,8 +21,6 @@ from sim_devin.web import history
 from sim_devin.web.feed import Feed
 from sim_devin.web.run_view import highlights, original_id, shown
 
-PARKS = ("human", "time")  # reasons of waits that the store tells more about
-
 _Key = tuple[str, int, int | None]
 
 
@@ -95,7 +93,7 @@ class RunFeed:
                     self._tell(body)
                 return
             body["block"] = original_id(event.log.block_id)
-            if event.kind == events.BLOCK_WAITING and body.get("reason") in PARKS:
+            if event.kind == events.BLOCK_WAITING and "contextId" in body:
                 self._parked[event.log.block_id] = body
                 return
             if event.kind in (events.BLOCK_FINISHED, events.BLOCK_FAILED):

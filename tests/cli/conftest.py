@@ -29,6 +29,7 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("DEVIN_", "SIM_DEVIN_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SIM_DEVIN_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("SIM_DEVIN_STORE", str(tmp_path / "runs.sqlite"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setitem(sys.modules, "keyring", None)  # as if it were not installed
     monkeypatch.chdir(tmp_path)

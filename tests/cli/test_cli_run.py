@@ -19,7 +19,7 @@ from sim_devin.clock import Clock
 from sim_devin.commands import interrupts, run_pauses, run_view
 from sim_devin.engine import bindings, events
 from sim_devin.engine.events import Event
-from sim_devin.engine.run import BlockLog, RunResult
+from sim_devin.engine.run import BlockLog
 from sim_devin.redaction import Redactor
 
 KEY = "cog_test_canary_0001"
@@ -303,9 +303,8 @@ def test_what_is_typed_fits_the_field(field, typed, expected):
 
     @click.command()
     def ask():
-        point = {"contextId": "c", "response": {"data": {"inputFormat": [field]}}}
-        result = RunResult("r", success=True, status="paused", pause_points=[point])
-        found.append(run_pauses.answer_to(result, iter(()), ask=True))
+        form = {"kind": "human", "contextId": "c", "response": {"data": {"inputFormat": [field]}}}
+        found.append(run_pauses.answer_to([form], iter(()), ask=True))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
@@ -330,6 +329,99 @@ def test_no_key_is_shown(invoke, main_job, devin, monkeypatch):
         assert KEY not in result.output
         assert KEY not in result.stderr
     assert devin.counts["sessions_created"] > 0
+
+
+# -- the record --------------------------------------------------------------------------------
+
+
+def listed(invoke):
+    return [json.loads(line) for line in invoke("runs", "list", "--json").stdout.splitlines()]
+
+
+def test_a_run_is_recorded(invoke, export, block):
+    path = echo(export, block, repo="string")
+    data = as_json(invoke("run", path, "--input", "repo=acme/web", "--json"))
+    (run,) = listed(invoke)
+    assert (run["runId"], run["state"]) == (data["runId"], "done")
+    assert "acme/web" in invoke("runs", "show", data["runId"]).stdout
+
+
+def test_a_run_that_is_not_to_be_recorded_leaves_nothing(invoke, export, block, tmp_path):
+    path = echo(export, block, repo="string")
+    assert as_json(invoke("run", path, "--no-record", "--json"))["success"]
+    assert not (tmp_path / "runs.sqlite").exists()
+
+
+def test_what_nobody_answered_here_is_answered_later(invoke, export, block):
+    paused = invoke("run", human(export, block))
+    (run,) = listed(invoke)
+    assert run["state"] == "asking"
+    command = next(line for line in paused.stdout.splitlines() if "sim-devin runs answer" in line)
+    words = command.split()[1:-1]
+    assert invoke(*words, "approved=true").exit_code == 0
+    assert '"ok": true' in invoke("run", "--resume", run["runId"]).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--env", "A=b"], ["--answer", "x"], ["--no-record"], ["--save-snapshot", "s"]]
+)
+def test_what_a_worker_cannot_know_is_refused(invoke, main_job, arguments):
+    result = run(invoke, main_job, "--detach", *arguments)
+    assert result.exit_code == 2
+    assert f"{arguments[0]} cannot go with --detach" in result.stderr
+    assert listed(invoke) == []
+
+
+@posix
+def test_a_killed_run_is_gone_on_with(start, invoke, devin, main_job, monkeypatch):
+    monkeypatch.setenv("SIM_DEVIN_LEASE", "0.2")
+    process = start("run", main_job)
+    wait_for_line(process.stderr, "Wait For It: waiting")
+    process.kill()
+    process.wait()
+    devin.clock.advance(3600)
+    (run,) = listed(invoke)
+    assert run["state"] in ("running", "waiting")
+    shown = json.loads(invoke("runs", "resume", run["runId"], "--json").stdout)
+    assert shown["state"] == "done"
+    assert devin.counts["sessions_created"] == 1
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_devin_is_answered_from_here(invoke, main_job, monkeypatch, typed):
+    arguments = ["--set", "Ask Devin.prompt=[scenario: asks]", "--on-question", "hold"]
+    if typed:
+        monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    else:
+        arguments += ["--answer", "the main one"]
+    result = run(invoke, main_job, *arguments, input="the main one\n")
+    assert result.exit_code == 0, result.stderr
+    assert "done (the task is complete)" in result.stdout
+    if typed:
+        assert "Which branch should I target?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("repeat", {"repeat": True}),
+        ("fail", {"fail": True}),
+        ("done\ndevin-1", {"sessionId": "devin-1"}),
+        ("", None),
+    ],
+)
+def test_what_is_uncertain_is_asked(monkeypatch, typed, answer):
+    found = []
+
+    @click.command()
+    def ask():
+        wait = {"kind": "uncertain", "contextId": "c", "message": "Was it sent?"}
+        found.append(run_pauses.answer_to([wait], iter(()), ask=True))
+
+    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    shown = CliRunner().invoke(ask, input=f"{typed}\n", catch_exceptions=False)
+    assert "Was it sent?" in shown.stderr
+    assert found == [None if answer is None else ("c", answer)]
 
 
 # -- interrupts --------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ CREATE = devin("create", "create_session", prompt="Fix it")
 
 
 def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
-    run_id = sim_devin("runs", "start", file(CREATE, wait()), "--detach").strip()
+    run_id = sim_devin("run", file(CREATE, wait()), "--detach").strip()
     assert json.loads(sim_devin("worker", "--once", "--json").splitlines()[-1]) == {"driven": 1}
     shown = json.loads(sim_devin("runs", "show", run_id[:8], "--json"))
     assert shown["state"] == "waiting"
@@ -84,7 +84,7 @@ def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
     form = [{"id": "1", "name": "branch", "type": "string"}]
     end = block("end", "response", dataMode="json", data='{"to": "<ask.branch>"}')
     document = file(block("ask", "human_in_the_loop", inputFormat=form), end)
-    shown = json.loads(sim_devin("runs", "start", document, "--json", "-q", code=1))
+    shown = json.loads(sim_devin("run", document, "--json", "-q", code=1))
     assert shown["state"] == "asking"
     assert "runs answer" in sim_devin("runs", "show", shown["runId"])
     sim_devin("runs", "answer", shown["runId"], "branch=main")
@@ -94,7 +94,7 @@ def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
 
 def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
     simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
-    shown = json.loads(sim_devin("runs", "start", file(CREATE), "--json", "-q", code=1))
+    shown = json.loads(sim_devin("run", file(CREATE), "--json", "-q", code=1))
     assert shown["state"] == "uncertain"
     assert "repeat" in sim_devin("runs", "show", shown["runId"])
     sim_devin("runs", "answer", shown["runId"], "repeat=true")
