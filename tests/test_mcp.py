@@ -354,7 +354,7 @@ async def test_nobody_is_asked_about_a_wrong_call(connect):
 async def test_an_answer_cannot_be_made_up_used_twice_or_moved(app):
     server = mcp_server.build(app, policy=Policy(confirm=("devin_terminate_session",)))
     client_options, _ = answering()
-    answers = {"confirm": YES}
+    answers = {"answer": YES}
     async with Client(server, **client_options) as client:
         ids = [await create(client), await create(client)]
         call = client.session.call_tool

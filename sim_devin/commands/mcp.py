@@ -96,6 +96,11 @@ LONGEST_CALL = 50.0
     help="Offer a workflow as a tool. Repeatable.",
 )
 @click.option(
+    "--model-may-answer",
+    is_flag=True,
+    help="Let the model answer what Devin asks in a workflow; a person is asked otherwise.",
+)
+@click.option(
     "--longest-call",
     type=click.FloatRange(min=1),
     default=LONGEST_CALL,
@@ -115,6 +120,7 @@ def command(
     max_acu: int | None,
     max_acu_day: int | None,
     workflows: tuple[Path, ...],
+    model_may_answer: bool,
     longest_call: float,
     **policy: Any,
 ) -> None:
@@ -135,6 +141,7 @@ def command(
             spending=_spending() if max_acu_day else None,
             longest_call=longest_call,
             workflows=workflows,
+            model_may_answer=model_may_answer,
         )
         try:
             if http:

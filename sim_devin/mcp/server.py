@@ -23,14 +23,15 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from sim_devin.app import App
-from sim_devin.errors import SimDevinError, did_you_mean
+from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
 from sim_devin.functions import calls as function_calls
 from sim_devin.functions.schemas import FunctionCall, Functions
+from sim_devin.mcp import approval, asking
 from sim_devin.mcp import prompts as mcp_prompts
 from sim_devin.mcp import transcript as mcp_transcript
 from sim_devin.mcp import worker as mcp_worker
-from sim_devin.mcp.approval import Approvals
-from sim_devin.mcp.workflows import WorkflowTools
+from sim_devin.mcp.elicitation import Questions, can_ask
+from sim_devin.mcp.workflows import ANSWER_TOOL, WorkflowTools
 from sim_devin.policy import Gate, NeedsApproval, Policy, Spending
 from sim_devin.spec import ToolSpec
 
@@ -55,6 +56,7 @@ def build(
     spending: Spending | None = None,
     longest_call: float = LONGEST_CALL,
     workflows: Iterable[Path] = (),
+    model_may_answer: bool = False,
 ) -> Server[Any]:
     """Return the server: run it over stdio, or serve its `streamable_http_app`.
 
@@ -64,24 +66,24 @@ def build(
         spending: where it is kept what was spent; in memory unless given.
         longest_call: real seconds after which a wait answers that the session goes on.
         workflows: files of workflows to offer as tools.
+        model_may_answer: whether a model may answer what Devin asks in a run of a workflow.
 
     Raises:
         InvalidWorkflow: a file is not a workflow.
         CallerError: two tools have the same name.
     """
-    served = _Served(app, Gate(policy or Policy(), spending, app.clock), longest_call, workflows)
-    return served.server()
+    gate = Gate(policy or Policy(), spending, app.clock)
+    tools = WorkflowTools(app, workflows, longest_call, model_may_answer=model_may_answer)
+    return _Served(app, gate, longest_call, tools).server()
 
 
 class _Served:
-    def __init__(
-        self, app: App, gate: Gate, longest_call: float, workflows: Iterable[Path]
-    ) -> None:
+    def __init__(self, app: App, gate: Gate, longest_call: float, workflows: WorkflowTools) -> None:
         self.app = app
         self.gate = gate
         self.longest_call = longest_call
-        self.approvals = Approvals()
-        self.workflows = WorkflowTools(app, workflows, longest_call)
+        self.asked = Questions()
+        self.workflows = workflows
         tools = {**app.registry.tools, **self.workflows.specs}
         offered = {name: spec for name, spec in tools.items() if gate.policy.offers(spec)}
         self.registry = replace(app.registry, tools=MappingProxyType(offered))
@@ -151,10 +153,14 @@ class _Served:
             raise MCPError(code=types.INVALID_PARAMS, message=message)
         try:
             called = self.functions.read(params.name, params.arguments)
-            question = await self._approval(ctx, params, called)
-            if question is not None:
-                return question
-            output = await self._carry_out(ctx, called)
+            answer = await self._answer(ctx, params, called)
+            if isinstance(answer, types.InputRequiredResult):
+                return answer
+            if answer is None:
+                question = await self._approval(ctx, params, called)
+                if question is not None:
+                    return question
+            output = await self._carry_out(ctx, called, answer)
         except SimDevinError as error:
             text = self.app.redactor.text(str(error))
             return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
@@ -170,9 +176,36 @@ class _Served:
         if called.spec.request is not None:
             # Nobody is asked about a call that would be refused afterwards.
             self.app.build_request(called.spec.id, called.params)
-        return await self.approvals.ask(ctx, params, verdict)
+        return await approval.approve(self.asked, ctx, params, verdict)
 
-    async def _carry_out(self, ctx: Context, called: FunctionCall) -> dict[str, Any]:
+    async def _answer(
+        self, ctx: Context, params: types.CallToolRequestParams, called: FunctionCall
+    ) -> types.InputRequiredResult | asking.Answer | None:
+        """Return a person's answer to a run, or the question; None where none is to be asked."""
+        if called.spec.id != ANSWER_TOOL or self.gate.policy.dry_run:
+            return None
+        wait = await anyio.to_thread.run_sync(self.workflows.question, called.params)
+        if wait is None:
+            return None
+        if wait.kind not in asking.FORMS or not can_ask(ctx):
+            raise NotAllowed(
+                "A person has to answer this, and it cannot be asked for here.",
+                hint=self.workflows.where(wait.run_id),
+            )
+        words = self.app.redactor.text(asking.words(wait))
+        answer = await self.asked.ask(ctx, params, words, asking.form(wait), about=words)
+        if isinstance(answer, types.InputRequiredResult):
+            return answer
+        if answer.action != "accept":
+            raise NotAllowed(
+                "A person was asked and did not answer; the run still waits.",
+                hint=self.workflows.where(wait.run_id),
+            )
+        return asking.read(wait, answer.content or {})
+
+    async def _carry_out(
+        self, ctx: Context, called: FunctionCall, answer: asking.Answer | None
+    ) -> dict[str, Any]:
         spec = called.spec
         mine = spec.id in self.workflows.specs
         # A create whose end is ambiguous is looked for until that is settled; heartbeats keep
@@ -184,7 +217,7 @@ class _Served:
             called,
             gate=self.gate,
             approve=lambda _question: True,  # asked before, where the client could answer
-            act=self.workflows.call if mine else None,
+            act=partial(self.workflows.call, answer=answer) if mine else None,
             reconcile=True,
             deadline=self._deadline() if bounded else None,
         )

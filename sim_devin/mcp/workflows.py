@@ -1,29 +1,36 @@
-"""Workflows as MCP tools. A run that outlives one call goes on, and is asked for by its id."""
+"""Workflows as MCP tools: durable runs that outlive one call, the server, and a question.
+
+A run that takes longer than a call goes on and is asked for by its id; one that waits for
+somebody is answered by a person, through the client where it can ask.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
 from sim_devin.app import App
-from sim_devin.engine.run import RunResult
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow, load_workflow
-from sim_devin.errors import CallerError, Cancelled, RunFailed, SimDevinError, UnknownName
+from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
+from sim_devin.mcp import asking
+from sim_devin.mcp.driving import Driving
 from sim_devin.policy import CAP
 from sim_devin.spec import Schema, ToolSpec, Traits
+from sim_devin.store.records import Event, Run, Wait
+from sim_devin.store.sqlite_file import IN_MEMORY
+
+if TYPE_CHECKING:
+    from sim_devin.durable.runs import Runs
 
 RESULT_TOOL = "workflow_result"
-KEPT = 100  # ended runs whose result can still be asked for
-TICK = 0.1  # seconds between looks at a run that is waited for
+ANSWER_TOOL = "workflow_answer"
+STARTED = "mcp.started"  # recorded with a run: the tool that started it
+GOES_ON = ("session", "sending", "time", "sleep")  # kinds of waits that nobody has to answer
 
 _TYPES = {"string", "number", "boolean", "object", "array"}
 _OUTPUT: Schema = {
@@ -32,46 +39,59 @@ _OUTPUT: Schema = {
         "runId": {"type": "string", "description": "Id of the run."},
         "status": {
             "type": "string",
-            "description": "running, completed or paused. Ask for a running one again.",
+            "description": "running, completed or paused. Ask for a running one again; a paused "
+            "one waits for somebody.",
         },
         "output": {"description": "What the workflow put out."},
-        "pausePoints": {
+        "questions": {
             "type": "array",
-            "description": "Where a paused run waits for a person.",
+            "description": "What a paused run asks.",
             "items": {"type": "object"},
         },
+        "next": {"type": "string", "description": "How a paused run goes on."},
     },
     "required": ["runId", "status"],
 }
 
 
-@dataclass
-class _Run:
-    run_id: str
-    cancel: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-    result: RunResult | None = None
-    error: BaseException | None = None
-    tell: Callable[[Any], None] = lambda _event: None
-
-
 class WorkflowTools:
-    """One tool for each workflow, and one for the results of those that take longer.
+    """One tool for each workflow, one for the results of runs, one for answers to them.
+
+    Args:
+        app: runs the workflows, as durable runs.
+        files: the workflows.
+        longest_call: real seconds after which a call answers that the run goes on.
+        model_may_answer: whether a model may answer what Devin asks. Forms and approvals are
+            for a person in any case.
 
     Attributes:
         specs: tool id -> the tool.
     """
 
-    def __init__(self, app: App, files: Iterable[Path], longest_call: float) -> None:
+    def __init__(
+        self,
+        app: App,
+        files: Iterable[Path],
+        longest_call: float,
+        *,
+        model_may_answer: bool = False,
+    ) -> None:
         self._app = app
         self._longest = longest_call
+        self._model_may_answer = model_may_answer
         self._workflows: dict[str, Workflow] = {}
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._mine: set[str] = set()
         self.specs: dict[str, ToolSpec] = {}
         for file in files:
             self._add(file, load_workflow(file))
         if self.specs:
             self.specs[RESULT_TOOL] = _RESULT_SPEC
+            self.specs[ANSWER_TOOL] = _answer_spec(model_may_answer=model_may_answer)
+            self._driving = Driving(self._runs)
+
+    @property
+    def _runs(self) -> Runs:
+        return self._app.runs
 
     def _add(self, file: Path, workflow: Workflow) -> None:
         tool_id = _tool_id(workflow.name or file.stem)
@@ -82,7 +102,8 @@ class WorkflowTools:
             id=tool_id,
             title=workflow.name or file.stem,
             description=f"Run the workflow {workflow.name or file.stem}. {workflow.description} "
-            "Returns its output; if it takes longer than one call, the id of the run.",
+            "Returns its output; if it takes longer than one call, the id of the run; if it "
+            "waits for somebody, what it asks.",
             params=_params(self._app, workflow),
             output=_OUTPUT,
             traits=Traits(destructive=True, costsMoney=True),
@@ -96,82 +117,137 @@ class WorkflowTools:
         cancel: threading.Event,
         on_progress: Callable[[Any], None],
         ceilings: Mapping[str, float] | None = None,
+        answer: asking.Answer | None = None,
         **_options: Any,
     ) -> dict[str, Any]:
-        """Start a run, or look for one, and wait for its end as long as a call may last.
+        """Start a run, answer one or look for one, and wait for it as long as a call may last.
+
+        `answer` is what a person said, for the tool that takes answers; without one the model
+        answers, if it may.
 
         Raises:
             UnknownName: there is no run of that id.
             RunFailed: the run failed.
-            Cancelled: `cancel` was set; the run was cancelled with it.
+            NotAllowed: the model may not answer this.
+            Cancelled: `cancel` was set; the run was cancelled if this call had started it.
         """
-        if tool_id == RESULT_TOOL:
-            run = self._known(params["runId"])
+        wait_for = partial(
+            self._driving.wait, longest=self._longest, cancel=cancel, on_progress=on_progress
+        )
+        if tool_id in self._workflows:
+            run_id = self._start(tool_id, params, ceilings or {})
+            wait_for(run_id, cancels=True)
         else:
-            run = self._start(tool_id, params, ceilings or {})
-        run.tell = on_progress
-        until = time.monotonic() + self._longest
-        while not run.ended.wait(TICK) and time.monotonic() < until:
-            if cancel.is_set():
-                run.cancel.set()
-                raise Cancelled("The run was cancelled with the call.")
-        return self._told(run)
+            run_id = self._known(params["runId"]).id
+            if tool_id == ANSWER_TOOL:
+                self._answer(params, answer)
+            wait_for(run_id, cancels=False)
+        return self._told(self._runs.store.run(run_id))
 
-    def _known(self, run_id: str) -> _Run:
-        try:
-            return self._runs[run_id]
-        except KeyError:
-            raise UnknownName("run", run_id, self._runs) from None
+    def question(self, params: Mapping[str, Any]) -> Wait | None:
+        """Return what a call of the answering tool has to ask a person; None if it need not.
 
-    def _start(
-        self, tool_id: str, params: Mapping[str, Any], ceilings: Mapping[str, float]
-    ) -> _Run:
-        run = _Run(str(uuid4()))
-        inputs = {name: value for name, value in params.items() if name != CAP}
+        Raises:
+            UnknownName: there is no such run, or it asks no such thing.
+            CallerError: the run asks nothing, or several things.
+        """
+        wait = self._asked(params)
+        return None if self._is_for_model(wait, params) else wait
+
+    def where(self, run_id: str) -> str:
+        """Return where a person answers a run if the client cannot ask."""
+        if self._runs.store.database.name == IN_MEMORY:
+            return "The run is kept in this process alone: use a client that supports elicitation."
+        return (
+            f"A person answers with: sim-devin runs answer {run_id}, or on the page of sim-devin "
+            f"serve. Then call {RESULT_TOOL}."
+        )
+
+    # -- runs --------------------------------------------------------------------------------
+
+    def _start(self, tool_id: str, params: Mapping[str, Any], ceilings: Mapping[str, float]) -> str:
         caps = [int(cap) for cap in (params.get(CAP), ceilings.get(CAP)) if cap is not None]
+        run_id = self._runs.start(
+            self._workflows[tool_id],
+            {name: value for name, value in params.items() if name != CAP},
+            max_acu=min(caps, default=None),
+            on_question="hold",
+        )
+        now = self._app.clock.time()
+        self._runs.store.add_event(Event(run_id, now, STARTED, {"tool": tool_id}))
+        self._mine.add(run_id)
+        return run_id
 
-        def work() -> None:
-            try:
-                run.result = self._app.run(
-                    self._workflows[tool_id],
-                    inputs,
-                    run_id=run.run_id,
-                    cancel=run.cancel,
-                    reconcile=True,
-                    max_acu=min(caps, default=None),
-                    on_event=lambda event: run.tell(event),
-                )
-            except BaseException as error:  # told to whoever asks for the run
-                run.error = error
-            finally:
-                run.ended.set()
+    def _known(self, run_id: str) -> Run:
+        """Return a run that one of these tools started, here or before a restart.
 
-        self._keep(run)
-        threading.Thread(target=work, name=f"run {run.run_id}", daemon=True).start()
-        return run
+        Others of the store are none of a model's business.
+        """
+        if run_id not in self._mine:
+            begun = self._runs.store.events(run_id, limit=50)
+            tools = {event.data["tool"] for event in begun if event.kind == STARTED}
+            if not tools & self._workflows.keys():
+                raise UnknownName("run", run_id, sorted(self._mine))
+            self._mine.add(run_id)
+        return self._runs.store.run(run_id)
 
-    def _keep(self, run: _Run) -> None:
-        self._runs[run.run_id] = run
-        ended = [run_id for run_id, known in self._runs.items() if known.ended.is_set()]
-        for run_id in ended[: max(0, len(ended) - KEPT)]:
-            with suppress(KeyError):
-                del self._runs[run_id]
+    def _asked(self, params: Mapping[str, Any]) -> Wait:
+        run = self._known(params["runId"])
+        waits = self._questions(run)
+        name = params.get("question")
+        if name is not None:
+            waits = [wait for wait in waits if wait.context_id == name]
+            if not waits:
+                names = [wait.context_id for wait in self._questions(run)]
+                raise UnknownName("question", name, names)
+        if not waits:
+            raise CallerError(f"The run {run.id} asks nothing: it is {run.state}.")
+        if len(waits) > 1:
+            names = [wait.context_id for wait in waits]
+            raise CallerError(
+                f"The run {run.id} asks {len(waits)} things.",
+                hint=f"Say which question: {', '.join(names)}.",
+            )
+        return waits[0]
 
-    def _told(self, run: _Run) -> dict[str, Any]:
-        told: dict[str, Any] = {"runId": run.run_id, "status": "running"}
-        if not run.ended.is_set():
+    def _questions(self, run: Run) -> list[Wait]:
+        waits = self._runs.store.waits(run.id, only_open=True)
+        return [wait for wait in waits if wait.kind not in GOES_ON]
+
+    def _is_for_model(self, wait: Wait, params: Mapping[str, Any]) -> bool:
+        given = asking.MESSAGE in params
+        return given and self._model_may_answer and asking.is_devins_question(wait)
+
+    def _answer(self, params: Mapping[str, Any], answer: asking.Answer | None) -> None:
+        wait = self._asked(params)
+        if answer is None:
+            if not self._is_for_model(wait, params):
+                raise NotAllowed("A person has to answer this.", hint=self.where(wait.run_id))
+            value = params[asking.MESSAGE]
+        elif asking.told(wait) != asking.told(answer.wait):
+            raise CallerError("The run asks something else by now.", hint="Look at it again.")
+        else:
+            value = answer.value
+        self._runs.answer(wait.run_id, value, context_id=wait.context_id)
+
+    def _told(self, run: Run) -> dict[str, Any]:
+        result = run.result or {}
+        told: dict[str, Any] = {"runId": run.id, "status": "running"}
+        if run.state == "done":
+            return {**told, "status": "completed", "output": result.get("output")}
+        if run.state in ("failed", "cancelled", "held"):
+            why = run.error or f"it is {run.state}"
+            raise RunFailed(f"Run {run.id} failed: {why}", hint=result.get("hint") or "")
+        questions = self._questions(run)
+        if run.state not in ("asking", "uncertain") or not questions:
             return told
-        if isinstance(run.error, SimDevinError):
-            raise run.error
-        result = run.result
-        if result is None:
-            raise RunFailed(f"The run failed inside: {type(run.error).__name__}.")
-        if result.status == "paused":
-            return {**told, "status": "paused", "pausePoints": result.pause_points}
-        if not result.success:
-            why = result.error or f"the run was cancelled ({result.reason})"
-            raise RunFailed(f"Run {run.run_id} failed: {why}", hint=result.hint or "")
-        return {**told, "status": "completed", "output": result.output}
+        return {
+            **told,
+            "status": "paused",
+            "questions": [asking.told(wait) for wait in questions],
+            "next": f"Call {ANSWER_TOOL}: it puts the question to a person through this client. "
+            f"{self.where(run.id)}",
+        }
 
 
 _RESULT_SPEC = ToolSpec(
@@ -190,6 +266,39 @@ _RESULT_SPEC = ToolSpec(
     output=_OUTPUT,
     traits=Traits(readOnly=True, idempotent=True),
 )
+
+
+def _answer_spec(*, model_may_answer: bool) -> ToolSpec:
+    properties: dict[str, Schema] = {
+        "runId": {"type": "string", "description": "Id of the paused run."},
+        "question": {
+            "type": "string",
+            "description": "Which question, as the run names it, if it asks several.",
+        },
+    }
+    who = "A person is asked through this client; you cannot answer yourself."
+    if model_may_answer:
+        properties[asking.MESSAGE] = {
+            "type": "string",
+            "description": "Your answer to what Devin asks. Leave it out to have a person asked.",
+        }
+        who = (
+            "You may answer what Devin asks with a message. Forms and approvals, and all that "
+            "you leave without one, are put to a person through this client."
+        )
+    return ToolSpec(
+        id=ANSWER_TOOL,
+        title="Answer a workflow",
+        description=f"Answer what a paused run of a workflow asks, and wait for the run. {who}",
+        params={
+            "type": "object",
+            "properties": properties,
+            "required": ["runId"],
+            "additionalProperties": False,
+        },
+        output=_OUTPUT,
+        traits=Traits(costsMoney=True),
+    )
 
 
 def _tool_id(name: str) -> str:
