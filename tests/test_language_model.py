@@ -628,6 +628,39 @@ def test_a_model_that_only_calls_tools_is_stopped():
     assert "after 20 rounds" in app(llm).run(agent(tools=[lister])).error
 
 
+def spending(cost=None):
+    """Return a model that always calls a tool, for 100 tokens a round."""
+
+    class Spending:
+        def complete(self, messages, *, model, tools, response_format):
+            reply = {"toolCalls": [{"id": "1", "name": "devin_list_sessions", "arguments": {}}]}
+            paid = {} if cost is None else {"cost": {"input": cost, "output": 0, "total": cost}}
+            return {**reply, **paid, "tokens": {"input": 60, "output": 40, "total": 100}}
+
+    return Spending()
+
+
+@pytest.mark.parametrize(
+    ("limits", "cost", "says"),
+    [
+        ({"maxTotalTokens": "250"}, None, "300 of at most 250 tokens and is not done after 3"),
+        ({"maxTotalTokens": 300}, None, "300 of at most 300 tokens and is not done after 3"),
+        ({"maxCost": "0.05"}, 0.02, "0.0600 of at most 0.05 US dollars and is not done after 3"),
+        ({"maxCost": 1}, None, "price of its model is not known"),
+        ({"maxTotalTokens": "lots"}, None, "maxTotalTokens is not a number"),
+    ],
+)
+def test_a_ceiling_for_all_rounds(limits, cost, says):
+    lister = {**DEVIN, "operation": "list_sessions", "params": {}}
+    assert says in app(spending(cost)).run(agent(tools=[lister], **limits)).error
+
+
+def test_an_answer_that_is_paid_for_counts():
+    with serve(said("Hello", tokens=(1000, 0))) as stub:
+        result = app(env=at(stub)).run(agent(maxTotalTokens=10, maxCost=0.001))
+    assert result.output["content"] == "Hello"
+
+
 # -- a model that was handed in --------------------------------------------------------------
 
 
