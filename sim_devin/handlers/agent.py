@@ -8,7 +8,7 @@ from typing import Any
 from sim_devin.engine.failures import describe
 from sim_devin.engine.references import MISSING, json_text, parse_json, value_text
 from sim_devin.engine.workflow import Block
-from sim_devin.errors import SimDevinError
+from sim_devin.errors import Declined, SimDevinError
 from sim_devin.handler import BlockContext, BlockError, handler
 from sim_devin.handlers.model import ask, cost, json_reply, number, tokens
 from sim_devin.handlers.router import DEFAULT_MODEL
@@ -88,10 +88,16 @@ class ToolEntry:
         }
 
     def call(self, block: BlockContext, arguments: Mapping[str, Any]) -> Any:
-        """Call the tool with the model's arguments under the user's; an error is an answer."""
+        """Call the tool with the model's arguments under the user's; an error is an answer.
+
+        Raises:
+            Declined: a person's yes is needed, and there is none: no model may argue with that.
+        """
         allowed = {key: value for key, value in arguments.items() if key in self.shown}
         try:
             return block.call_tool(self.tool_id, {**allowed, **self.params})
+        except Declined:
+            raise
         except SimDevinError as error:
             return {"error": True, "message": describe(error).text, "tool": self.tool_id}
 
