@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from sim_devin.clock import Clock
 from sim_devin.durable.why import why
@@ -19,6 +21,7 @@ from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
+CONTAINERS = ("loop", "parallel")
 
 
 class Journal:
@@ -153,6 +156,31 @@ class Journal:
         data = {name: outcome.log[name] for name in shown if name in outcome.log}
         return Event(self.run.id, outcome.ended, kind, self.seal.close(data))
 
+    def _put_container(self, log: BlockLog) -> bool:
+        """Record how a container ended; return whether that was not recorded before.
+
+        No handler runs a container, so the engine's event is what there is to record.
+        """
+        key = _container_key(log)
+        past = self._past.get(key)
+        if past is not None:
+            self.stamp(log, past)
+            return False
+        outcome = Outcome(
+            key,
+            1,
+            log.block_id,
+            output=plain(log.raw_output),
+            error=log.error,
+            hint=log.hint or "",
+            log=plain(log.to_json()),
+            started=log.started,
+            ended=log.ended or self.clock.time(),
+        )
+        with suppress(Cancelled):  # the run is told to stop, and the next drive records it
+            self.put(outcome, later=True)
+        return True
+
     def add_wait(self, wait: Wait) -> None:
         """Record what the run waits for.
 
@@ -234,7 +262,11 @@ class Journal:
         self._live.add(id(log))
 
     def hear(self, event: events.Event) -> None:
-        """Pass on the events of the engine that are news."""
+        """Record how containers end, and pass on the events of the engine that are news."""
+        if event.log is not None and event.log.block_type in CONTAINERS:
+            if not self._put_container(event.log):
+                return
+            self.is_live(event.log)
         if self._listener is None:
             return
         if event.log is None:
@@ -252,6 +284,18 @@ class Journal:
             self._listener(event)
         elif event.kind == events.BLOCK_STARTED:
             self._held[key] = event
+
+
+def _container_key(log: BlockLog) -> str:
+    """Return the key of a container: its node and the passes around it."""
+    around = [
+        (entry["iterationContainerId"], entry["iterationCurrent"])
+        for entry in log.parent_iterations or ()
+    ]
+    if log.iteration_index is not None:
+        around.append((log.loop_id or log.parallel_id or "", log.iteration_index))
+    passes = "".join(f"{quote(node, safe='-_')}.{index}/" for node, index in around)
+    return passes + quote(log.block_id, safe="-_")
 
 
 def plain(value: Any) -> Any:

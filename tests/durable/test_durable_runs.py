@@ -373,9 +373,47 @@ def test_a_fork_of_a_loop_runs_all_its_passes_anew(app):
     first = app.runs.start(document, env=ENV)
     app.runs.follow(first)
     before = app.runs.store.outcomes(first)
-    assert [outcome.block_id for outcome in before] == ["before", "inner", "inner"]
+    assert [outcome.block_id for outcome in before] == ["before", "inner", "inner", "again"]
     kept = app.runs.store.outcomes(app.runs.fork(first, "again"))
     assert kept == before[:1]
+
+
+def test_a_container_is_recorded_as_soon_as_it_ends_and_once(app):
+    inner, last = block("inner", "variables"), block("last", "variables")
+    document = flow(
+        loop("again", 2, inner),
+        inner,
+        block("ask", "human_in_the_loop", inputFormat=[{"name": "ok", "type": "boolean"}]),
+        loop("more", 1, last),
+        last,
+        edges=[
+            ("start", "again"),
+            ("again", "inner", "loop-start-source"),
+            ("again", "ask", "loop-end-source"),
+            ("ask", "more"),
+            ("more", "last", "loop-start-source"),
+        ],
+    )
+    told = []
+
+    def hear(event):
+        if event.kind == "block.finished" and event.log.block_type == "loop":
+            told.append(event.log.block_id)
+
+    run_id = app.runs.start(document, env=ENV)
+    app.runs.follow(run_id, on_event=hear)
+    first = app.runs.store.outcomes(run_id)
+    assert [outcome.block_id for outcome in first] == ["inner", "inner", "again"]
+    assert first[-1].output == {"results": [[{}], [{}]]}
+    app.clock.wait(threading.Event(), 60)
+    app.runs.answer(run_id, {"ok": True})
+    result = app.runs.follow(run_id, on_event=hear)
+    blocks = [outcome.block_id for outcome in app.runs.store.outcomes(run_id)]
+    assert blocks == ["inner", "inner", "again", "ask", "last", "more"]
+    assert told == ["again", "more"]
+    ended = {log.block_id: log.ended for log in result.logs}
+    assert ended["again"] == first[-1].ended
+    assert ended["more"] >= ended["again"] + 60
 
 
 def test_a_fork_needs_a_block_of_the_workflow_itself(app):
