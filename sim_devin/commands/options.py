@@ -15,7 +15,6 @@ from sim_devin.commands.verbosity import verbose_option
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-    from sim_devin.policy import Policy
 
 Function = Callable[..., Any]
 
@@ -33,17 +32,11 @@ class AppOptions:
     specs: tuple[Path, ...] = ()
 
     def open(
-        self,
-        *,
-        speed: float = SPEED,
-        strict: bool | None = None,
-        store: str | None = None,
-        policy: Policy | None = None,
+        self, *, speed: float = SPEED, strict: bool | None = None, store: str | None = None
     ) -> App:
         """Return the app; `speed` is the pace of the simulator's clock, if there is one.
 
-        `store` is where durable runs are kept, instead of the usual place; `policy` goes over
-        that of the config file.
+        `store` is where durable runs are kept, instead of the usual place.
 
         Raises:
             SimDevinError: a setting cannot be used.
@@ -67,7 +60,6 @@ class AppOptions:
             specs=self.specs,
             strict=strict,
             store=store,
-            policy=policy,
         )
         meta = click.get_current_context().meta
         meta[SIMULATED] = simulate

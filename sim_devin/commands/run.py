@@ -256,6 +256,8 @@ def command(
             answer_within=answer_within,
             default_answer=None if default_answer is None else text_or_object(default_answer),
         )
+        if workflow != "-":
+            app.runs.store.put_file(run_id, workflow, app.clock.time())
         if detach:
             echo_json({"runId": run_id}, compact=True) if as_json else click.echo(run_id)
             return

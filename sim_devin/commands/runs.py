@@ -106,7 +106,9 @@ def fork(run_id: str, from_block: str, as_json: bool, options: AppOptions) -> No
     The other run stays as it is. Blocks that run anew make sessions of their own.
     """
     with options.open() as app:
-        made = app.runs.fork(run_id, from_block)
+        made, store = app.runs.fork(run_id, from_block), app.runs.store
+        for file in store.files([store.run(run_id).id]).values():
+            store.put_file(made, file, app.clock.time())
     if as_json:
         echo_json({"runId": made}, compact=True)
     else:

@@ -26,6 +26,7 @@ def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
     try:
         document = load_workflow(workflow)
         app.runs.start(document, inputs, trigger=_trigger(document), run_id=run_id)
+        app.runs.store.put_file(run_id, workflow, app.clock.time())
     except (CallerError, CredentialsError):
         if is_known(app, run_id):  # another worker was quicker
             return False

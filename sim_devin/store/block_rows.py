@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from sim_devin.store.records import Event, Outcome, Run
-from sim_devin.store.rows import Rows, insert, put_event, record_of, text
+from sim_devin.store.records import FILE_EVENT, Event, Outcome, Run
+from sim_devin.store.rows import Rows, insert, marks, put_event, record_of, text
 
 
 class BlockRows(Rows):
@@ -82,3 +83,27 @@ class BlockRows(Rows):
             Event(row["run_id"], row["at"], row["kind"], json.loads(row["data"]), row["id"])
             for row in rows
         ]
+
+    def put_file(self, run_id: str, path: str | Path, now: float) -> None:
+        """Say which workflow file a run was started from."""
+        self.add_event(Event(run_id, now, FILE_EVENT, {"path": str(Path(path).resolve())}))
+
+    def files(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return run -> path of its workflow file, for those of which it is known."""
+        rows = self.database.read(
+            f"SELECT run_id, data FROM events WHERE run_id IN ({marks(run_ids)}) AND kind = ? "
+            "ORDER BY id",
+            (*run_ids, FILE_EVENT),
+        )
+        return {row["run_id"]: json.loads(row["data"])["path"] for row in rows}
+
+    def rename_file(self, path: str, to: str, now: float) -> None:
+        """Let the runs of a workflow file belong to it under its new path."""
+        query = "SELECT DISTINCT run_id FROM events WHERE kind = ? AND data = ?"
+        data = {"path": path}
+        rows = self.database.read(query, (FILE_EVENT, text(data)))
+        files = self.files([row["run_id"] for row in rows])
+        with self.database.write() as connection:
+            for run_id, file in files.items():
+                if file == path:
+                    put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))

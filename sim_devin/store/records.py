@@ -23,6 +23,11 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 WaitKind = Literal["session", "question", "sending", "human", "time", "sleep", "uncertain"]
 
 
+FILE_EVENT = (
+    "run.file"  # says by ``path`` which workflow file a run belongs to; the last one counts
+)
+
+
 @dataclass
 class Run:
     """One durable run.

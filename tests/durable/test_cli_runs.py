@@ -64,7 +64,8 @@ CREATE = devin("create", "create_session", prompt="Fix it")
 
 
 def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
-    run_id = sim_devin("run", file(CREATE, wait()), "--detach").strip()
+    path = file(CREATE, wait())
+    run_id = sim_devin("run", path, "--detach").strip()
     assert json.loads(sim_devin("worker", "--once", "--json").splitlines()[-1]) == {"driven": 1}
     shown = json.loads(sim_devin("runs", "show", run_id[:8], "--json"))
     assert shown["state"] == "waiting"
@@ -72,12 +73,11 @@ def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
     assert run_id in sim_devin("runs", "list", "--state", "waiting")
     assert sim_devin("runs", "list", "--state", "done", "--json") == ""
     assert sim_devin("runs", "cancel", run_id) == "Cancelled.\n"
-    events = [
-        json.loads(line)["event"]
-        for line in sim_devin("runs", "watch", run_id, "--json", code=130).splitlines()
-    ]
-    assert events[0] == "run.created"
-    assert events[-1] == "run.cancelled"
+    told = sim_devin("runs", "watch", run_id, "--json", code=130).splitlines()
+    events = {event["event"]: event for event in map(json.loads, told)}
+    assert next(iter(events)) == "run.created"
+    assert list(events)[-1] == "run.cancelled"
+    assert events["run.file"]["path"] == str(path)
 
 
 def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
