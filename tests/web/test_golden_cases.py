@@ -1,5 +1,6 @@
 """The engine and the page read references and forms alike: one file of cases for both."""
 
+import copy
 import json
 import random
 import shutil
@@ -8,12 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from sim_devin.app_services import AppServices
 from sim_devin.blocks import FormField
+from sim_devin.engine import workflow_check
+from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, Reference, normalise, split
+from sim_devin.engine.workflow import load_workflow
+from sim_devin.testing import offline_app
+from sim_devin.web.catalog import catalog
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "tests" / "golden" / "references.json"
-GOLDEN = json.loads(FILE.read_text(encoding="utf-8"))
+FOLDER = ROOT / "tests" / "golden"
+GOLDEN = json.loads((FOLDER / "references.json").read_text(encoding="utf-8"))
+OFFERS = json.loads((FOLDER / "offers.json").read_text(encoding="utf-8"))["offers"]
 FIELDS = [
     pytest.param(item, case, id=f"{item['about']} {case['values']}")
     for item in GOLDEN["fields"]
@@ -67,6 +75,57 @@ def test_the_engine_shows_and_requires_fields_so(item, case):
 
 
 @pytest.fixture(scope="module")
+def app():
+    with offline_app() as app:
+        yield app
+
+
+def offered(case):
+    """Return the references of a case, as text, by the name of what they refer to."""
+    found = {}
+    for offer in case["offers"]:
+        (segment,) = split(offer.rpartition(" · ")[0].rpartition(" ")[0] or offer.split()[0])
+        if isinstance(segment, Reference):
+            found.setdefault(segment.head, []).append(segment)
+    return found
+
+
+@pytest.mark.parametrize("case", OFFERS, ids=lambda case: case["about"])
+def test_the_engine_knows_each_reference_that_is_offered(app, case):
+    document = copy.deepcopy(case["document"])
+    texts = " ".join(item.text for items in offered(case).values() for item in items)
+    state = document["state"]
+    if case["block"] in state.get("loops", {}):
+        state["loops"][case["block"]]["whileCondition"] = texts
+    else:
+        state["blocks"][case["block"]]["subBlocks"]["prompt"]["value"] = texts
+    assert texts
+    found = workflow_check.check(document, AppServices(app))
+    assert [str(problem) for problem in found if problem.block_id == case["block"]] == []
+
+
+@pytest.mark.parametrize("case", OFFERS, ids=lambda case: case["about"])
+def test_everything_that_the_engine_declares_is_offered(app, case):
+    """Blocks that an edge does not lead from are not offered at all; of others nothing lacks."""
+    workflow = load_workflow(case["document"])
+    program = Program(workflow, AppServices(app))
+    named = offered(case)
+    for block in workflow.blocks.values():
+        head = normalise(block.name)
+        declared = program.declared_outputs(block.id)
+        if head not in named or block.is_container or declared is None:
+            continue
+        names = {str(reference.path[0]) for reference in named[head]}
+        expected = {
+            name for name in declared if isinstance(split(f"<{head}.{name}>")[0], Reference)
+        }
+        if block.type == "start_trigger":
+            assert names <= expected  # it also hands on what is rarely given
+        else:
+            assert names - {"error"} == expected
+
+
+@pytest.fixture(scope="module")
 def page_side(tmp_path_factory):
     """Return a function that asks the page's own code for where it differs from the cases."""
     node = shutil.which("node")
@@ -96,6 +155,14 @@ def page_side(tmp_path_factory):
 
 def test_the_page_agrees_with_every_case(page_side):
     assert page_side(GOLDEN) == []
+
+
+def test_the_page_offers_what_the_cases_say(page_side, app):
+    specs = {item["type"]: item for item in catalog(app.registry)}
+    rest = {"names": [], "split": [], "renamed": [], "fields": []}
+    assert page_side({**rest, "offers": OFFERS, "specs": specs}) == []
+    wrong = [{**OFFERS[0], "offers": OFFERS[0]["offers"][:-1]}]
+    assert len(page_side({**rest, "offers": wrong, "specs": specs})) == 1
 
 
 def test_the_page_agrees_on_texts_of_all_sorts(page_side):

@@ -37,7 +37,7 @@ export function RefText({ id, block, value, onChange, lines = 1, code, placehold
     if (!typed || !document) return [];
     const all = offers(stateOf(document), block, specs, info?.variables.map((item) => item.name) ?? []);
     const wanted = typed.typed.toLowerCase();
-    return all.filter((offer) => offer.text.toLowerCase().startsWith(wanted) && offer.text !== typed.typed).slice(0, 12);
+    return all.filter((offer) => offer.text.toLowerCase().startsWith(wanted) && offer.text !== typed.typed).slice(0, 60);
   }, [typed?.typed, document, block, specs, info]);
   const isOpen = found.length > 0;
   const take = (text: string) => {

@@ -1,13 +1,16 @@
-/** The page's side of tests/golden/references.json, read from standard input: prints what differs. */
+/** The page's side of tests/golden/*.json, read from standard input: prints what differs. */
 
+import { stateOf } from "./document";
 import { isRequired, isShown, type Values } from "./form";
-import { normalise, renameReferences, split } from "./references";
-import type { Block, Field, Spec } from "./types";
+import { normalise, offers, renameReferences, split } from "./references";
+import type { Block, Document, Field, Spec } from "./types";
 
 interface Golden {
   names: [string, string][];
   split: [string, unknown][];
   renamed: { text: string; from: string; to: string; expected: string }[];
+  offers?: { about: string; document: Document; block: string; variables?: string[]; offers: string[] }[];
+  specs?: Record<string, Spec>; // of the blocks in `offers`, as the server sends them
   fields: { about: string; operationField?: string; field: Partial<Field>; cases: { values: Values; shown: boolean; required: boolean }[] }[];
 }
 
@@ -30,5 +33,7 @@ export function differing(golden: Golden): string[] {
     const whole = { ...FIELD, ...field } as Field;
     for (const { values, shown, required } of cases) same(`${about} ${JSON.stringify(values)}`, [isShown(spec, whole, values), isRequired(spec, whole, values)], [shown, required]);
   }
+  for (const { about, document, block, variables, offers: expected } of golden.offers ?? [])
+    same(about, offers(stateOf(document), block, golden.specs ?? {}, variables ?? []).map((offer) => `${offer.text} ${offer.detail}`), expected);
   return found;
 }

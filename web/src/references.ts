@@ -80,30 +80,62 @@ export function upstream(state: State, id: string): Block[] {
   return Object.values(state.blocks).filter((block) => found.has(block.id));
 }
 
-function outputsOf(block: Block, spec: Spec | undefined): [string, string][] {
-  if (TRIGGERS.includes(block.type)) {
-    const rows = rowsOf(block.subBlocks?.inputFormat?.value);
-    return rows.filter((row) => row.name).map((row) => [String(row.name), String(row.type ?? "any")]);
+const ANSWERED = ["response", "url", "resumeEndpoint", "submission", "resumeInput", "submittedAt"];
+const MODEL = ["content", "model", "tokens", "toolCalls", "providerTiming", "cost"];
+const EVALUATED = ["content", "model", "tokens", "cost"];
+
+/** Fields of a model's response format, in either of the shapes exports have. */
+function formatFields(value: Json | undefined): [string, string][] | null {
+  let parsed: unknown = value;
+  try {
+    if (typeof value === "string") parsed = JSON.parse(value);
+  } catch {
+    return null;
   }
-  if (block.type === "human_in_the_loop")
-    return rowsOf(block.subBlocks?.inputFormat?.value).map((row) => [String(row.name), String(row.type ?? "any")]);
-  const outputs = spec?.outputs[operationOf(spec, block)] ?? spec?.outputs[""] ?? {};
-  return Object.entries(outputs).map(([name, about]) => [name, [about.type].flat().filter((kind) => kind !== "null").join(" or ")]);
+  const whole = (parsed ?? {}) as { schema?: { properties?: unknown }; properties?: unknown };
+  const properties = (whole.schema && typeof whole.schema === "object" ? whole.schema : whole).properties;
+  if (!properties || typeof properties !== "object" || Array.isArray(properties)) return null;
+  return Object.entries(properties).map(([name, about]) => [name, String((about as { type?: Json } | null)?.type ?? "any")]);
 }
 
+/** What a block puts out, as the engine declares it: [name, type]. */
+function outputsOf(block: Block, spec: Spec | undefined): [string, string][] {
+  const rows = (field: string): [string, string][] =>
+    rowsOf(block.subBlocks?.[field]?.value).filter((row) => row.name).map((row) => [String(row.name), String(row.type ?? "any")]);
+  const others = (names: string[]): [string, string][] => names.map((name) => [name, "any"]);
+  if (TRIGGERS.includes(block.type)) return rows("inputFormat");
+  if (block.type === "human_in_the_loop") return [...rows("inputFormat"), ...others(ANSWERED)];
+  if (block.type === "evaluator") return [...others(EVALUATED), ...rows("metrics").map(([name]): [string, string] => [name.toLowerCase(), "number"])];
+  if (block.type === "agent") {
+    const fields = formatFields(block.subBlocks?.responseFormat?.value);
+    return fields ? [...fields, ...others(MODEL.slice(1))] : others(MODEL);
+  }
+  const outputs = spec?.outputs[operationOf(spec, block)] ?? spec?.outputs[""] ?? {};
+  return Object.entries(outputs).map(([name, about]) => [name, [about.type ?? "any"].flat().filter((kind) => kind !== "null").join(" or ")]);
+}
+
+const hasItems = (block: Block) => ["forEach", "collection"].includes(String(block.data?.loopType ?? block.data?.parallelType));
+const isReference = (text: string) => split(text).every((segment) => typeof segment === "object");
+
+/** What may be referred to in the fields of a block; of a loop, in its condition, too. */
 export function offers(state: State, id: string, specs: Record<string, Spec>, variables: string[]): Offer[] {
   const found: Offer[] = [];
-  const before = upstream(state, id);
   const around: string[] = [];
   for (let at = state.blocks[id]?.data?.parentId; typeof at === "string"; at = state.blocks[at]?.data?.parentId) around.push(at);
-  for (const block of before) {
+  const inside: string[] = [];
+  if (["while", "doWhile"].includes(String(state.blocks[id]?.data?.loopType))) {
+    around.unshift(id);
+    inside.push(id, ...Object.keys(state.blocks).filter((key) => state.blocks[key]?.data?.parentId === id));
+  }
+  for (const block of new Set([...upstream(state, id), ...inside.map((key) => state.blocks[key]!)])) {
     if (around.includes(block.id)) {
       const head = around[0] === block.id ? block.type : normalise(block.name);
       found.push({ text: `<${head}.index>`, detail: `number · ${block.name}` });
-      found.push({ text: `<${head}.currentItem>`, detail: `any · ${block.name}` });
+      if (hasItems(block)) found.push({ text: `<${head}.currentItem>`, detail: `any · ${block.name}` }, { text: `<${head}.items>`, detail: `array · ${block.name}` });
       continue;
     }
-    for (const [name, kind] of outputsOf(block, specs[block.type]))
+    const failed: [string, string][] = state.edges.some((edge) => edge.source === block.id && edge.sourceHandle === "error") ? [["error", "string"]] : [];
+    for (const [name, kind] of [...outputsOf(block, specs[block.type]), ...failed])
       found.push({ text: `<${normalise(block.name)}.${name}>`, detail: `${kind} · ${block.name}` });
   }
   const stored = state.variables;
@@ -112,7 +144,7 @@ export function offers(state: State, id: string, specs: Record<string, Spec>, va
     if (variable?.name) found.push({ text: `<variable.${normalise(String(variable.name))}>`, detail: String(variable.type ?? "any") });
   }
   for (const name of variables) found.push({ text: `{{${name}}}`, detail: "variable" });
-  return found;
+  return found.filter((offer) => isReference(offer.text));
 }
 
 /** What is being typed before the caret: the start of a reference, or nothing. */
