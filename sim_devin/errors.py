@@ -8,8 +8,7 @@
     │   ├── UnknownName                 no such tool, block, plugin or run; names the nearest
     │   ├── InvalidSpec                 a spec file does not fit the language
     │   ├── InvalidWorkflow             a workflow document cannot be run
-    │   ├── NotAllowed                  the policy refuses it
-    │   │   └── Declined                it needs a person's yes, and there is none
+    │   ├── NotAllowed                  the policy refuses it, or nobody said yes
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
     ├── CredentialsError             3  no usable API key or organisation id
     │   ├── MissingCredentials          which variable to set
@@ -142,11 +141,7 @@ class InvalidWorkflow(CallerError):
 
 
 class NotAllowed(CallerError):
-    """The policy refuses the call; nothing was sent."""
-
-
-class Declined(NotAllowed):
-    """The call needs a person's yes, and there is none; nothing was sent."""
+    """The policy refuses the call, or nobody gave the yes it needs; nothing was sent."""
 
 
 class PluginError(CallerError):

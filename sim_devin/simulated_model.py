@@ -15,7 +15,6 @@ from sim_devin.simulator.schema_check import fits
 from sim_devin.simulator.schema_example import instance
 
 NAME = "simulated"
-COST = {"input": 0, "output": 0, "total": 0}
 SAID = "This reply is simulated: no language model was asked."
 
 
@@ -34,17 +33,16 @@ class SimulatedModel:
         """Return a call of a tool, or an answer in the shape that is asked for."""
         settings = settings or {}
         results = [item for item in messages if item.get("role") == "tool"]
-        about = {"model": NAME, "cost": COST}
         called = _next_tool(tools, results, settings.get("toolChoice"))
         if called is not None:
             arguments = _filled(_required(called["parameters"]), _known(results), _asked(messages))
             call = {"id": f"call-{len(results) + 1}", "name": called["name"]}
-            return {**about, "content": "", "toolCalls": [{**call, "arguments": arguments}]}
+            return {"content": "", "model": NAME, "toolCalls": [{**call, "arguments": arguments}]}
         if response_format is not None:
             answer = _filled(response_format["schema"], _known(results), SAID)
-            return {**about, "content": json.dumps(answer)}
+            return {"content": json.dumps(answer), "model": NAME}
         choices = settings.get("choices")
-        return {**about, "content": choices[0] if choices else _in_words(results)}
+        return {"content": choices[0] if choices else _in_words(results), "model": NAME}
 
 
 def _next_tool(

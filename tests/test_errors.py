@@ -41,7 +41,6 @@ SAMPLES = [
     errors.RunFailed("Failed."),
     errors.StoreError("Full."),
     errors.NotAllowed("Not you."),
-    errors.Declined("Nobody said yes."),
     errors.Cancelled("Stopped."),
 ]
 
@@ -55,7 +54,6 @@ EXIT_CODES = {
     "PluginError": 2,
     "MissingDependency": 2,
     "NotAllowed": 2,
-    "Declined": 2,
     "CredentialsError": 3,
     "MissingCredentials": 3,
     "AuthenticationFailed": 3,

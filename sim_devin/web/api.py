@@ -77,7 +77,7 @@ class Api:
         self._surroundings = surroundings
         self._templates = Folder(surroundings.templates) if surroundings.templates else None
         self._secret_ids: dict[str, frozenset[str] | None] = {}
-        self.runs = Runs(app, secrets.values, allow_python=allow_python)
+        self.runs = Runs(app, secrets.values, folder.path, allow_python=allow_python)
 
     def routes(self) -> list[Route]:
         """Return the routes below ``/api``."""
@@ -169,8 +169,9 @@ class Api:
 
     def _rename(self, request: Request, body: Any) -> dict[str, Any]:
         etag = request.headers.get("if-match", "").strip('"')
-        name = str(body.get("to") or "").strip()
-        self._folder.rename(request.path_params["name"], name, etag=etag)
+        old, name = request.path_params["name"], str(body.get("to") or "").strip()
+        self._folder.rename(old, name, etag=etag)
+        self.runs.files.rename(old, name)
         return {"name": name}
 
     def _list_templates(self, _request: Request, _body: Any) -> dict[str, Any]:

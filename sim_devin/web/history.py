@@ -15,6 +15,7 @@ from sim_devin.store.records import ENDED, Outcome, Run, Wait
 from sim_devin.web.run_view import highlights, original_id
 
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
+CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
 NEEDS_A_FORM = ("human", "uncertain")
 ASKS = (*NEEDS_A_FORM, "question")
 GOES_ON = ("session", "question", "sending", "time", "sleep")
@@ -26,11 +27,25 @@ _STATUS: Mapping[str, str] = {
     "uncertain": "paused",
     "held": "paused",
 }
-_UNCERTAIN = [
-    {"name": "sessionId", "label": "It was done: the id of the session"},
-    {"name": "repeat", "type": "boolean", "label": "It was not done: do it again"},
-    {"name": "fail", "type": "boolean", "label": "Give it up: the block fails"},
-]
+# What a person can say where nobody knows whether something was done: `answer`, with the
+# fields filled in, is what `durable.Runs.answer` takes.
+_WITH_SESSION = ("devin_create_session", "devin_send_message")
+_FOUND = {
+    "label": "It was done, in this session",
+    "answer": {},
+    "fields": [{"name": "sessionId", "label": "Id of the session", "required": True}],
+}
+_DONE = {
+    "label": "It was done",
+    "help": "The run goes on without what it put out.",
+    "answer": {"output": {}},
+}
+_REPEAT = {
+    "label": "It was not done: do it again",
+    "help": "Done twice if it was done after all.",
+    "answer": {"repeat": True},
+}
+_FAIL = {"label": "Give it up", "help": "The block fails.", "answer": {"fail": True}}
 
 
 def status_of(run: Run, waits: Sequence[Wait]) -> str:
@@ -44,12 +59,25 @@ def status_of(run: Run, waits: Sequence[Wait]) -> str:
     return _STATUS.get(run.state, "running")
 
 
-def line(run: Run, waits: Sequence[Wait], workflow: str, count: int) -> dict[str, Any]:
-    """Return a run as a line of the history."""
+def line(
+    run: Run, waits: Sequence[Wait], *, workflow: str, title: str, count: int
+) -> dict[str, Any]:
+    """Return a run as a line of the history.
+
+    Args:
+        run: the run.
+        waits: what it waits for.
+        workflow: name of its file among those of the page; empty if it is none of them.
+        title: what it is called.
+        count: how many of its events are told by now.
+    """
     return {
         "id": run.id,
         "workflow": workflow,
+        "title": title,
         "status": status_of(run, waits),
+        "state": run.state,
+        "canResume": run.state in CAN_RESUME,
         "startedAt": iso(run.created if run.started is None else run.started),
         "endedAt": None if run.ended is None else iso(run.ended),
         "error": run.error,
@@ -72,9 +100,21 @@ def block_event(run_id: str, log: Mapping[str, Any]) -> dict[str, Any]:
         "runId": run_id,
         "time": log.get("endedAt"),
         **about,
-        "block": original_id(log["blockId"]),
+        **place_of(log),
         **highlights(log.get("output")),
     }
+
+
+def place_of(log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block that an entry is about, and in which pass of which containers it is."""
+    passes = [
+        {"block": original_id(item["iterationContainerId"]), "pass": item["iterationCurrent"] + 1}
+        for item in log.get("parentIterations") or ()
+    ]
+    container = log.get("loopId") or log.get("parallelId")
+    if container and log.get("iterationIndex") is not None:
+        passes.append({"block": original_id(container), "pass": log["iterationIndex"] + 1})
+    return {"block": original_id(log["blockId"]), **({"passes": passes} if passes else {})}
 
 
 def wait_event(wait: Wait, now: float) -> dict[str, Any]:
@@ -115,7 +155,8 @@ def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list
         body["error"] = run.error
     if status == "paused":
         body["pausePoints"] = [_point(wait) for wait in waits if wait.kind in NEEDS_A_FORM]
-    return [told, {"event": RESULT, "runId": run.id, "status": status, "result": body}]
+    ended = {"status": status, "state": run.state, "canResume": run.state in CAN_RESUME}
+    return [told, {"event": RESULT, "runId": run.id, **ended, "result": body}]
 
 
 def _point(wait: Wait) -> dict[str, Any]:
@@ -124,14 +165,15 @@ def _point(wait: Wait) -> dict[str, Any]:
         return {**wait.point, **about}
     said = [
         {"name": name, "value": wait.point[name]}
-        for name in ("message", "hint", "resolve")
+        for name in ("message", "hint")
         if wait.point.get(name)
     ]
-    data = {"responseStructure": said, "inputFormat": _UNCERTAIN}
+    done = _FOUND if wait.point.get("tool") in _WITH_SESSION else _DONE
     return {
         **about,
         "blockName": wait.point.get("blockName", wait.block_id),
-        "response": {"data": data},
+        "response": {"data": {"responseStructure": said}},
+        "choices": [done, _REPEAT, _FAIL],
     }
 
 
@@ -169,12 +211,12 @@ def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
         for outcome in outcomes
         if not _is_of_child(outcome) and (over or outcome.error is None or not outcome.retry)
     ]
-    found += container_logs(run, outcomes)
+    found += other_logs(run, outcomes)
     return sorted(found, key=lambda log: (log.get("endedAt") or "", log["executionOrder"]))
 
 
-def container_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
-    """Return the log entries of the start and of containers, which only the result has."""
+def other_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
+    """Return the log entries that only the result has, such as that of the start."""
     known = {outcome.block_id for outcome in outcomes}
     logs: list[Mapping[str, Any]] = (run.result or {}).get("logs", [])
     return [log for log in logs if log["blockId"] not in known]
@@ -183,12 +225,11 @@ def container_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, A
 def left_behind(run: Run, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return what a run from one block needs of an earlier run, as an engine's snapshot.
 
-    The outputs are as the store has them: secrets replaced by their names. What loops and
-    parallels collected is taken from their log entries.
+    The outputs are as the store has them: secrets replaced by their names.
     """
     outputs: dict[str, Any] = {
         log["blockId"]: log["output"]
-        for log in container_logs(run, outcomes)
+        for log in other_logs(run, outcomes)
         if log.get("output") is not None
     }
     variables: dict[str, Any] = {}

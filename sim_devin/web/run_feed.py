@@ -19,7 +19,7 @@ from sim_devin.store.records import Run, Wait
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.web import history
 from sim_devin.web.feed import Feed
-from sim_devin.web.run_view import highlights, original_id, shown
+from sim_devin.web.run_view import highlights, shown
 
 _Key = tuple[str, int, int | None]
 
@@ -55,6 +55,7 @@ class RunFeed:
         self._lock = threading.RLock()
         self._status = "running"
         self._asked: list[int] = []
+        self._over: float | None = None  # when it ended
         self._looked_until = 0
         self._ended: dict[_Key, bool] = {}
         self._numbers: dict[_Key, int] = {}
@@ -92,7 +93,7 @@ class RunFeed:
                 if event.kind == events.RUN_STARTED and not len(self.feed):
                     self._tell(body)
                 return
-            body["block"] = original_id(event.log.block_id)
+            body |= history.place_of(body)
             if event.kind == events.BLOCK_WAITING and "contextId" in body:
                 self._parked[event.log.block_id] = body
                 return
@@ -114,13 +115,15 @@ class RunFeed:
             status = history.status_of(run, waits)
             asked = [wait.id for wait in waits if wait.kind in history.NEEDS_A_FORM]
             is_news = (status, asked) != (self._status, self._asked)
-            if status == "running" and self._status != "running":
+            # Resumed, and at its end again between two looks.
+            again = self._over is not None and run.ended not in (None, self._over)
+            if again or (status == "running" and self._status != "running"):
                 self._go_on(run, now)
             self._add_blocks(run)
             self._add_waits(waits, now)
-            if is_news and status != "running":
+            if (is_news or again) and status != "running":
                 self._stand_still(run, status, waits, now)
-            self._status, self._asked = status, asked
+            self._status, self._asked, self._over = status, asked, run.ended
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ class RunFeed:
                 continue
             self._waits[wait.id] = news
             heard = self._parked.get(wait.block_id, {})
-            places = ("blockType", "executionOrder", "iterationIndex", "loopId", "parallelId")
+            places = ("blockType", "executionOrder", "iterationIndex", "passes")
             self._tell_block({**body, **{name: heard[name] for name in places if name in heard}})
 
     def _begin(self, run: Run) -> None:

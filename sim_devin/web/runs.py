@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sim_devin.app import App
@@ -28,11 +29,11 @@ from sim_devin.store.sealing import Seal
 from sim_devin.verdict import bare
 from sim_devin.web import history
 from sim_devin.web.run_feed import RunFeed
+from sim_devin.web.run_files import RunFiles
 from sim_devin.web.run_view import shortened
 
 logger = logging.getLogger("sim_devin")
 
-FILE_EVENT = "canvas.file"  # recorded with a run: the workflow file it was started from
 KEPT = 50  # runs whose events are kept in memory; those of others are made anew when asked for
 LISTED = 100
 IDLE = 1.0  # seconds between looks for what other processes do
@@ -48,13 +49,18 @@ class Runs:
         app: what runs them. Its environment gets the local secrets, so that a run that was
             started before the server was finds them by name.
         secrets: returns the local secrets, name -> value.
+        folder: where the workflow files of the page are.
         allow_python: let Function blocks run Python in a process of their own.
+
+    Attributes:
+        files: which of those files a run belongs to.
     """
 
     def __init__(
         self,
         app: App,
         secrets: Callable[[], Mapping[str, str]],
+        folder: Path,
         *,
         allow_python: bool = False,
     ) -> None:
@@ -63,7 +69,7 @@ class Runs:
         self._secrets = secrets
         self._allow_python = allow_python
         self._feeds: dict[str, RunFeed] = {}
-        self._files: dict[str, str] = {}
+        self.files = RunFiles(app, folder)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -87,7 +93,7 @@ class Runs:
 
     def all(self) -> list[dict[str, Any]]:
         """Return the runs as lines of the history, the newest first."""
-        return [self._line(run) for run in self._app.runs.store.runs(limit=LISTED)]
+        return self._lines(self._app.runs.store.runs(limit=LISTED))
 
     def get(self, run_id: str) -> dict[str, Any]:
         """Return a run as a line of the history.
@@ -95,7 +101,8 @@ class Runs:
         Raises:
             UnknownName: there is none of that id.
         """
-        return self._line(self._app.runs.store.run(run_id))
+        (line,) = self._lines([self._app.runs.store.run(run_id)])
+        return line
 
     def feed(self, run_id: str) -> RunFeed:
         """Return a run's feed, with what the store knows by now.
@@ -154,7 +161,7 @@ class Runs:
         feed = RunFeed(run_id, runs.store, self.redactor(literals), document=document)
         with self._lock:
             self._forget_oldest()
-            self._feeds[run_id], self._files[run_id] = feed, workflow
+            self._feeds[run_id] = feed
         try:
             runs.start(
                 document,
@@ -171,10 +178,10 @@ class Runs:
                 secret_names=self._secrets(),
             )
         except BaseException:
-            del self._feeds[run_id], self._files[run_id]
+            del self._feeds[run_id]
             raise
-        at = self._app.clock.time()
-        runs.store.add_event(records.Event(run_id, at, FILE_EVENT, {"workflow": workflow}))
+        if workflow:
+            self.files.put(run_id, workflow)
         self._news.set()
         return self.get(run_id)
 
@@ -284,22 +291,28 @@ class Runs:
     def _environment(self) -> dict[str, str]:
         return {**self._app.environment(), **self._secrets()}
 
-    def _line(self, run: records.Run) -> dict[str, Any]:
-        asks = run.state == "asking"
-        waits = self._app.runs.store.waits(run.id, only_open=True) if asks else []
-        feed = self._feeds.get(run.id)
-        line = history.line(run, waits, self._file(run), 0 if feed is None else len(feed.feed))
-        view: dict[str, Any] = self.redactor().data(line)
-        return view
-
-    def _file(self, run: records.Run) -> str:
-        if run.id not in self._files:
-            recorded = self._app.runs.store.events(run.id, limit=50)
-            named = [event.data["workflow"] for event in recorded if event.kind == FILE_EVENT]
-            self._files[run.id] = named[0] if named else run.name
-        return self._files[run.id]
+    def _lines(self, runs: Sequence[records.Run]) -> list[dict[str, Any]]:
+        files = self.files.names(runs)
+        lines = []
+        for run in runs:
+            asks = run.state == "asking"
+            waits = self._app.runs.store.waits(run.id, only_open=True) if asks else []
+            feed, file = self._feeds.get(run.id), files.get(run.id, "")
+            count = 0 if feed is None else len(feed.feed)
+            lines.append(
+                history.line(run, waits, workflow=file, title=file or run.name, count=count)
+            )
+        masked: list[dict[str, Any]] = self.redactor().data(lines)
+        return masked
 
     def _left_behind(self, run_id: str) -> Any:
+        """Return what a run left behind, for another to go on from one of its blocks.
+
+        A fork would keep more of the record, but it keeps the document, the inputs and the
+        ceilings of the earlier run, too. Here what is drawn now has to run, so the outputs
+        are taken over and nothing else; two ways that differ by whether somebody moved a
+        block meanwhile would surprise.
+        """
         store = self._app.runs.store
         run = store.run(run_id)
         if not history.has_ended(run):

@@ -209,23 +209,32 @@ def test_a_restart_in_mid_run_does_nothing_twice(open_app, serve, simulator):
     assert len(sessions) == 1
 
 
+def get_session(session_id):
+    credentials = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
+    return block("Get", "devin", operation="get_session", sessionId=session_id, **credentials)
+
+
 def test_a_failed_run_is_resumed(canvas):
-    lost = block(
-        "Get",
-        "devin",
-        operation="get_session",
-        sessionId="devin-none",
-        apiKey="{{DEVIN_API_KEY}}",
-        orgId="{{DEVIN_ORG_ID}}",
-    )
-    run = start(canvas, workflow(START, lost))
+    run = start(canvas, workflow(START, get_session("devin-none")))
     first = canvas.events(run)
     assert first[-1]["status"] == "failed"
+    assert first[-1]["canResume"] is True
     assert "Get" in first[-1]["result"]["error"]
     assert canvas.send("POST", f"runs/{run}/resume").status_code == 200
     rest = canvas.events(run, after=len(first))
     assert ("block.failed", "Get") in kinds(rest)
     assert rest[-1]["status"] == "failed"
+
+
+def test_a_run_says_whether_it_can_be_resumed(canvas):
+    done = start(canvas, workflow(START))
+    failed = start(canvas, workflow(START, get_session("devin-none")))
+    asks = start(canvas, workflow(START, ASK))
+    for run in (done, failed, asks):
+        canvas.events(run)
+    lines = {line["id"]: line for line in canvas.get("runs").json()["runs"]}
+    assert [lines[run]["canResume"] for run in (done, failed, asks)] == [False, True, False]
+    assert [lines[run]["state"] for run in (done, failed, asks)] == ["done", "failed", "asking"]
 
 
 def test_a_run_goes_on_from_a_block_with_what_a_run_before_the_restart_left(open_app, serve):
@@ -248,10 +257,91 @@ def test_what_is_uncertain_is_decided_on_the_page(canvas, simulator):
     first = canvas.events(run)
     assert first[-1]["status"] == "paused"
     (point,) = first[-1]["result"]["pausePoints"]
-    names = [field["name"] for field in point["response"]["data"]["inputFormat"]]
-    assert names == ["sessionId", "repeat", "fail"]
-    answer = {"sessionId": "", "repeat": True, "fail": False}
-    body = {"contextId": point["contextId"], "answer": answer}
+    found, repeat, fail = point["choices"]
+    assert [field["name"] for field in found["fields"]] == ["sessionId"]
+    assert fail["answer"] == {"fail": True}
+    assert first[-1]["canResume"] is True
+    body = {"contextId": point["contextId"], "answer": repeat["answer"]}
     assert canvas.send("POST", f"runs/{run}/answer", body).status_code == 200
     assert canvas.events(run)[-1]["status"] == "finished"
     assert len(simulator.truth()) == 1
+
+
+def test_what_is_uncertain_is_looked_for_again(canvas, simulator):
+    simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
+    run = start(canvas, with_session())
+    first = canvas.events(run)
+    assert canvas.send("POST", f"runs/{run}/resume").status_code == 200
+    again = canvas.events(run, after=len(first))
+    assert (again[-1]["status"], again[-1]["state"]) == ("paused", "uncertain")
+    assert simulator.truth() == []
+
+
+def test_a_run_of_a_file_belongs_to_it_whoever_started_it(canvas, open_app):
+    canvas.send("PUT", "workflows/mine", {"document": workflow(START)}, if_none_match="*")
+    with open_app() as other:
+        run = other.runs.start(canvas.folder / "mine.json")
+        elsewhere = other.runs.start(workflow(START))
+        path = canvas.folder / "mine.json"
+        other.runs.store.put_file(run, path, 0)
+        other.runs.store.put_file(elsewhere, path.parent.parent / "mine.json", 0)
+    lines = {line["id"]: line["workflow"] for line in canvas.get("runs").json()["runs"]}
+    assert lines == {run: "mine", elsewhere: ""}
+
+
+def test_a_renamed_file_keeps_its_runs_over_a_restart(open_app, serve):
+    document = workflow(START)
+    with open_app() as app, serve(app) as before:
+        etags = {}
+        for name in ("old", "other"):
+            put = before.send("PUT", f"workflows/{name}", {"document": document}, if_none_match="*")
+            etags[name] = put.headers["etag"]
+        runs = [start(before, document, workflow=name) for name in ("old", "other", "old")]
+        for name, to in (("old", "between"), ("between", "new")):
+            body, etag = {"to": to}, etags["old"]
+            renamed = before.send("POST", f"workflows/{name}/rename", body, if_match=etag)
+            assert renamed.is_success
+        before.send("PUT", "workflows/old", {"document": document}, if_none_match="*")
+        runs.append(start(before, document, workflow="old"))
+        expected = dict(zip(runs, ("new", "other", "new", "old"), strict=True))
+
+        def told(canvas):
+            return {line["id"]: line["workflow"] for line in canvas.get("runs").json()["runs"]}
+
+        assert told(before) == expected
+    with open_app() as app, serve(app) as after:
+        assert told(after) == expected
+
+
+def test_passes_of_a_run_driven_elsewhere_are_told_while_it_goes_on(open_app, serve):
+    """The store has every pass and the end of every container; nothing waits for the run's end."""
+    inside = {**block("Inside", "variables"), "data": {"parentId": "again"}}
+    again = {
+        **block("Again", "loop"),
+        "data": {"loopType": "for", "count": 2, "width": 500, "height": 200},
+    }
+    document = workflow(START, again, inside, ASK)
+    document["state"]["edges"] = [
+        {"id": "e1", "source": "start", "target": "again", "sourceHandle": "source"},
+        {"id": "e2", "source": "again", "target": "inside", "sourceHandle": "loop-start-source"},
+        {"id": "e3", "source": "again", "target": "ask", "sourceHandle": "loop-end-source"},
+    ]
+    loops = {"again": {"id": "again", "nodes": ["inside"], "iterations": 2, "loopType": "for"}}
+    document["state"]["loops"] = loops
+    with open_app() as other:
+        run = other.runs.start(document)
+        other.runs.follow(run)
+    with open_app() as app, serve(app) as canvas:
+        events = canvas.events(run)
+        assert events[-1]["status"] == "paused"
+        told = [(e["block"], e.get("passes")) for e in events if e["event"] == "block.finished"]
+        passes = [[{"block": "again", "pass": number}] for number in (1, 2)]
+        assert told == [("start", None), *(("inside", item) for item in passes), ("again", None)]
+        canvas.send("POST", f"runs/{run}/answer", {"answer": {"approved": True}})
+        canvas.until(run, "done")
+        whole = canvas.events(run)
+        ended = [e["block"] for e in whole if e["event"] == "block.finished"]
+        assert ended == ["start", "inside", "inside", "again", "ask"]
+        order = next(e["executionOrder"] for e in whole if e.get("block") == "again")
+        output = canvas.get(f"runs/{run}/logs/{order}").json()["output"]
+        assert len(output["results"]) == 2

@@ -75,7 +75,7 @@ def expect(browser):
 class Site:
     """A served canvas: its address, its folder, and what is behind it."""
 
-    def __init__(self, folder, secrets, app):
+    def __init__(self, folder, secrets, app, *, port=0, token=TOKEN):
         import uvicorn
 
         from sim_devin.web.api import Api, Surroundings, application
@@ -83,13 +83,13 @@ class Site:
         from sim_devin.web.secret_store import SecretStore
         from sim_devin.web.server import hosts
 
-        self.folder, self.app = folder, app
+        self.folder, self.app, self.token = folder, app, token
         self.api = Api(
             app, Folder(folder), SecretStore(secrets), Surroundings(True, SPEED, ROOT / "examples")
         )
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server(("127.0.0.1", port))
         self.port = listener.getsockname()[1]
-        guarded = application(self.api, token=TOKEN, hosts=hosts(self.port))
+        guarded = application(self.api, token=token, hosts=hosts(self.port))
         self._server = uvicorn.Server(
             uvicorn.Config(guarded, log_level="error", timeout_graceful_shutdown=1, ws="none")
         )
@@ -100,7 +100,7 @@ class Site:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/#token={TOKEN}"
+        return f"http://127.0.0.1:{self.port}/#token={self.token}"
 
     def put(self, name, document):
         (self.folder / f"{name}.json").write_text(json.dumps(document, indent=2))
@@ -126,6 +126,7 @@ def site(tmp_path, plugins):
     simulator = Simulator(clock=SimClock(speed=SPEED), seed=0)
     with offline_app(plugins=plugins, simulator=simulator) as app:
         served = Site(folder, tmp_path / "private" / "secrets.json", app)
+        served.simulator = simulator
         yield served
         served.close()
 

@@ -85,13 +85,14 @@ def test_answering_on_a_card_is_accessible(open_page, site, expect, violations, 
     waiter = block("Waiter", "devin_wait", 600, wait)
     site.put("asks", chain(start, block("Create", "devin", 300, create), waiter))
     page = open_page(color_scheme=theme, reduced_motion="reduce")
-    for name, form in (("pause", "Reply to Ask"), ("asks", "Reply to Waiter")):
+    asking = (("pause", "region", "Reply to Ask"), ("asks", "form", "Reply to Waiter"))
+    for name, role, form in asking:
         if name == "asks":
             page.get_by_role("button", name="Workflows").click()
         page.get_by_role("button", name=name, exact=True).click()
         expect(page.locator(".toolbar h1")).to_have_text(name)
         page.keyboard.press("Control+Enter")
-        expect(page.get_by_role("form", name=form)).to_be_visible()
+        expect(page.get_by_role(role, name=form)).to_be_visible()
         page.locator(".card-name", has_text=form.removeprefix("Reply to ")).click()
         assert violations(page) == []
 

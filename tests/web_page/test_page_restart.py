@@ -1,6 +1,7 @@
 """The server ends in mid-run and another takes its place: the page picks the run up."""
 
 import contextlib
+import json
 
 import pytest
 from page_flows import CREDENTIALS, block, card, chain, stand_still
@@ -18,9 +19,9 @@ def serve(site, tmp_path):
     secrets = tmp_path / "private" / "secrets.json"
 
     @contextlib.contextmanager
-    def serve():
+    def serve(**options):
         with offline_app(simulator=simulator, store=store) as app:
-            served = type(site)(site.folder, secrets, app)
+            served = type(site)(site.folder, secrets, app, **options)
             try:
                 yield served
             finally:
@@ -99,3 +100,83 @@ def test_a_pause_is_answered_on_the_page_of_the_next_server(open_page, serve, ex
         expect(page.get_by_test_id("run-status")).to_have_text("Finished")
         expect(page.locator(".result")).to_contain_text("it is right")
     page.goto("about:blank")
+
+
+def rename_start(page, name):
+    """Change the document: the start block gets another name."""
+    page.locator(".card-name").first.click()
+    field = page.get_by_role("complementary", name="Block").get_by_label("Name", exact=True)
+    field.fill(name)
+    field.press("Enter")
+
+
+def names_in(file):
+    blocks = json.loads(file.read_text())["state"]["blocks"].values()
+    return [item["name"] for item in blocks]
+
+
+def test_a_page_left_open_goes_on_with_the_next_server(open_page, serve, expect):
+    """The run is followed on, each block counted once, and what was edited meanwhile is saved."""
+    with serve() as before:
+        before.put("asks", with_session("scenario: asks"))
+        page = open_page()
+        page.goto(before.url)
+        choose(page, "asks")
+        page.locator(".toolbar").get_by_role("button", name="Run").click()
+        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        port = before.port
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    rename_start(page, "Begin")
+    expect(page.get_by_test_id("saving")).to_have_text("Not saved")
+    with serve(port=port) as after:
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.get_by_test_id("saving")).to_have_text("Saved")
+        assert names_in(after.folder / "asks.json") == ["Begin", "Create", "Waiter"]
+        reply = card(page, "Waiter").get_by_role("form", name="Reply to Waiter")
+        reply.get_by_label("Your answer").fill("main")
+        reply.get_by_role("button", name="Send").click()
+        expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+        expect(card(page, "Create").locator(".status-text")).not_to_contain_text("times")
+    page.goto("about:blank")
+
+
+def test_a_server_with_another_token_asks_for_its_link_and_keeps_what_is_unsaved(
+    open_page, serve, expect
+):
+    with serve() as before:
+        before.put("asks", with_session("scenario: asks"))
+        page = open_page()
+        page.goto(before.url)
+        choose(page, "asks")
+        page.locator(".toolbar").get_by_role("button", name="Run").click()
+        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        port = before.port
+    with serve(port=port, token="a-token-of-the-next-server") as after:
+        expect(page.get_by_role("alert")).to_contain_text("Open the new link")
+        rename_start(page, "Begin")
+        expect(page.get_by_test_id("saving")).to_have_text("Not saved")
+        page.evaluate("address => { location.href = address; }", after.url)
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.get_by_test_id("saving")).to_have_text("Saved")
+        assert names_in(after.folder / "asks.json") == ["Begin", "Create", "Waiter"]
+        assert page.evaluate("location.hash") == "#/asks"
+        expect(page.get_by_test_id("run-status")).to_have_text("Running")
+        after.app.runs.cancel(after.app.runs.list()[0]["runId"])
+        expect(page.get_by_test_id("run-status")).to_have_text("Cancelled")
+    page.goto("about:blank")
+
+
+def test_a_run_that_ended_with_its_server_is_said_to_be_lost(open_page, site, expect):
+    site.put("asks", with_session("scenario: asks"))
+    page = open_page()
+    choose(page, "asks")
+    page.locator(".toolbar").get_by_role("button", name="Run").click()
+    expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+    site.close()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    with offline_app() as app:
+        after = type(site)(site.folder, site.folder.parent / "secrets.json", app, port=site.port)
+        expect(page.get_by_test_id("run-status")).to_have_text("Lost")
+        expect(page.get_by_role("alert")).to_contain_text("does not know this run")
+        page.goto("about:blank")
+        after.close()

@@ -87,7 +87,7 @@ def test_a_pause_is_answered_by_its_form(page, site, expect):
     )
     expect(page.get_by_test_id("run-status")).to_have_text("Paused")
     expect(card(page, "Ask").locator(".status")).to_contain_text("Paused for a person")
-    below = page.get_by_role("form", name="Answer Ask")
+    below = page.get_by_role("region", name="Answer Ask")
     below.get_by_label("approved").select_option("true")
     below.get_by_label("why").fill("it is right")
     below.get_by_role("button", name="Answer and go on").click()
@@ -133,7 +133,7 @@ def test_a_pause_is_answered_on_its_card(page, site, expect):
         block("Ask", "human_in_the_loop", 300, {"inputFormat": fields}),
         block("Done", "response", 600, {"dataMode": "json", "data": '{"why": "<ask.why>"}'}),
     )
-    reply = card(page, "Ask").get_by_role("form", name="Reply to Ask")
+    reply = card(page, "Ask").get_by_role("region", name="Reply to Ask")
     reply.get_by_label("why").fill("said on the card")
     reply.get_by_role("button", name="Answer and go on").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")

@@ -10,7 +10,9 @@ import { Menu } from "./Menu";
 import { Icon } from "./nodes";
 import { Panel } from "./Panel";
 import { RunPanel } from "./RunPanel";
-import { importFile, openMenu, redo, report, save, select, settle, show, startRun, stopRun, undo, useCanvas } from "./store";
+import { useConnection } from "./api";
+import { isActive, startedElsewhere, startRun, stopRun, watch } from "./runs";
+import { importFile, openMenu, redo, report, save, select, settle, show, undo, useCanvas } from "./store";
 import type { Spec } from "./types";
 
 export function App() {
@@ -33,7 +35,9 @@ function Page() {
   return (
     <div className="page" onDragOver={(event) => event.preventDefault()} onDrop={(event) => { event.preventDefault(); const file = event.dataTransfer.files[0]; if (file && !(event.target as Element).closest(".react-flow")) void importFile(file); }}>
       <Toolbar theme={theme} turn={turn} />
+      <Connection />
       <Conflict />
+      <Elsewhere />
       {notice && <div className={`notice is-${notice.kind}`} role={notice.kind === "error" ? "alert" : "status"}><span>{notice.text}</span><button type="button" className="quiet" aria-label="Dismiss" onClick={() => useCanvas.setState({ notice: null })}>✕</button></div>}
       <div className="work">
         <Palette />
@@ -60,7 +64,6 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
   const canRedo = useCanvas((state) => state.future.length > 0);
   const errors = useCanvas((state) => state.problems.filter((item) => item.level === "error").length);
   const tidy = useTidy();
-  const isActive = status === "running" || status === "paused";
   return (
     <header className="toolbar">
       <button type="button" onClick={() => show("open")} aria-label="Workflows">☰</button>
@@ -82,7 +85,7 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
       <button type="button" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>{theme === "dark" ? "☀" : "☾"}</button>
       <button type="button" onClick={() => show("keys")} aria-label="Keys">?</button>
       {workflow && errors > 0 && <button type="button" className="link errors" onClick={() => select([])}>{errors} to fix</button>}
-      {workflow && (isActive ? <button type="button" className="danger" onClick={() => void stopRun()}>Stop</button> : <button type="button" className="primary" onClick={run}>Run</button>)}
+      {workflow && (isActive(status) ? <button type="button" className="danger" onClick={() => void stopRun()}>Stop</button> : <button type="button" className="primary" onClick={run}>Run</button>)}
     </header>
   );
 }
@@ -114,6 +117,32 @@ function Conflict() {
       <button type="button" onClick={() => void settle("theirs")}>Load theirs</button>
       <button type="button" onClick={() => void settle("ours")}>Keep mine</button>
       <button type="button" onClick={() => void settle("copy")}>Save mine as a copy</button>
+    </div>
+  );
+}
+
+/** Says that the server is away, or is another one, until it is back. */
+function Connection() {
+  const state = useConnection((connection) => connection.state);
+  if (state === "up") return null;
+  return (
+    <div className="notice is-error" role="alert">
+      {state === "down"
+        ? <span>The server does not answer. Is sim-devin serve still running? The page goes on when it is back; what you change meanwhile is kept here.</span>
+        : <span>The server does not know this page: it was started anew, or the link was not complete. Open the new link printed in the terminal, in this tab: what is not saved is kept.</span>}
+    </div>
+  );
+}
+
+/** Says that somebody else runs the open workflow. */
+function Elsewhere() {
+  const line = useCanvas(startedElsewhere);
+  if (!line) return null;
+  return (
+    <div className="notice" role="status">
+      <span>{line.status === "running" ? "A run of this workflow was started elsewhere." : "Another run of this workflow waits for somebody."}</span>
+      <button type="button" onClick={() => void watch(line.id)}>Watch</button>
+      <button type="button" className="quiet" aria-label="Dismiss the run" onClick={() => useCanvas.setState((now) => ({ dismissed: [...now.dismissed, line.id] }))}>✕</button>
     </div>
   );
 }
@@ -173,7 +202,7 @@ function useKeys(): void {
       const key = event.key.toLowerCase();
       if (!content || dialog || menu) return false;
       if (mod && key === "k") return show("add"), true;
-      if (mod && key === "enter") return current?.status === "running" || current?.status === "paused" ? (void stopRun(), true) : (run(), true);
+      if (mod && key === "enter") return isActive(current?.status) ? (void stopRun(), true) : (run(), true);
       if (mod && key === "s") return void save().catch(report), true;
       if (isTyping(event.target)) return false;
       if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) return menuOfFocus(), true;

@@ -4,7 +4,8 @@ import { useReactFlow } from "@xyflow/react";
 import { useEffect, useRef } from "react";
 import { canRunFrom, clipText, duplicate, isOff, pasteText, remove, turn, useTidy } from "./actions";
 import { stateOf } from "./document";
-import { type MenuAt, notify, openMenu, select, show, startRun, useCanvas } from "./store";
+import { startRun } from "./runs";
+import { type MenuAt, notify, openMenu, select, show, useCanvas } from "./store";
 
 type Item = [label: string, act: () => void, keys?: string];
 

@@ -7,7 +7,8 @@ import { FieldRow, RefText } from "./fields";
 import { isRequired, isShown, operationOf, valuesOf } from "./form";
 import { Icon, plain } from "./nodes";
 import { BlockOutput } from "./RunPanel";
-import { edit, select, startRun, useCanvas } from "./store";
+import { startRun } from "./runs";
+import { edit, select, useCanvas } from "./store";
 import type { Block, Json, Spec } from "./types";
 
 export function Panel() {

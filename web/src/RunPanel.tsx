@@ -5,14 +5,24 @@ import { askedBy, PauseForm, Reply } from "./answers";
 import { api } from "./api";
 import { JsonTree, Value } from "./JsonTree";
 import { bare, duration, type RunView, told } from "./runState";
-import { select, useCanvas, watch } from "./store";
-import type { Block, Highlights, Json, RunEvent } from "./types";
+import { resumeRun, watch } from "./runs";
+import { select, useCanvas } from "./store";
+import type { Block, Highlights, Json, RunEvent, RunStatus } from "./types";
 
 const TABS = ["Log", "Timeline", "Result", "History"] as const;
 type Tab = (typeof TABS)[number];
 
-export const STATUS_TEXT: Record<string, string> = {
-  running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled",
+const STATUS_TEXT: Record<string, string> = {
+  running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled", lost: "Lost",
+  held: "Held", uncertain: "Uncertain",
+};
+const statusText = (status: RunStatus, state: string) => STATUS_TEXT[status === "paused" && state in STATUS_TEXT ? state : status];
+
+/** What resuming does, by the state that a run is in. */
+const RESUMING: Record<string, [button: string, what: string]> = {
+  failed: ["Resume", "Blocks that failed run again; what is done is kept and not done again. The workflow runs as it was when this run started: to run an edited one, use Run, or Run from here on a block."],
+  held: ["Resume", "Something is missing on this server. Once it is there, the run goes on where it stands."],
+  uncertain: ["Look again", "Nobody knows whether something was done. Look again, or say what you found out. Looking never does it a second time."],
 };
 
 export function RunPanel() {
@@ -39,13 +49,14 @@ export function RunPanel() {
           ))}
         </div>
         <div className="run-state" aria-live="polite">
-          {run && <span className={`run-status is-${run.status}`} data-testid="run-status">{STATUS_TEXT[run.status]}</span>}
+          {run && <span className={`run-status is-${run.status}`} data-testid="run-status">{statusText(run.status, run.state)}</span>}
           {run && acus > 0 && <span>{Math.round(acus * 100) / 100} ACU</span>}
         </div>
         <button type="button" className="quiet" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>{isOpen ? "Hide" : "Show"}</button>
       </div>
       {isOpen && (
         <div className="run-body" id="run-body" role="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
+          {run?.canResume && <Resume run={run} />}
           {run?.pauses.filter((point) => point.pauseKind === "human").map((point) => <PauseForm key={point.contextId} run={run.id} point={point} />)}
           {tab === "Log" && (run ? <Log run={run} /> : <p className="empty">No run is shown. See History.</p>)}
           {tab === "Timeline" && (run ? <Timeline run={run} /> : <p className="empty">No run is shown. See History.</p>)}
@@ -53,6 +64,16 @@ export function RunPanel() {
           {tab === "History" && <History />}
         </div>
       )}
+    </section>
+  );
+}
+
+function Resume({ run }: { run: RunView }) {
+  const [button, what] = RESUMING[run.state] ?? RESUMING.failed!;
+  return (
+    <section className="resume" aria-label="Resume the run">
+      <button type="button" className="primary" onClick={() => void resumeRun(run.id)}>{button}</button>
+      <p>{run.state === "held" && run.result?.error ? `${run.result.error} ` : ""}{what}</p>
     </section>
   );
 }
@@ -138,14 +159,17 @@ function History() {
   if (!runs.length) return <p className="empty">Nothing ran yet.</p>;
   return (
     <table className="history">
-      <thead><tr><th scope="col">Started</th><th scope="col">Workflow</th><th scope="col">How it went</th><th scope="col"><span className="visually-hidden">Show</span></th></tr></thead>
+      <thead><tr><th scope="col">Started</th><th scope="col">Workflow</th><th scope="col">How it went</th><th scope="col"><span className="visually-hidden">What to do</span></th></tr></thead>
       <tbody>
         {runs.map((run) => (
           <tr key={run.id} className={run.id === shown ? "is-shown" : ""}>
             <td>{run.startedAt.slice(0, 19).replace("T", " ")}</td>
-            <td>{run.workflow || "unsaved"}</td>
-            <td><span className={`run-status is-${run.status}`}>{STATUS_TEXT[run.status]}</span> {run.error}</td>
-            <td><button type="button" onClick={() => void watch(run.id)} disabled={run.id === shown}>Show</button></td>
+            <td>{run.title || "unnamed"}</td>
+            <td><span className={`run-status is-${run.status}`}>{statusText(run.status, run.state)}</span> {run.error}</td>
+            <td className="actions">
+              <button type="button" onClick={() => void watch(run.id)} disabled={run.id === shown}>Show</button>
+              {run.canResume && <button type="button" title={RESUMING[run.state]?.[1]} onClick={() => void resumeRun(run.id)}>{RESUMING[run.state]?.[0]}</button>}
+            </td>
           </tr>
         ))}
       </tbody>

@@ -4,8 +4,9 @@ import { useEffect, useId, useState } from "react";
 import { api } from "./api";
 import { JsonTree } from "./JsonTree";
 import { type BlockRun, pauseOf } from "./runState";
-import { report, useCanvas, watch } from "./store";
-import type { FormatRow, Json, PausePoint } from "./types";
+import { watch } from "./runs";
+import { report, useCanvas } from "./store";
+import type { Choice, FormatRow, Json, PausePoint } from "./types";
 
 // React Flow leaves the pointer, the wheel and the keys alone in what has these classes.
 const ON_CARD = "on-card nodrag nopan nowheel nokey";
@@ -29,30 +30,45 @@ export function CardAnswer({ id, name }: { id: string; name: string }) {
   return asks && <Reply run={run} block={id} {...asks} cardOf={name} />;
 }
 
-/** A pause's form: what it shows, its fields, and the answer that lets the run go on. */
+/** What a run asks: what it shows, and a form to fill in or answers to choose from. */
 export function PauseForm({ run, point, onCard }: { run: string; point: PausePoint; onCard?: boolean }) {
-  const formId = useId();
   const data = point.response?.data ?? {};
-  const fields: FormatRow[] = data.inputFormat?.length ? data.inputFormat : [];
-  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
-  const send = async (event: React.FormEvent) => {
-    event.preventDefault();
-    const answer: Record<string, Json> = {};
-    for (const field of fields) {
-      const text = values[field.name] ?? "";
-      answer[field.name] = field.type === "boolean" ? text === "true" : field.type === "number" && text !== "" ? Number(text) : text;
-    }
+  const [isSent, setSent] = useState(false);
+  const send = async (answer: Record<string, Json>) => {
+    setSent(true);
     try {
       await api.answer(run, point.contextId, answer);
       void watch(run);
     } catch (error) {
+      setSent(false);
       report(error);
     }
   };
+  const choices: Choice[] = point.choices ?? [{ label: "Answer and go on", answer: {}, fields: data.inputFormat ?? [] }];
   return (
-    <form className={`pause ${onCard ? ON_CARD : ""}`} onSubmit={(event) => void send(event)} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}`}>
+    <section className={`pause ${onCard ? ON_CARD : ""}`} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}`}>
       {!onCard && <h2>{point.blockName} waits for your answer</h2>}
       {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
+      {choices.map((choice, index) => <ChoiceForm key={choice.label} choice={choice} isFirst={index === 0} isSent={isSent} send={send} />)}
+    </section>
+  );
+}
+
+function ChoiceForm({ choice, isFirst, isSent, send }: { choice: Choice; isFirst: boolean; isSent: boolean; send: (answer: Record<string, Json>) => Promise<void> }) {
+  const formId = useId();
+  const fields: FormatRow[] = choice.fields ?? [];
+  const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
+  const submit = (event: React.FormEvent) => {
+    event.preventDefault();
+    const given: Record<string, Json> = {};
+    for (const field of fields) {
+      const text = values[field.name] ?? "";
+      given[field.name] = field.type === "boolean" ? text === "true" : field.type === "number" && text !== "" ? Number(text) : text;
+    }
+    void send({ ...choice.answer, ...given });
+  };
+  return (
+    <form className="choice" onSubmit={submit}>
       {fields.map((field) => {
         const id = `${formId}-${field.name}`;
         const value = values[field.name] ?? "";
@@ -69,7 +85,8 @@ export function PauseForm({ run, point, onCard }: { run: string; point: PausePoi
           </div>
         );
       })}
-      <button type="submit" className="primary">Answer and go on</button>
+      <button type="submit" className={isFirst ? "primary" : ""} disabled={isSent}>{choice.label}</button>
+      {choice.help && <span className="field-help">{choice.help}</span>}
     </form>
   );
 }

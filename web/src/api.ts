@@ -1,15 +1,25 @@
 /** Talking to the server. The token comes in the address's fragment and leaves only in a header. */
 
+import { create } from "zustand";
 import type { Document, Info, Json, Problem, RunEvent, RunLine, Spec } from "./types";
 
 const KEY = "sim-devin.token";
 
-export function takeToken(): void {
+/** Take the token out of the address; `then` is the fragment that stays. Returns whether there was one. */
+export function takeToken(then = ""): boolean {
   const found = /(?:^#|&)token=([^&]+)/.exec(location.hash);
-  if (found?.[1]) {
-    sessionStorage.setItem(KEY, found[1]);
-    history.replaceState(null, "", location.pathname);
-  }
+  if (!found?.[1]) return false;
+  sessionStorage.setItem(KEY, found[1]);
+  history.replaceState(null, "", location.pathname + then);
+  return true;
+}
+
+/** Whether the server answers, and answers us: a new one does not know the token of the old one. */
+export const useConnection = create<{ state: "up" | "down" | "stranger" }>(() => ({ state: "up" }));
+
+function answered(response: Response | null): void {
+  const state = response === null ? "down" : response.status === 401 ? "stranger" : "up";
+  if (useConnection.getState().state !== state) useConnection.setState({ state });
 }
 
 export class ApiError extends Error {
@@ -36,8 +46,10 @@ async function request(method: string, path: string, body?: unknown, headers: Re
       body: method === "GET" ? undefined : JSON.stringify(body ?? {}),
     });
   } catch {
+    answered(null);
     throw new ApiError(0, "The server does not answer.", "Is sim-devin serve still running?", []);
   }
+  answered(response);
   if (!response.ok) {
     const error = ((await response.json().catch(() => ({}))) as { error?: Record<string, Json> }).error ?? {};
     throw new ApiError(
@@ -80,6 +92,7 @@ export const api = {
   deleteSecret: (id: string) => json<unknown>("DELETE", `secrets/${name(id)}`),
   runs: async () => (await json<{ runs: RunLine[] }>("GET", "runs")).runs,
   start: (body: Record<string, unknown>) => json<RunLine>("POST", "runs", body),
+  resume: (run: string) => json<RunLine>("POST", `runs/${run}/resume`),
   stop: (run: string) => json<unknown>("POST", `runs/${run}/stop`),
   answer: (run: string, contextId: string, answer: Json) => json<RunLine>("POST", `runs/${run}/answer`, { contextId, answer }),
   log: (run: string, order: number) => json<{ input?: Json; output?: Json; error?: string }>("GET", `runs/${run}/logs/${order}`),

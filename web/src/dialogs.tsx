@@ -6,7 +6,8 @@ import { api } from "./api";
 import { handlesOf, newBlock, stateOf, withEdge, withNewBlock } from "./document";
 import { rowsOf } from "./form";
 import { Icon, plain } from "./nodes";
-import { createWorkflow, deleteWorkflow, edit, importFile, open, refreshInfo, renameWorkflow, report, select, show, startRun, type Spot, useCanvas, versionOf } from "./store";
+import { startRun } from "./runs";
+import { createWorkflow, deleteWorkflow, edit, importFile, open, refreshInfo, renameWorkflow, report, select, show, type Spot, useCanvas, versionOf } from "./store";
 import type { Block, Document, Json, Spec } from "./types";
 
 export function Dialogs() {

@@ -3,8 +3,15 @@ import "./style.css";
 import { createRoot } from "react-dom/client";
 import { takeToken } from "./api";
 import { App } from "./App";
-import { boot } from "./store";
+import { keepLooking, refreshRuns } from "./runs";
+import { boot, isUnsaved } from "./store";
 
 takeToken();
+keepLooking();
 void boot();
+// The address of the next server, put into this tab: only the fragment differs, so the page stays.
+window.addEventListener("hashchange", (event) => {
+  if (takeToken(new URL(event.oldURL).hash)) void refreshRuns().catch(() => undefined);
+});
+window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); });
 createRoot(document.getElementById("root")!).render(<App />);

@@ -17,6 +17,7 @@ export interface BlockRun {
   progress: Progress | null;
   highlights: Highlights | null;
   seen: number; // when the last event came, by this machine's clock
+  pass?: number; // of a container: the furthest pass that began
 }
 
 export interface Span {
@@ -32,6 +33,8 @@ export interface Span {
 export interface RunView {
   id: string;
   status: RunStatus;
+  state: string; // the same in the store's words
+  canResume: boolean;
   last: number; // number of the last event
   blocks: Record<string, BlockRun>;
   spans: Record<string, Span>;
@@ -43,7 +46,7 @@ export interface RunView {
 }
 
 export const newRun = (id: string): RunView => ({
-  id, status: "running", last: 0, blocks: {}, spans: {}, log: [], result: null, pauses: [], acus: {}, urls: {},
+  id, status: "running", state: "", canResume: false, last: 0, blocks: {}, spans: {}, log: [], result: null, pauses: [], acus: {}, urls: {},
 });
 
 const LOG_KEPT = 2000;
@@ -51,12 +54,14 @@ export const bare = (session: string) => session.replace(/^devin-/, "");
 
 /** Fold events into a view: one copy a batch, so that a flood of events is cheap. */
 export function folded(run: RunView, events: [number, RunEvent][]): RunView {
-  const next: RunView = {
+  let next: RunView = {
     ...run,
     blocks: { ...run.blocks }, spans: { ...run.spans }, log: [...run.log],
     acus: { ...run.acus }, urls: { ...run.urls },
   };
   for (const [number, event] of events) {
+    // Numbers follow one another, unless another server tells the run from its beginning.
+    if (next.last && number > next.last + 1) next = newRun(run.id);
     if (number > next.last) {
       next.last = number;
       take(next, event);
@@ -67,14 +72,17 @@ export function folded(run: RunView, events: [number, RunEvent][]): RunView {
 }
 
 function take(run: RunView, event: RunEvent): void {
-  if (event.event === "run.started") run.status = "running";
+  if (event.event === "run.started") Object.assign(run, { status: "running", state: "", canResume: false, result: null, pauses: [] });
   if (event.event === "run.result") {
     run.status = event.status ?? "finished";
+    run.state = event.state ?? "";
+    run.canResume = event.canResume ?? false;
     run.result = event.result ?? null;
     run.pauses = run.status === "paused" ? (event.result?.pausePoints ?? []) : [];
   }
   if (!(event.event === "block.waiting" && sameWait(run, event))) run.log.push(event);
   if (!event.block || event.child) return;
+  for (const { block, pass } of event.passes ?? []) enter(run, block, pass, event);
   const before = run.blocks[event.block];
   const progress = typeof event.progress === "object" ? event.progress : null;
   const highlights = event.highlights ?? null;
@@ -101,6 +109,18 @@ function take(run: RunView, event: RunEvent): void {
     key, block: event.block, name: event.blockName ?? "", status, order: event.executionOrder ?? 0,
     start: Date.parse(event.startedAt ?? event.time ?? ""),
     end: event.endedAt ? Date.parse(event.endedAt) : null,
+  };
+}
+
+/** A container has no start of its own: it runs while something inside it does. */
+function enter(run: RunView, container: string, pass: number, event: RunEvent): void {
+  const before = run.blocks[container];
+  const isOpen = before?.status === "running";
+  const first = isOpen ? before.startedAt : (event.startedAt ?? event.time ?? "");
+  const reached = Math.max(pass, isOpen ? (before.pass ?? 0) : 0);
+  run.blocks[container] = {
+    status: "running", count: before?.count ?? 0, startedAt: first, endedAt: null, durationMs: null, order: 0,
+    note: `Running, pass ${reached}`, error: "", hint: "", progress: null, highlights: null, seen: Date.now(), pass: reached,
   };
 }
 

@@ -1,10 +1,10 @@
 /** What the page knows: the document and its history, the selection, the run that is watched. */
 
 import { create } from "zustand";
-import { api, ApiError } from "./api";
+import { api, ApiError, useConnection } from "./api";
 import { emptyDocument, stateOf } from "./document";
-import { folded, newRun, type RunView } from "./runState";
-import type { Block, Document, Info, Problem, RunEvent, RunLine, Spec } from "./types";
+import type { RunView } from "./runState";
+import type { Block, Document, Info, Problem, RunLine, Spec } from "./types";
 
 export type Saving = "saved" | "unsaved" | "saving" | "conflict" | "failed";
 export type Dialog = "open" | "add" | "keys" | "secrets" | "inputs" | null;
@@ -31,6 +31,7 @@ interface Canvas {
   specs: Record<string, Spec>;
   workflow: string;
   document: Document | null;
+  opened: number; // grows with each document that is opened
   etag: string;
   saving: Saving;
   past: Document[];
@@ -39,6 +40,8 @@ interface Canvas {
   problems: Problem[];
   run: RunView | null;
   runs: RunLine[];
+  starting: boolean;
+  dismissed: string[]; // runs that somebody else started and nobody wants to see
   dialog: Dialog;
   spot: Spot | undefined;
   menu: MenuAt | null;
@@ -46,8 +49,8 @@ interface Canvas {
 }
 
 export const useCanvas = create<Canvas>(() => ({
-  ready: false, info: null, specs: {}, workflow: "", document: null, etag: "", saving: "saved",
-  past: [], future: [], selected: [], problems: [], run: null, runs: [], dialog: null, spot: undefined, menu: null, notice: null,
+  ready: false, info: null, specs: {}, workflow: "", document: null, opened: 0, etag: "", saving: "saved",
+  past: [], future: [], selected: [], problems: [], run: null, runs: [], starting: false, dismissed: [], dialog: null, spot: undefined, menu: null, notice: null,
 }));
 
 const { getState: get, setState: set } = useCanvas;
@@ -64,6 +67,7 @@ export function notify(text: string, kind: "info" | "error" = "info"): void {
 }
 
 export function report(error: unknown): void {
+  if (error instanceof ApiError && useConnection.getState().state !== "up") return; // the page says so already
   if (!(error instanceof ApiError)) {
     notify(error instanceof Error ? error.message : String(error), "error");
     return;
@@ -80,7 +84,7 @@ export async function boot(): Promise<void> {
     const all = await api.workflows();
     if (wanted && all.includes(wanted)) await open(wanted);
     else set({ dialog: "open" });
-    await refreshRuns();
+    set({ runs: await api.runs() });
   } catch (error) {
     report(error);
   }
@@ -151,6 +155,9 @@ async function check(): Promise<void> {
   }
 }
 
+/** Whether the page has what the file has not. */
+export const isUnsaved = () => get().document !== null && get().saving !== "saved";
+
 export async function save(): Promise<void> {
   const { workflow, document, etag, saving } = get();
   if (!document || saving !== "unsaved") return;
@@ -192,11 +199,10 @@ function name(workflow: string): void {
 }
 
 function adopt(workflow: string, document: Document, etag: string): void {
-  stopWatching();
   clearTimeout(saveTimer);
   lastKey = "";
-  set({ document, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
   name(workflow);
+  set({ document, opened: get().opened + 1, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
   scheduleCheck();
 }
 
@@ -204,7 +210,6 @@ export async function open(workflow: string): Promise<void> {
   await save();
   const { document, etag } = await api.read(workflow);
   adopt(workflow, document, etag);
-  await watchActive();
 }
 
 export async function createWorkflow(wanted: string, content?: Document): Promise<void> {
@@ -233,9 +238,8 @@ export async function renameWorkflow(workflow: string, to: string, etag: string)
 export async function deleteWorkflow(workflow: string, etag: string): Promise<void> {
   await api.remove(workflow, etag);
   if (get().workflow !== workflow) return;
-  stopWatching();
   clearTimeout(saveTimer);
-  set({ workflow: "", document: null, etag: "", saving: "saved", past: [], future: [], selected: [], problems: [], run: null });
+  set({ workflow: "", document: null, opened: get().opened + 1, etag: "", saving: "saved", past: [], future: [], selected: [], problems: [], run: null });
   history.replaceState(null, "", location.pathname);
   window.document.title = "sim-devin";
 }
@@ -249,79 +253,5 @@ export async function importFile(file: File): Promise<void> {
     notify(`${file.name} was imported. Nothing runs until you start it.`);
   } catch (error) {
     report(error instanceof SyntaxError ? new Error(`${file.name} is not JSON.`) : error);
-  }
-}
-
-// -- runs ----------------------------------------------------------------------------------------
-
-let watching: AbortController | null = null;
-
-function stopWatching(): void {
-  watching?.abort();
-  watching = null;
-}
-
-export const refreshRuns = async () => set({ runs: await api.runs() });
-
-async function watchActive(): Promise<void> {
-  await refreshRuns();
-  const active = get().runs.find((run) => run.workflow === get().workflow && (run.status === "running" || run.status === "paused"));
-  if (active) void watch(active.id);
-}
-
-/** Show a run, from its first event on, until it ends or pauses. */
-export async function watch(id: string): Promise<void> {
-  stopWatching();
-  const control = new AbortController();
-  watching = control;
-  if (get().run?.id !== id) set({ run: newRun(id) });
-  let batch: [number, RunEvent][] = [];
-  let frame = 0;
-  const flush = () => {
-    frame = 0;
-    const { run } = get();
-    if (run?.id === id && !control.signal.aborted) set({ run: folded(run, batch) });
-    batch = [];
-  };
-  for (let failures = 0; failures < 5 && !control.signal.aborted; ) {
-    try {
-      await api.follow(id, get().run?.last ?? 0, control.signal, (number, event) => {
-        failures = 0;
-        batch.push([number, event]);
-        frame ||= window.setTimeout(flush, 30);
-      });
-      break;
-    } catch {
-      failures += 1;
-      await new Promise((resolve) => setTimeout(resolve, 500 * failures));
-    }
-  }
-  clearTimeout(frame);
-  if (control.signal.aborted) return;
-  flush();
-  await refreshRuns().catch(() => undefined);
-}
-
-export async function startRun(options: Record<string, unknown> = {}): Promise<void> {
-  const { workflow, document, run } = get();
-  if (!document || run?.status === "running") return;
-  try {
-    const started = await api.start({ workflow, document, ...options });
-    set({ dialog: null, notice: null });
-    void watch(started.id);
-  } catch (error) {
-    report(error);
-  }
-}
-
-export async function stopRun(): Promise<void> {
-  const { run } = get();
-  if (!run) return;
-  try {
-    await api.stop(run.id);
-    if (run.status === "paused") set({ run: { ...run, status: "cancelled", pauses: [] } });
-    await refreshRuns();
-  } catch (error) {
-    report(error);
   }
 }

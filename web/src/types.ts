@@ -105,6 +105,15 @@ export interface PausePoint {
   pauseKind: string;
   resumeAt?: string;
   response?: { data?: { inputFormat?: FormatRow[]; responseStructure?: FormatRow[] } };
+  choices?: Choice[];
+}
+
+/** One of several answers: what it is called, and what is sent, with the fields it asks for. */
+export interface Choice {
+  label: string;
+  help?: string;
+  answer: { [key: string]: Json };
+  fields?: FormatRow[];
 }
 
 export interface FormatRow {
@@ -156,16 +165,22 @@ export interface RunEvent {
   progress?: Progress | string;
   highlights?: Highlights;
   child?: boolean;
+  passes?: { block: string; pass: number }[]; // of the containers around, outermost first
   status?: RunStatus;
+  state?: string;
+  canResume?: boolean;
   result?: { success: boolean; output: Json; error?: string; hint?: string; pausePoints?: PausePoint[]; durationMs?: number };
 }
 
-export type RunStatus = "running" | "paused" | "finished" | "failed" | "cancelled";
+export type RunStatus = "running" | "paused" | "finished" | "failed" | "cancelled" | "lost";
 
 export interface RunLine {
   id: string;
-  workflow: string;
+  workflow: string; // its file in this folder, or nothing
+  title: string;
   status: RunStatus;
+  state: string; // the same in the store's words
+  canResume: boolean;
   startedAt: string;
   endedAt: string | null;
   error: string | null;
