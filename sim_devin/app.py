@@ -94,8 +94,8 @@ class App:
         if close is not None:
             close()
         runs: Runs | None = self.__dict__.pop("runs", None)
-        if runs is not None and runs.store is not self.store:
-            runs.store.close()
+        if runs is not None:
+            runs.close(with_store=runs.store is not self.store)
 
     @cached_property
     def transport(self) -> Transport:

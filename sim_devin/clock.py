@@ -6,6 +6,22 @@ import threading
 import time
 from typing import Protocol
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> float:
+    """Return a length of time such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
+
+    Raises:
+        ValueError: it is none, or not above 0.
+    """
+    short = text.strip().lower()
+    unit = _UNITS.get(short[-1:])
+    length = float(short[:-1] if unit else short) * (unit or 1)
+    if not 0 < length < 1e9:
+        raise ValueError(f"{length} s is out of range")
+    return length
+
 
 class Clock(Protocol):
     """What the rest of the package knows of time. All values are in seconds."""

@@ -32,7 +32,10 @@ except PackageNotFoundError:  # a bare checkout
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. `json` is the body, or None for no body. Its repr hides secrets."""
+    """One HTTP request. Its repr hides secrets.
+
+    `json` is the body, or None for no body; bytes are JSON that is written already.
+    """
 
     method: str
     url: str

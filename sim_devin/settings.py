@@ -50,6 +50,7 @@ class Settings:
         otel: whether to make OpenTelemetry spans (extra ``otel``).
         hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
         schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
+        reminders: the config file's ``[reminders]``, see `sim_devin.durable.reminders`.
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -69,6 +70,7 @@ class Settings:
     otel: bool = False
     hooks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     schedules: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reminders: Mapping[str, Any] = field(default_factory=dict, repr=False)
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -135,6 +137,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         otel=_flag("otel", value("otel", "")),
         hooks=document.get("hooks", {}),
         schedules=document.get("schedules", {}),
+        reminders=document.get("reminders", {}),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),
@@ -157,7 +160,8 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         place = "" if isinstance(error, UnicodeDecodeError) else f" ({_position(error)})"
         raise CallerError(f"The config file {path} is not valid TOML{place}.") from None
     secret = document.get("credentials") or document.get("settings", {}).get("model_api_key")
-    if (secret or document.get("hooks")) and os.name == "posix":
+    secret = secret or document.get("hooks") or "url" in document.get("reminders", {})
+    if secret and os.name == "posix":
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise CallerError(

@@ -63,8 +63,15 @@ class HttpTransport:
     followed within one origin, so a credential never reaches another host.
     """
 
-    def __init__(self, *, connect_timeout: float = CONNECT_TIMEOUT, pool_size: int = 32) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        pool_size: int = 32,
+        redirects: int = REDIRECT_LIMIT,
+    ) -> None:
         self._connect_timeout = connect_timeout
+        self._redirects = redirects
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
         self._session.mount("https://", adapter)
@@ -91,7 +98,7 @@ class HttpTransport:
         """
         started = time.monotonic()
         response, target = self._once(request, request.url, timeout)
-        for _ in range(REDIRECT_LIMIT):
+        for _ in range(self._redirects):
             if target is None:
                 break
             remaining = timeout - (time.monotonic() - started)
@@ -141,7 +148,7 @@ class HttpTransport:
             body = _body(request)
         except (TypeError, ValueError, RecursionError) as error:
             raise CallerError(f"The body cannot be written as JSON: {error}.") from None
-        prepared.prepare_body(None if body is None else body.encode(), None)
+        prepared.prepare_body(body, None)
         return prepared
 
     def _proxies_for(self, url: str) -> dict[str, str]:
@@ -153,13 +160,15 @@ class HttpTransport:
             return self._proxies[origin]
 
 
-def _body(request: Request) -> str | None:
-    """Return the body as text: JSON, or a text as it is where the headers say it is not JSON."""
+def _body(request: Request) -> bytes | None:
+    """Return the body: JSON, or a text as it is where the headers say it is not JSON."""
+    if request.json is None or isinstance(request.json, bytes):
+        return request.json
     if isinstance(request.json, str):
         kinds = (value for name, value in request.headers.items() if name.lower() == "content-type")
         if "json" not in next(kinds, "json"):
-            return request.json
-    return None if request.json is None else json.dumps(request.json, allow_nan=False)
+            return request.json.encode()
+    return json.dumps(request.json, allow_nan=False).encode()
 
 
 def _as_given(url: str, checked: str) -> str:

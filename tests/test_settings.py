@@ -77,6 +77,14 @@ def test_a_file_with_a_key_that_others_can_read_is_refused(config, mode):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_an_address_of_reminders_is_a_secret_and_their_pace_is_none(config):
+    paced = '[reminders]\nevery = "1h"\n'
+    assert load_settings({}, config(paced, 0o644)).reminders == {"every": "1h"}
+    with pytest.raises(CallerError, match="chmod 600"):
+        load_settings({}, config(paced + 'url = "https://hooks.example"\n', 0o644))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_a_file_without_a_key_may_be_read_by_others(config):
     assert load_settings({}, config("[settings]\nmax_acu = 4\n", 0o644)).max_acu == 4
 

@@ -392,6 +392,19 @@ def test_a_circle_of_redirects_ends(serve, transport):
     assert len(server.requests) == REDIRECT_LIMIT + 1
 
 
+def test_a_transport_can_follow_no_redirect_at_all(serve):
+    server = serve(answer(307, b"", Location="/new"))
+    with contextlib.closing(HttpTransport(redirects=0)) as transport:
+        assert transport.send(post(server.url + "/old", {}), timeout=5).status == 307
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_is_written_already_goes_out_as_it_is(serve, transport):
+    server = serve()
+    transport.send(post(server.url, b'{"a":  "\xc3\xa4"}'), timeout=5)
+    assert server.requests[0][2] == b'{"a":  "\xc3\xa4"}'
+
+
 def test_cookies_are_not_kept(serve, transport):
     server = serve(answer(Set_Cookie="session=abc; Path=/"))
     for _ in range(2):

@@ -139,15 +139,14 @@ def seconds(text: str) -> float:
     Raises:
         click.BadParameter: it is none, or not above 0.
     """
-    short = text.strip().lower()
-    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(short[-1:])
+    from sim_devin.clock import parse_duration
+
     try:
-        length = float(short[:-1] if unit else short) * (unit or 1)
+        return parse_duration(text)
     except ValueError:
-        length = 0.0
-    if not 0 < length < 1e9:
-        raise click.BadParameter(f"{text!r} is not a length of time such as 90, 15m or 2h.")
-    return length
+        raise click.BadParameter(
+            f"{text!r} is not a length of time such as 90, 15m or 2h."
+        ) from None
 
 
 def complete_tool(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:

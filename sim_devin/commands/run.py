@@ -144,6 +144,13 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     "given; without one the block fails.",
 )
 @click.option("--default-answer", metavar="TEXT|JSON", help="The answer to give then.")
+@click.option(
+    "--remind-every",
+    type=seconds,
+    metavar="TIME",
+    help="How often workers remind of a question or form that waits: 30m, 2h; else as often as "
+    "[reminders] in their config file says.",
+)
 @click.option("--detach", is_flag=True, help="Leave the run to a worker and print its id.")
 @click.option(
     "--no-record",
@@ -192,6 +199,7 @@ def command(
     on_question: str,
     answer_within: float | None,
     default_answer: str | None,
+    remind_every: float | None,
     detach: bool,
     no_record: bool,
     allow_python: bool,
@@ -255,6 +263,7 @@ def command(
             on_question=on_question,
             answer_within=answer_within,
             default_answer=None if default_answer is None else text_or_object(default_answer),
+            remind_every=remind_every,
         )
         if workflow != "-":
             app.runs.store.put_file(run_id, workflow, app.clock.time())

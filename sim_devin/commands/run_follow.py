@@ -7,8 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.run_pauses import answer_to
+from sim_devin.errors import CallerError
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -35,9 +38,21 @@ def follow(
         run = app.runs.show(run_id)
         answered = answer_to(run["waits"], answers, ask=ask)
         if answered is None:
+            _remind(app, run_id, listening)
             return run, _as_it_is(run, result)
         context_id, answer = answered
         app.runs.answer(run_id, answer, context_id=context_id)
+
+
+def _remind(app: App, run_id: str, listening: Listening) -> None:
+    """Remind at once of what is not answered here; workers go on with that."""
+    try:
+        reminders = app.runs.reminders
+    except CallerError as error:
+        click.echo(f"warning: nobody is reminded from here: {error}", err=True)
+        return
+    with listening() as listener:
+        reminders.remind(run_id, listener)
 
 
 def as_json(run: Mapping[str, Any], result: RunResult | None) -> dict[str, Any]:

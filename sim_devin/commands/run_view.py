@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sim_devin.engine.run import BlockLog
 
 SHOWN = 15  # blocks listed live at a time; the rest is counted
+QUESTION = 200  # characters of a question that a line shows
 KEPT = 200  # finished blocks printed; after that only failures are
 
 
@@ -50,8 +52,10 @@ def progress(clock: Clock) -> Iterator[Listener]:
 
 
 def told(event: Event) -> str:
-    """Return what a block's event says, in words without the block's name."""
+    """Return what an event says, in words; that of a block without the block's name."""
     log, data = event.log, event.data or {}
+    if event.kind == events.RUN_REMINDER:
+        return reminder(data)
     if event.kind == events.BLOCK_WAITING:
         return f"waiting: {reason(data)}"
     if event.kind == events.BLOCK_RETRYING:
@@ -85,6 +89,12 @@ def took(log: BlockLog) -> str:
     return f" in {duration(milliseconds / 1000)}" if milliseconds >= 100 else ""
 
 
+def reminder(data: Mapping[str, Any]) -> str:
+    """Return what a reminder says, block and question, in one line."""
+    question = shorten(str(data.get("question", "")), QUESTION, placeholder=" …")
+    return f"{data.get('blockName')}: reminder {data.get('reminders')}: {question}".rstrip(": ")
+
+
 class PlainLines:
     """Prints a line on standard error for whatever happens to a block."""
 
@@ -95,6 +105,8 @@ class PlainLines:
     def __call__(self, event: Event) -> None:
         """Print one event, if it says something new."""
         log = event.log
+        if event.kind == events.RUN_REMINDER:
+            click.echo(harmless(told(event)), err=True)
         if log is None:
             return
         key = (log.block_id, log.execution_order)
@@ -130,6 +142,8 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         """Take in one event."""
         log = event.log
+        if event.kind == events.RUN_REMINDER:
+            self.screen.print(harmless(told(event)))
         if log is None:
             return
         key = (log.block_id, log.execution_order)

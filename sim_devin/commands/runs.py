@@ -11,7 +11,9 @@ from sim_devin.commands.arguments import named_values
 from sim_devin.commands.interrupts import cancelled_by_signals
 from sim_devin.commands.options import AppOptions, app_options, json_option, seconds
 from sim_devin.commands.output import echo_json, echo_table, harmless
+from sim_devin.commands.run_view import reminder
 from sim_devin.commands.runs_report import leave, moment, tell
+from sim_devin.engine.events import RUN_REMINDER
 
 if TYPE_CHECKING:
     from sim_devin.store.records import Event
@@ -213,6 +215,9 @@ def _answer(words: tuple[str, ...], json_answer: str | None, *, text: bool) -> A
 def _echo_event(event: Event, *, as_json: bool) -> None:
     if as_json:
         echo_json(event.to_json(), compact=True)
+        return
+    if event.kind == RUN_REMINDER:
+        click.echo(harmless(f"{moment(event.at)}  {reminder(event.data)}"))
         return
     name = event.data.get("blockName") or event.data.get("blockId") or "run"
     more = event.data.get("error") or event.data.get("reason") or ""

@@ -64,6 +64,9 @@ def waits(run: Mapping[str, Any]) -> Iterator[str]:
         names = [str(field.get("name")) for field in fields(wait)]
         if names:
             yield f"    It asks for: {harmless(', '.join(names))}"
+        if wait.get("reminders"):
+            times = "once" if wait["reminders"] == 1 else f"{wait['reminders']} times"
+            yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
         if wait["kind"] in ASKS:
             yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
 

@@ -75,7 +75,7 @@ def command(
         from sim_devin.web.templates import templates_folder
 
         simulated = bool(ctx.meta.get(SIMULATED))
-        app.runs  # noqa: B018 - a store that cannot be opened is an error before anything is served
+        app.runs.reminders  # noqa: B018 - what cannot be used is an error before anything is served
         secrets = config_path(app.settings.env).parent / "secrets.json"
         api = Api(
             app,

@@ -132,8 +132,7 @@ def _listener(*, as_json: bool) -> Listener:
         from sim_devin.commands.run_view import told
 
         if event.log is None:
-            what = event.kind.partition(".")[2]
-            click.echo(f"{event.run_id}: {what}", err=True)
+            click.echo(f"{event.run_id}: {harmless(told(event))}", err=True)
         else:
             name = harmless(event.log.block_name)
             click.echo(f"{event.run_id}: {name}: {harmless(told(event))}", err=True)

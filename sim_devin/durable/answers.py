@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
-from sim_devin.store.records import Run, Wait
+from sim_devin.store.records import ASKING, Run, Wait
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
@@ -16,7 +16,6 @@ from sim_devin.wait import FIRST_PAUSE
 if TYPE_CHECKING:
     from sim_devin.app import App
 
-ASKING = ("human", "question", "uncertain")
 TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried again
 
 

@@ -232,6 +232,7 @@ class _Look:
             "question": said[-1].get("message", "") if said else "",
             "reason": verdict.reason,
             "url": session.get("url"),
+            "since": self._app.clock.time(),
         }
         within = self._store.run(wait.run_id).options.get("answerWithin")
         return self._store.change_wait(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
 from sim_devin.durable.fork import record_before
+from sim_devin.durable.reminders import Reminders
 from sim_devin.durable.secrets import SecretsHere
 from sim_devin.durable.starting import new_run
 from sim_devin.durable.worker import CONCURRENCY, Worker
@@ -69,6 +70,7 @@ class Runs:
         on_question: str = "return",
         answer_within: float | None = None,
         default_answer: Any = None,
+        remind_every: float | None = None,
         secret_names: Iterable[str] = (),
     ) -> str:
         """Record a run and return its id. A worker, or `follow`, drives it.
@@ -80,8 +82,9 @@ class Runs:
         ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
         own field ``onQuestion`` goes before it. A question or form that nobody answers
         within `answer_within` seconds is answered by a worker with `default_answer`; without
-        one its block fails. `secret_names` are of variables that are secret though neither their
-        name nor the fields they stand in say so.
+        one its block fails. Workers remind of it every `remind_every` seconds, unless given as
+        often as their config file says. `secret_names` are of variables that are secret though
+        neither their name nor the fields they stand in say so.
 
         Raises:
             InvalidWorkflow: the document cannot be run; every problem is listed.
@@ -108,6 +111,7 @@ class Runs:
             on_question=on_question,
             answer_within=answer_within,
             default_answer=default_answer,
+            remind_every=remind_every,
             secret_names=secret_names,
         )
         self.store.add_run(run)
@@ -237,6 +241,21 @@ class Runs:
         """Forget the runs that ended before a moment (Unix seconds); return how many."""
         return self.store.prune(before)
 
+    @property
+    def reminders(self) -> Reminders:
+        """What reminds people of what runs ask; made when it is first needed.
+
+        Raises:
+            CallerError: the config file's ``[reminders]`` cannot be used.
+        """
+        return self.worker.reminders
+
+    def close(self, *, with_store: bool) -> None:
+        """Wait for reminders that are being sent, for a while; `with_store` closes the store."""
+        self.worker.close()
+        if with_store:
+            self.store.close()
+
     # -- driving -----------------------------------------------------------------------------------
 
     def follow(
@@ -272,6 +291,7 @@ class Runs:
         look at the store, every second or so; it returns whether it has made a run ready.
 
         Raises:
+            CallerError: the config file's ``[reminders]`` cannot be used.
             StoreError: the store failed; nothing recorded is lost.
         """
         return self.worker.work(

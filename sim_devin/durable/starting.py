@@ -42,6 +42,7 @@ def new_run(
     on_question: str,
     answer_within: float | None,
     default_answer: Any,
+    remind_every: float | None,
     secret_names: Iterable[str],
 ) -> tuple[Run, dict[str, str]]:
     """Return a run to be recorded, and its secrets by name. See `Runs.start` for the arguments.
@@ -53,6 +54,8 @@ def new_run(
     """
     if on_question not in ("return", "hold"):
         raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
+    if remind_every is not None and not remind_every > 0:
+        raise CallerError(f"remind_every is {remind_every!r}; it must be a number of seconds.")
     services = AppServices(app, allows_python=allow_python)
     document = bind(load_workflow(workflow), bindings or {})
     program = Program(document, services, kind=trigger, everything=from_block is not None)
@@ -89,6 +92,7 @@ def new_run(
             "onQuestion": on_question,
             "answerWithin": answer_within,
             "defaultAnswer": seal.close(default_answer),
+            "remindEvery": remind_every,
             "secretNames": secret_names,
         },
         created=now,

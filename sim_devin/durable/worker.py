@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sim_devin.app_services import AppServices
@@ -15,6 +16,7 @@ from sim_devin.durable.answers import Answers
 from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
+from sim_devin.durable.reminders import Reminders, open_reminders
 from sim_devin.durable.secrets import SecretsHere, known, seal_of
 from sim_devin.durable.why import why
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
@@ -57,6 +59,16 @@ class Worker:
         self._leases = Leases(store, owner, lease)
         self._secrets = secrets
 
+    @cached_property
+    def reminders(self) -> Reminders:
+        """What reminds people of what runs ask."""
+        return open_reminders(self._app, self._store)
+
+    def close(self) -> None:
+        """Wait for reminders that are being sent, for a while."""
+        if "reminders" in self.__dict__:
+            self.reminders.close()
+
     def follow(
         self,
         run_id: str,
@@ -95,6 +107,7 @@ class Worker:
         each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
         """Drive all runs of the store that can go on. See `Runs.work`."""
+        reminders = self.reminders
         cancel = cancel or threading.Event()
         active: dict[str, threading.Thread] = {}
         ended = threading.Event()
@@ -113,6 +126,7 @@ class Worker:
         try:
             while not cancel.is_set() and not failures:
                 moved = each_turn() | self._look_after(None)
+                reminders.remind(on_event=on_event)
                 while len(active) < concurrency and not cancel.is_set():
                     run = self.claim()
                     if run is None:

@@ -18,6 +18,7 @@ RUN_FINISHED = "run.finished"
 RUN_FAILED = "run.failed"
 RUN_PAUSED = "run.paused"
 RUN_CANCELLED = "run.cancelled"
+RUN_REMINDER = "run.reminder"
 # The kinds that end a drive of a run -> how it ended.
 RUN_ENDS = {
     RUN_FINISHED: "finished",
@@ -37,6 +38,7 @@ KINDS = (
     RUN_FAILED,
     RUN_PAUSED,
     RUN_CANCELLED,
+    RUN_REMINDER,
     BLOCK_STARTED,
     BLOCK_FINISHED,
     BLOCK_FAILED,

@@ -24,14 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError
+from sim_devin.signature import HEADER, declared_secret, parse_signature, sign
 
 STYLES = ("timestamp", "github")
 REPLAY_WINDOW = 300  # seconds a timestamp may be off, either way
-SHORTEST_SECRET = 16  # characters
 _KEYS = {"workflow", "secret", "secret_env", "style"}
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Hook:
         if self.style == "github":
             given = headers.get("x-hub-signature-256", "")
             return _same(given, "sha256=" + sign(self.secret, body))
-        parsed = parse_signature(headers.get("x-sim-devin-signature", ""))
+        parsed = parse_signature(headers.get(HEADER.lower(), ""))
         if parsed is None:
             return False
         moment, signatures = parsed
@@ -68,35 +66,10 @@ class Hook:
         if delivery:
             content = b"id:" + delivery.encode()
         else:
-            parsed = parse_signature(headers.get("x-sim-devin-signature", ""))
+            parsed = parse_signature(headers.get(HEADER.lower(), ""))
             moment = "" if parsed is None or self.style == "github" else parsed[0]
             content = f"content:{moment}.".encode() + body
         return f"hook-{self.name}-{hashlib.sha256(content).hexdigest()[:32]}"
-
-
-def sign(secret: str, content: bytes) -> str:
-    """Return the HMAC-SHA256 of `content` as hexadecimal text."""
-    return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
-
-
-def parse_signature(header: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the time and the signatures of ``t=…,v1=…``; None if it is not of that form.
-
-    The time is the text that was signed. Parts of other names are left for later versions.
-    """
-    moment = ""
-    signatures: list[str] = []
-    for part in header.split(","):
-        name, _, value = part.strip().partition("=")
-        if name == "t":
-            if moment or not _TIME.fullmatch(value):
-                return None
-            moment = value
-        elif name == "v1":
-            if not _SIGNATURE.fullmatch(value):
-                return None
-            signatures.append(value)
-    return (moment, tuple(signatures)) if moment and signatures else None
 
 
 def read_hooks(table: object, env: Mapping[str, str]) -> dict[str, Hook]:
@@ -127,21 +100,7 @@ def _hook(name: str, declared: Any, env: Mapping[str, str]) -> Hook:
     style = declared.get("style", "timestamp")
     if style not in STYLES:
         raise CallerError(f"The hook {name} has the style {style!r}; it must be {STYLES}.")
-    return Hook(name, path, _secret(name, declared, env), style)
-
-
-def _secret(name: str, declared: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    if ("secret" in declared) == ("secret_env" in declared):
-        raise CallerError(f"The hook {name} needs either secret or secret_env.")
-    variable = declared.get("secret_env")
-    secret = declared.get("secret") if variable is None else env.get(str(variable), "")
-    if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET:
-        raise CallerError(
-            f"The secret of the hook {name} has to have {SHORTEST_SECRET} characters or more.",
-            hint="Make one: openssl rand -hex 32"
-            + ("" if variable is None else f", and set {variable} to it"),
-        )
-    return secret
+    return Hook(name, path, declared_secret(f"hook {name}", declared, env), style)
 
 
 def _same(given: str, expected: str) -> bool:

@@ -21,6 +21,7 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 #   sleep      a moment so near that the run stays in its process
 #   uncertain  a person who says whether something was done
 WaitKind = Literal["session", "question", "sending", "human", "time", "sleep", "uncertain"]
+ASKING: tuple[WaitKind, ...] = ("human", "question", "uncertain")
 
 
 FILE_EVENT = (
@@ -129,6 +130,9 @@ class Wait:
         next_look: when it is looked at next; `pause` the seconds between the last looks.
         seen: the session's state at the last look.
         answer: the answer, as JSON data; `error` if it ended in a failure.
+        remind_every: seconds between two reminders, of a run that says so itself.
+        remind_at: of a question or form: when somebody is reminded next; None for at once.
+        reminders: how often somebody was reminded of it.
     """
 
     run_id: str
@@ -151,6 +155,9 @@ class Wait:
     answer: Any = None
     error: str | None = None
     open: bool = True
+    remind_every: float | None = None
+    remind_at: float | None = None
+    reminders: int = 0
     id: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -163,6 +170,8 @@ class Wait:
             "since": self.created,
             "due": self.due,
             "answerBy": self.answer_by,
+            "reminders": self.reminders,
+            "remindAt": self.remind_at,
             "session": self.about.get("sessionId"),
             **{key: value for key, value in self.point.items() if key != "contextId"},
         }

@@ -138,4 +138,12 @@ ALTER TABLE waits ADD COLUMN answer_by REAL;
 CREATE INDEX waits_to_answer ON waits (answer_by) WHERE open = 1 AND answer_by IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4)
+_V5 = """
+ALTER TABLE waits ADD COLUMN remind_every REAL;
+ALTER TABLE waits ADD COLUMN remind_at REAL;
+ALTER TABLE waits ADD COLUMN reminders INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX waits_to_remind ON waits (remind_at)
+    WHERE open = 1 AND kind IN ('human', 'question', 'uncertain');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)

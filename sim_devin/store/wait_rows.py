@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim_devin.store.database import Connection
-from sim_devin.store.records import PARKED, Event, Run, Wait
+from sim_devin.store.records import ASKING, PARKED, Event, Run, Wait
 from sim_devin.store.rows import (
     JSON,
     Rows,
@@ -33,6 +33,7 @@ class WaitRows(Rows):
                 once=True,
                 without=("id",),
                 credentials=_credentials(wait),
+                remind_every=run.options.get("remindEvery"),
             )
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
             put_event(connection, Event(run.id, wait.created, "block.waiting", data))
@@ -87,6 +88,8 @@ class WaitRows(Rows):
 
     def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
         """Change an open wait of a kind; return False if it is none any more."""
+        if "kind" in changes:  # what is asked next has reminders of its own
+            changes = {"remind_at": None, "reminders": 0, **changes}
         names = ", ".join(f"{name} = ?" for name in changes)
         values = [
             text(value) if name in JSON["waits"] else value for name, value in changes.items()
@@ -110,6 +113,34 @@ class WaitRows(Rows):
             f"WHERE id = ? AND state IN ({marks(PARKED)})",
             (now, run_id, *PARKED),
         )
+
+    # -- reminders -------------------------------------------------------------------------------
+
+    def unreminded(self, now: float, *, paced: bool, run_id: str | None = None) -> list[Wait]:
+        """Return some of what is asked of people and due for a reminder, of one run or of all.
+
+        With `paced` only of runs that say themselves how often they remind.
+        """
+        more, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+        more += " AND remind_every IS NOT NULL" if paced else ""
+        query = (
+            f"SELECT * FROM waits WHERE open = 1 AND kind IN {ASKING} "
+            f"AND (remind_at IS NULL OR remind_at <= ?) {more} ORDER BY id LIMIT 100"
+        )
+        return [record_of(Wait, "waits", row) for row in self.database.read(query, (now, *values))]
+
+    def remind(self, wait: Wait, again: float, event: Event) -> bool:
+        """Record a reminder and when the next is due; False if another process did, or no need."""
+        with self.database.write() as connection:
+            if not changed(
+                connection,
+                "UPDATE waits SET remind_at = ?, reminders = reminders + 1 "
+                "WHERE id = ? AND open = 1 AND kind = ? AND reminders = ?",
+                (again, wait.id, wait.kind, wait.reminders),
+            ):
+                return False
+            put_event(connection, event)
+        return True
 
     # -- sessions that are waited for ----------------------------------------------------------
 

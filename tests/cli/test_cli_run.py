@@ -513,6 +513,13 @@ def test_what_goes_on_is_live_and_what_ended_stays(view):
     assert "\u001b[2J" not in shown
 
 
+def test_a_reminder_stays_on_the_screen(view):
+    told = {"blockName": "Ask", "reminders": 2, "question": "Which\nbranch? \u001b[2J" + "x" * 300}
+    view(Event(events.RUN_REMINDER, "r", 990.0, data=told))
+    (line,) = view.screen.file.getvalue().splitlines()
+    assert line == "Ask: reminder 2: Which branch? …"
+
+
 def test_many_blocks_are_counted_instead_of_listed(view):
     for at in range(40):
         view(Event(events.BLOCK_STARTED, "r", 990.0, log(f"Open {at}")))

@@ -40,10 +40,10 @@ def sim_devin(service, simulator, tmp_path):
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "config.toml").write_text("")
 
-    def run(*arguments, code=0):
+    def run(*arguments, code=0, stream="stdout"):
         result = CliRunner().invoke(cli, [str(item) for item in arguments], env=environment)
         assert result.exit_code == code, (result.output, result.exception)
-        return result.stdout
+        return getattr(result, stream)
 
     return run
 
@@ -90,6 +90,32 @@ def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
     sim_devin("runs", "answer", shown["runId"], "branch=main")
     result = json.loads(sim_devin("run", "--resume", shown["runId"], "--json"))
     assert result["result"]["output"]["data"] == {"to": "main"}
+
+
+def test_reminders_are_told_wherever_a_run_is_shown(sim_devin, file, tmp_path):
+    document = file(block("ask", "human_in_the_loop", inputFormat=[{"name": "branch"}]))
+    line = "ask: reminder 1: Asked for: branch"
+    start = ("run", document, "--remind-every", "30m")
+    assert f"{line}\n" in sim_devin(*start, code=1, stream="stderr")
+    assert line not in sim_devin(*start, "--answer", '{"branch": "x"}', stream="stderr")
+    run_id = sim_devin(*start, "--detach").strip()
+    assert f"{run_id}: {line}" in sim_devin("worker", "--once", stream="stderr")
+    assert "    Reminded once, next at 20" in sim_devin("runs", "show", run_id)
+    sim_devin("runs", "cancel", run_id)
+    assert f"  {line}\n" in sim_devin("runs", "watch", run_id, code=130)
+    events = sim_devin("runs", "watch", run_id, "--json", code=130).splitlines()
+    (told,) = [event for event in map(json.loads, events) if event["event"] == "run.reminder"]
+    assert (told["runId"], told["reminders"], told["deadline"]) == (run_id, 1, None)
+
+
+def test_a_worker_with_reminders_that_cannot_be_does_not_begin(sim_devin, file, tmp_path):
+    (tmp_path / "none" / "config.toml").write_text('[reminders]\nevery = "soon"\n')
+    run_id = sim_devin("run", file(CREATE), "--detach").strip()
+    assert 'Write every = "30m"' in sim_devin("worker", "--once", code=2, stream="stderr")
+    assert json.loads(sim_devin("runs", "show", run_id, "--json"))["state"] == "ready"
+    document = file(block("ask", "human_in_the_loop", inputFormat=[{"name": "branch"}]))
+    warned = sim_devin("run", document, code=1, stream="stderr")
+    assert "warning: nobody is reminded from here: " in warned
 
 
 def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):

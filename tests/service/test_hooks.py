@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_devin.errors import CallerError
-from sim_devin.service.hooks import Hook, parse_signature, read_hooks, sign
+from sim_devin.service.hooks import Hook, read_hooks
+from sim_devin.signature import parse_signature, sign
 
 SECRET = "made-up-secret-for-tests"
 NOW = 1_700_000_000

@@ -22,8 +22,9 @@ from starlette.testclient import TestClient
 import sim_devin
 from sim_devin.cli import cli
 from sim_devin.service import server, starts
-from sim_devin.service.hooks import read_hooks, sign
+from sim_devin.service.hooks import read_hooks
 from sim_devin.service.metrics import CountedTransport, Metrics
+from sim_devin.signature import sign
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
