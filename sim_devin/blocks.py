@@ -105,6 +105,9 @@ def form(
         fields.append(_dropdown(block))
     overlaid: set[tuple[str, str]] = set()
     for overlay in block.fields:
+        if overlay.param == "":
+            fields.append(_own_field(block, overlay))
+            continue
         param = overlay.param or overlay.id
         covered = [
             operation

@@ -119,5 +119,18 @@ WAIT_BLOCK = BlockSpec(
                 {"id": "over", "label": "Over"},
             ),
         ),
+        BlockField(
+            id="onQuestion",
+            param="",
+            title="When Devin Asks",
+            widget="dropdown",
+            options=(
+                {"id": "return", "label": "End the wait"},
+                {"id": "hold", "label": "Ask a person, then wait on"},
+            ),
+            description="Of a recorded run. Unless chosen, the run decides: --on-question, and on "
+            "the canvas a person is asked.",
+            advanced=True,
+        ),
     ),
 )

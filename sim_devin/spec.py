@@ -199,7 +199,8 @@ class BlockField(Model):
 
     Attributes:
         id: key of the value in a workflow document.
-        param: the tool parameter it sets; the field's id unless given.
+        param: the tool parameter it sets; the field's id unless given. ``""`` for a field that
+            no tool takes, only whatever runs the block.
         title: its label.
         widget: such as short-input, long-input, dropdown, switch, code or table.
         description: help beside the field.

@@ -275,7 +275,9 @@ class Calls:
         where = app.build_request("devin_list_sessions", credentials).url.partition("?")[0]
         now = app.clock.time()
         values = self.block.block.values
-        hold = values.get("onQuestion", "hold" if self.around.hold_questions else "") == "hold"
+        on_question = values.get("onQuestion") or (
+            "hold" if self.around.hold_questions else "return"
+        )
         return Wait(
             self.run_id,
             self.step,
@@ -285,7 +287,7 @@ class Calls:
                 "until": asked.get("until", "settled"),
                 "schema": asked.get("structuredOutputSchema"),
                 "credentials": credentials or None,
-                "onQuestion": "hold" if hold else "return",
+                "onQuestion": on_question,
             },
             place=where,
             due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),

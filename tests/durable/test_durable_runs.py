@@ -121,6 +121,17 @@ def test_a_question_of_devin_is_shown_answered_once_and_the_wait_goes_on(open_ap
 
 
 @pytest.mark.parametrize(
+    ("field", "option", "state"),
+    [("hold", "return", "asking"), ("return", "hold", "done"), ("", "hold", "asking")],
+)
+def test_a_block_may_say_what_follows_a_question(app, field, option, state):
+    asks = devin("create", "create_session", prompt="Fix it [scenario: asks]")
+    run_id = start(app, asks, wait(onQuestion=field), on_question=option)
+    app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == state
+
+
+@pytest.mark.parametrize(
     ("default", "state", "sent"),
     [("the default one", "done", ["the default one"]), (None, "failed", [])],
 )
