@@ -93,7 +93,7 @@ class Worker:
                 result = self.drive(claimed, cancel, on_event, parked) or result
             elif run.state in ("ready", "running"):
                 time.sleep(0.05)  # another process holds it: nothing of ours to wait for
-            elif not self._look_after(run_id):
+            elif not self.look_after(run_id):
                 parked.tell(run_id, clock.time())
                 clock.wait(cancel, self._pause(run_id))
 
@@ -125,7 +125,7 @@ class Worker:
 
         try:
             while not cancel.is_set() and not failures:
-                moved = each_turn() | self._look_after(None)
+                moved = each_turn() | self.look_after(None)
                 reminders.remind(on_event=on_event)
                 while len(active) < concurrency and not cancel.is_set():
                     run = self.claim()
@@ -155,8 +155,8 @@ class Worker:
         """Take a run, or that one, to drive it; None if there is none that nobody drives."""
         return self._leases.claim(self._app.clock.time(), run_id)
 
-    def _look_after(self, run_id: str | None) -> bool:
-        """Do what is due for parked runs; return whether that may let one go on."""
+    def look_after(self, run_id: str | None = None) -> bool:
+        """Do what is due for parked runs, or for that one; return whether one may go on now."""
         now = self._app.clock.time()
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
         seal = self._secrets.seal(run_id)

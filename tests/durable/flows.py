@@ -24,9 +24,8 @@ def devin(id, operation, **values):
 
 
 def wait(id="wait", of="create", **values):
-    return block(
-        id, "devin_wait", sessionId=f"<{of}.sessionId>", apiKey=KEY, orgId="org-simulated", **values
-    )
+    values = {"sessionId": f"<{of}.sessionId>", **values}
+    return block(id, "devin_wait", apiKey=KEY, orgId="org-simulated", **values)
 
 
 def flow(*blocks, edges=None, start=True):
