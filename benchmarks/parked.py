@@ -138,9 +138,8 @@ def main() -> None:
     each = (all_of_them["peak"] - few["peak"]) / (given.runs - FEW)
     print(f"\n{given.runs:,} parked runs in a fresh process  (baseline: with {FEW})")
     print(f"  memory {all_of_them['peak'] / few['peak']:.2f} x, {each:,.0f} bytes for each run")
-    print(
-        f"  {all_of_them['calls']['list']} list calls a look and {all_of_them['calls']['get']} others, {all_of_them['woken']:,} woken by the first"
-    )
+    calls = " and ".join(f"{number} {kind}" for kind, number in all_of_them["calls"].items())
+    print(f"  {calls} calls a look, {all_of_them['woken']:,} woken by the first")
     print("  (goal: less than 1,024 bytes for each, at most 35 calls, all of them woken)")
 
 
