@@ -17,6 +17,7 @@ from sim_devin import devin_wait
 from sim_devin.app_services import AppServices
 from sim_devin.durable.day_limit import share_of_day
 from sim_devin.durable.journal import Journal
+from sim_devin.durable.session_wait import session_wait
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
@@ -25,7 +26,6 @@ from sim_devin.errors import (
     AmbiguousResult,
     ApiError,
     Cancelled,
-    InvalidParams,
     ServerError,
     SimDevinError,
     StoreError,
@@ -38,7 +38,6 @@ from sim_devin.policy import CAP
 from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
 from sim_devin.response import Response
-from sim_devin.schema import Checker
 from sim_devin.store.records import Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LAST_LOOKS = 5.0  # seconds to look for what was sent before, even if its grace window has passed
-FIRST_PAUSE = 5.0  # seconds until a session that is waited for is looked at
 
 RunChild = Callable[["Calls", str, Mapping[str, Any]], RunResult]
 
@@ -162,7 +160,7 @@ class Calls:
             if past is not None:
                 return _replayed(past)
         elif tool_id == devin_wait.TOOL_ID:
-            raise Parked(self._session_wait(params))
+            raise Parked(self._session(params))
         budget = self.around.budget
         offered = self.services.tool_params(tool_id)
         shares = budget.reserve(offered, params)
@@ -243,6 +241,11 @@ class Calls:
         session = app.call("devin_get_session", {"sessionId": session_id, **credentials}, **options)
         return {**session, "structuredOutput": None} if tool_id == CREATE else session
 
+    def _session(self, params: Mapping[str, Any]) -> Wait:
+        on_question = "hold" if self.around.hold_questions else "return"
+        on_question = self.block.block.values.get("onQuestion") or on_question
+        return session_wait(self.around.app, self.run_id, self.step, params, on_question)
+
     def uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
         """Return the wait for a person who finds out whether something was done."""
         return Wait(
@@ -257,42 +260,6 @@ class Calls:
                 'again, {"fail": true} to give it up; or resume the run to look once more.',
             },
             about={"tool": tool_id},
-        )
-
-    # -- waiting for a session ---------------------------------------------------------------------
-
-    def _session_wait(self, params: Mapping[str, Any]) -> Wait:
-        app = self.around.app
-        spec = app.registry.tool(devin_wait.TOOL_ID)
-        fields = app.registry.connections[spec.connection or ""].fields
-        credentials = {name: params[name] for name in fields if params.get(name)}
-        own = {name: value for name, value in params.items() if name not in fields}
-        checker = Checker(spec.params)
-        asked = checker.coerce(own)
-        problems = checker.problems(asked, own)
-        if problems:
-            raise InvalidParams(spec.id, problems)
-        where = app.build_request("devin_list_sessions", credentials).url.partition("?")[0]
-        now = app.clock.time()
-        values = self.block.block.values
-        on_question = values.get("onQuestion") or (
-            "hold" if self.around.hold_questions else "return"
-        )
-        return Wait(
-            self.run_id,
-            self.step,
-            "session",
-            about={
-                "sessionId": asked["sessionId"],
-                "until": asked.get("until", "settled"),
-                "schema": asked.get("structuredOutputSchema"),
-                "credentials": credentials or None,
-                "onQuestion": on_question,
-            },
-            place=where,
-            due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),
-            next_look=now + FIRST_PAUSE,
-            pause=FIRST_PAUSE,
         )
 
 

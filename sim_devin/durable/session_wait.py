@@ -1,0 +1,58 @@
+"""The row that a run becomes while it waits for a Devin session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin import devin_wait
+from sim_devin.errors import InvalidParams
+from sim_devin.schema import Checker
+from sim_devin.store.records import Wait
+from sim_devin.wait import FIRST_PAUSE
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def session_wait(
+    app: App, run_id: str, step: str, params: Mapping[str, Any], on_question: str
+) -> Wait:
+    """Return what a block waits for that calls `devin_wait_for_session`.
+
+    Args:
+        app: knows the tool, the time, and where an organization's sessions are listed.
+        run_id: the run.
+        step: the try of the block.
+        params: the tool's parameters and its connection's fields.
+        on_question: ``return`` or ``hold``, see `Runs.start`.
+
+    Raises:
+        InvalidParams: the parameters are wrong; all problems are listed.
+    """
+    spec = app.registry.tool(devin_wait.TOOL_ID)
+    fields = app.registry.connections[spec.connection or ""].fields
+    credentials = {name: params[name] for name in fields if params.get(name)}
+    own = {name: value for name, value in params.items() if name not in fields}
+    checker = Checker(spec.params)
+    asked = checker.coerce(own)
+    problems = checker.problems(asked, own)
+    if problems:
+        raise InvalidParams(spec.id, problems)
+    now = app.clock.time()
+    return Wait(
+        run_id,
+        step,
+        "session",
+        about={
+            "sessionId": asked["sessionId"],
+            "until": asked.get("until", "settled"),
+            "schema": asked.get("structuredOutputSchema"),
+            "credentials": credentials or None,
+            "onQuestion": on_question,
+        },
+        place=app.build_request("devin_list_sessions", credentials).url.partition("?")[0],
+        due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),
+        next_look=now + FIRST_PAUSE,
+        pause=FIRST_PAUSE,
+    )
