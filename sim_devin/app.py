@@ -15,10 +15,12 @@ from sim_devin.clock import Clock
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
-from sim_devin.functions.calls import Approve, FunctionAnswer
+from sim_devin.functions.calls import FunctionAnswer
 from sim_devin.functions.calls import call as execute_function
 from sim_devin.functions.schemas import Functions
-from sim_devin.policy import Gate
+from sim_devin.gate import Gate
+from sim_devin.kept_runs import KeptRuns
+from sim_devin.policy import Approve, Policy
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
@@ -27,13 +29,12 @@ from sim_devin.retry import RetryPolicy
 from sim_devin.schema import Checker
 from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
-from sim_devin.store.memory import MemoryStore, RunStore
+from sim_devin.store.memory import RunStore
 from sim_devin.telemetry import open_telemetry
 from sim_devin.transport import HttpTransport, Transport, check_base_url
 
 if TYPE_CHECKING:
     from sim_devin.durable.runs import Runs
-    from sim_devin.store.sealing import Seal
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -52,7 +53,8 @@ class App:
         store: RunStore,
         base_url: str,
         credentials: Mapping[str, str],
-        policy: RetryPolicy,
+        retry_policy: RetryPolicy,
+        gate: Gate,
         max_acu: int | None,
         ledger: Ledger,
         settle: Settle,
@@ -66,13 +68,14 @@ class App:
         self._transport = transport
         self._base_url = base_url
         self._credentials = Credentials(credentials)
-        self._policy = policy
+        self._retry_policy = retry_policy
+        self.gate = gate
         self._max_acu = max_acu
         self._ledger = ledger
         self._settle = settle
         self._checkers: dict[str, Checker] = {}
         self._targets: dict[str, invoke.Target] = {}
-        self._paused: dict[str, RunResult] = {}
+        self._kept = KeptRuns(self)
 
     def __enter__(self) -> App:
         return self
@@ -121,7 +124,7 @@ class App:
     @cached_property
     def sender(self) -> invoke.Sender:
         """What carries prepared calls out."""
-        sender = invoke.Sender(self.transport, self.clock, self._policy)
+        sender = invoke.Sender(self.transport, self.clock, self._retry_policy)
         return self.telemetry.sender(sender)
 
     @cached_property
@@ -134,6 +137,11 @@ class App:
             for name, declared in connection.fields.items()
             if declared.secret
         )
+
+    @property
+    def policy(self) -> Policy:
+        """What agents and workflows may do; `gate` applies it."""
+        return self.gate.policy
 
     def credentials_of(self, connection_id: str) -> Mapping[str, str]:
         """Return the fields of a connection that this app was given or found."""
@@ -155,7 +163,7 @@ class App:
         ledger: Ledger | None = None,
         settle: Settle | None = None,
     ) -> dict[str, Any]:
-        """Call a tool and return its output.
+        """Call a tool and return its output. The policy does not bind it: it is your own act.
 
         Args:
             tool_id: such as ``devin_get_session``.
@@ -321,6 +329,8 @@ class App:
         reconcile: bool = False,
         max_acu: int | None = None,
         allow_python: bool = False,
+        approve: Approve | None = None,
+        gate: Gate | None = None,
     ) -> RunResult:
         """Run a workflow and return how it ended. A failing block is in the result, not raised.
 
@@ -342,15 +352,21 @@ class App:
             reconcile: settle ambiguous creates and messages by looking for them.
             max_acu: ceiling for the ACU limits of all sessions of the run together.
             allow_python: let Function blocks run Python in a process of their own.
+            approve: asked where the policy wants a person's yes, see `policy.NeedsApproval`; in
+                a thread of the run, and in several at once. Without it the answer is no.
+            gate: the policy that binds the run, and its account; the app's own unless given.
 
         Raises:
             InvalidWorkflow: the document cannot be run; every problem is listed.
             CredentialsError: a credential refers to a variable that is not set.
         """
+        policy = (gate or self.gate).policy
         result = engine.run(
             workflow,
             inputs,
-            services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
+            services=AppServices(
+                self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
+            ),
             env=self.environment() if env is None else env,
             trigger=trigger,
             run_id=run_id,
@@ -361,10 +377,11 @@ class App:
             deadline=deadline,
             cancel=cancel,
             bindings=bindings,
-            ceilings=None if max_acu is None else {"maxAcuLimit": max_acu},
+            ceilings=policy.run_ceilings(max_acu),
+            call_ceilings=policy.call_ceilings(),
             on_event=self.telemetry.listener(on_event),
         )
-        return self._keep(result)
+        return self._kept.keep(result)
 
     def resume(
         self,
@@ -378,6 +395,8 @@ class App:
         on_event: Listener | None = None,
         reconcile: bool = False,
         allow_python: bool = False,
+        approve: Approve | None = None,
+        gate: Gate | None = None,
     ) -> RunResult:
         """Answer a paused run and let it go on.
 
@@ -391,27 +410,29 @@ class App:
             on_event: as for `run`.
             reconcile: as for `run`.
             allow_python: as for `run`.
+            approve: as for `run`.
+            gate: as for `run`.
 
         Raises:
             UnknownName: no run of that id is in the store.
             CallerError: the run is not paused.
         """
-        paused: RunResult | Mapping[str, Any]
-        if isinstance(run, RunResult):
-            paused = run
-        else:
-            paused = self._paused.get(run) or self._load(run, env)
+        policy = (gate or self.gate).policy
         result = engine.resume(
-            paused,
+            run if isinstance(run, RunResult) else self._kept.find(run, env),
             answer,
-            services=AppServices(self, reconcile=reconcile, allows_python=allow_python),
+            services=AppServices(
+                self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
+            ),
             context_id=context_id,
             env=self.environment() if env is None and isinstance(run, str) else env,
             deadline=deadline,
             cancel=cancel,
+            ceilings=policy.run_ceilings(),
+            call_ceilings=policy.call_ceilings(),
             on_event=self.telemetry.listener(on_event),
         )
-        return self._keep(result)
+        return self._kept.keep(result)
 
     def environment(self) -> dict[str, str]:
         """Return what ``{{NAME}}`` stands for unless a run says otherwise.
@@ -425,30 +446,6 @@ class App:
             if name in self.credentials_of(connection.id)
         }
         return {**self.settings.env, **own}
-
-    def _load(self, run_id: str, env: Mapping[str, str] | None) -> Mapping[str, Any]:
-        snapshot: Mapping[str, Any] = self.store.load(run_id)["snapshot"]
-        if isinstance(self.store, MemoryStore):
-            return snapshot
-        opened: Mapping[str, Any] = self._seal(env or self.environment()).open(snapshot)
-        return opened
-
-    def _seal(self, env: Mapping[str, str]) -> Seal:
-        from sim_devin.durable.secrets import seal_of
-
-        return seal_of(self, env)
-
-    def _keep(self, result: RunResult) -> RunResult:
-        """Put a result into the store; a paused one also with what its snapshot leaves out."""
-        record = {"result": result.to_json(), "snapshot": result.snapshot}
-        if not isinstance(self.store, MemoryStore):  # what leaves this process holds no secret
-            env = result.bound.env if result.bound is not None else self.environment()
-            record = self._seal(env).close(record)
-        self.store.save(result.run_id, record)
-        self._paused.pop(result.run_id, None)
-        if result.status == "paused":
-            self._paused[result.run_id] = result
-        return result
 
     # -- agents ----------------------------------------------------------------------------
 
@@ -472,13 +469,15 @@ class App:
                 ``jsonschema``.
             strict: the provider enforces the schema, where it can.
             bind: parameter -> value fixed by the user; such parameters are left out.
-            tools: ids of the tools to offer; all unless given.
+            tools: ids of the tools to offer; all that the policy allows unless given.
 
         Raises:
             UnknownName: there is no such dialect or tool.
+            NotAllowed: the policy does not allow one of `tools`.
             CallerError: `bind` names something that none of the tools takes.
         """
-        return self.functions.schemas(dialect, strict=strict, bind=bind, tools=tools)
+        offered = self.policy.offered(self.registry.tools, tools)
+        return self.functions.schemas(dialect, strict=strict, bind=bind, tools=offered)
 
     def call_function(
         self,

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin.blocks import FormField
 from sim_devin.clock import Clock
+from sim_devin.engine.budget import lowered
 from sim_devin.engine.services import Model, Sender, takes_settings
-from sim_devin.errors import UnknownName
+from sim_devin.errors import Cancelled, UnknownName
+from sim_devin.functions.calls import dry_run
+from sim_devin.gate import Gate
 from sim_devin.handler import Handler
+from sim_devin.policy import Approve
 from sim_devin.spec import BlockSpec, Schema
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ class AppServices:
         reconcile: whether ambiguous creates and messages are settled by looking for them.
         allows_python: whether Function blocks may run Python.
         workflows: registered workflows for child runs, by id.
+        approve: asked where the policy wants a person's yes; without it the answer is no.
+        gate: the policy that binds the calls, and its account; the app's own unless given.
     """
 
     def __init__(
@@ -50,11 +56,15 @@ class AppServices:
         reconcile: bool = False,
         allows_python: bool = False,
         workflows: Mapping[str, Any] | None = None,
+        approve: Approve | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._app = app
         self._reconcile = reconcile
         self._allows_python = allows_python
         self._workflows = workflows or {}
+        self._approve = approve
+        self._gate = gate or app.gate.over_runs()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -150,18 +160,25 @@ class AppServices:
         ceilings: Mapping[str, float],
         on_progress: Callable[[Any], None] | None,
     ) -> dict[str, Any]:
-        """Call a tool through the app."""
-        if tool_id not in self._app.registry.tools:
+        """Call a tool through the app, if the policy lets it."""
+        spec = self._app.registry.tools.get(tool_id)
+        if spec is None:
             raise UnknownName("tool", tool_id, self._app.registry.tools)
-        return self._app.call(
-            tool_id,
-            params,
-            reconcile=self._reconcile,
-            ceilings=ceilings,
-            cancel=cancel,
-            deadline=timeout,
-            on_progress=on_progress,
-        )
+        asked = lowered(params, ceilings)
+        with self._gate.admitted(spec, asked, self._approve) as allowed:
+            if allowed.dry_run:
+                return dry_run(self._app, spec, asked)
+            if cancel.is_set():  # the yes came too late
+                raise Cancelled(f"{tool_id} was cancelled before it was sent.")
+            return self._app.call(
+                tool_id,
+                asked,
+                reconcile=self._reconcile,
+                ceilings={**ceilings, **allowed.ceilings},
+                cancel=cancel,
+                deadline=timeout,
+                on_progress=on_progress,
+            )
 
     def workflow(self, workflow_id: str) -> Any:
         """Return a registered workflow, or None."""

@@ -8,7 +8,8 @@
     │   ├── UnknownName                 no such tool, block, plugin or run; names the nearest
     │   ├── InvalidSpec                 a spec file does not fit the language
     │   ├── InvalidWorkflow             a workflow document cannot be run
-    │   ├── NotAllowed                  the policy refuses it, or nobody said yes
+    │   ├── NotAllowed                  the policy refuses it
+    │   │   └── Declined                it needs a person's yes, and there is none
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
     ├── CredentialsError             3  no usable API key or organisation id
     │   ├── MissingCredentials          which variable to set
@@ -141,7 +142,11 @@ class InvalidWorkflow(CallerError):
 
 
 class NotAllowed(CallerError):
-    """The policy refuses the call, or nobody gave the yes it needs; nothing was sent."""
+    """The policy refuses the call; nothing was sent."""
+
+
+class Declined(NotAllowed):
+    """The call needs a person's yes, and there is none; nothing was sent."""
 
 
 class PluginError(CallerError):

@@ -39,6 +39,7 @@ KEY_VARIABLES: Mapping[str, tuple[str, ...]] = {
 # Provider -> the variable that moves its address, as its own library has it.
 URL_VARIABLES: Mapping[str, str] = {
     "anthropic": "ANTHROPIC_BASE_URL",
+    "google": "GOOGLE_GEMINI_BASE_URL",
     "openai": "OPENAI_BASE_URL",
     "openai-chat": "OPENAI_BASE_URL",
     "openai-responses": "OPENAI_BASE_URL",

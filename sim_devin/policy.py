@@ -1,21 +1,22 @@
-"""What agents may do: which tools, which need a person's yes, and how much they may spend.
+"""What agents and workflows may do: which tools, what needs a person's yes, what may be spent.
 
-A `Policy` is data and decides; a `Gate` applies it and keeps what was spent. ACUs are
+A `Policy` is data and decides; a `gate.Gate` applies it and keeps what was spent. ACUs are
 reserved by a session's cap when it is created: what the caps of a day add up to is the most
 that the day can cost. A message to a session spends within that session's own cap.
+
+It binds what acts on its own: models that call functions, MCP clients, the blocks of a
+workflow. `App.call` and ``sim-devin call`` are a person's own act, and are not asked.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any
 
-from sim_devin.clock import Clock, RealClock
-from sim_devin.errors import CallerError, NotAllowed, SimDevinError, surely_did_nothing
+from sim_devin.errors import CallerError, NotAllowed, did_you_mean
 from sim_devin.schema import number
 from sim_devin.spec import ToolSpec
 
@@ -53,10 +54,23 @@ class Allowed:
 
 @dataclass(frozen=True)
 class NeedsApproval:
-    """A person has to say yes first. `question` says to what."""
+    """A person has to say yes first.
+
+    Attributes:
+        question: says to what.
+        ceilings: parameter -> the most it may be.
+        tool: id of the tool.
+        title: its name.
+        parameters: what it is called with; nothing that is the user's own, such as secrets.
+        why: what makes it worth asking, such as ``cannot be undone``.
+    """
 
     question: str
     ceilings: Mapping[str, float] = field(default_factory=dict)
+    tool: str = ""
+    title: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,16 +82,17 @@ class Refused:
 
 
 Verdict = Allowed | NeedsApproval | Refused
+Approve = Callable[[NeedsApproval], bool]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What agents may do. Patterns match tool ids, with ``*`` for anything.
+    """What agents and workflows may do. Patterns match tool ids, with ``*`` for anything.
 
     Attributes:
         read_only: only tools that change nothing.
-        allow: patterns of the tools to offer; empty for all.
-        deny: patterns of tools not to offer, whatever `allow` says.
+        allow: patterns of the tools that may be called; empty for all.
+        deny: patterns of tools that may not be called, whatever `allow` says.
         confirm: patterns of tools that need a person's yes; ``destructive`` and
             ``costs-money`` stand for all tools with that trait.
         acu_per_call: most ACUs that one session may be capped at.
@@ -105,6 +120,69 @@ class Policy:
         """Return whether a tool is to be offered at all."""
         return self._refusal(spec) is None
 
+    def offered(
+        self, specs: Mapping[str, ToolSpec], chosen: Iterable[str] | None = None
+    ) -> list[str]:
+        """Return the ids of the tools to offer: those chosen, or all that may be called.
+
+        Raises:
+            NotAllowed: a chosen one may not be called.
+        """
+        if chosen is None:
+            return [name for name, spec in specs.items() if self.offers(spec)]
+        chosen = list(chosen)
+        for name in chosen:
+            refusal = self._refusal(specs[name]) if name in specs else None
+            if refusal is not None:
+                raise NotAllowed(refusal.reason, hint=refusal.hint)
+        return chosen
+
+    def tightened(self, other: Policy) -> Policy:
+        """Return this policy with what another adds to it.
+
+        The other can only tighten, with one exception: its `allow`, if it has one, goes in
+        the place of this one's. What is denied here stays denied.
+        """
+
+        def lowest(name: str) -> float | None:
+            limits = (getattr(self, name), getattr(other, name))
+            return min((limit for limit in limits if limit is not None), default=None)
+
+        return Policy(
+            read_only=self.read_only or other.read_only,
+            allow=other.allow or self.allow,
+            deny=_joined(self.deny, other.deny),
+            confirm=_joined(self.confirm, other.confirm),
+            acu_per_call=lowest("acu_per_call"),
+            acu_per_run=lowest("acu_per_run"),
+            acu_per_day=lowest("acu_per_day"),
+            dry_run=self.dry_run or other.dry_run,
+        )
+
+    def of_one_call(self) -> Policy:
+        """Return the policy without what calls may spend together, which is kept elsewhere."""
+        return replace(self, acu_per_run=None, acu_per_day=None)
+
+    def call_ceilings(self) -> dict[str, float]:
+        """Return parameter -> the most that it may be in one call."""
+        return {} if self.acu_per_call is None else {CAP: math.floor(self.acu_per_call)}
+
+    def run_ceilings(self, asked: float | None = None) -> dict[str, float]:
+        """Return parameter -> the most that one run may have of it; `asked` can only lower it."""
+        limits = [limit for limit in (asked, self.acu_per_run) if limit is not None]
+        return {CAP: math.floor(min(limits))} if limits else {}
+
+    def slips(self, tools: Iterable[str]) -> list[str]:
+        """Return what is wrong with the patterns that match none of the tools, in words."""
+        known = [*tools, DESTRUCTIVE, COSTS_MONEY]
+        return [
+            f"{name} has {pattern!r}, which no tool here matches. "
+            f"{did_you_mean(pattern, known)}".strip()
+            for name in ("allow", "deny", "confirm")
+            for pattern in getattr(self, name)
+            if not any(fnmatchcase(item, pattern) for item in known)
+        ]
+
     def check(self, spec: ToolSpec, params: Mapping[str, Any], spent: Spent = Spent()) -> Verdict:
         """Return whether a call may go on. Pure.
 
@@ -129,7 +207,7 @@ class Policy:
                 most = int(min(limits))
                 ceilings[CAP] = most if wanted is None else min(wanted, most)
         if self._needs_yes(spec):
-            return NeedsApproval(_question(spec, params, ceilings), ceilings)
+            return _needed(spec, params, ceilings)
         return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0))
 
     def _refusal(self, spec: ToolSpec) -> Refused | None:
@@ -161,17 +239,32 @@ def _matches(tool_id: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(tool_id, pattern) for pattern in patterns)
 
 
-def _question(spec: ToolSpec, params: Mapping[str, Any], ceilings: Mapping[str, float]) -> str:
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+def _needed(
+    spec: ToolSpec, params: Mapping[str, Any], ceilings: Mapping[str, float]
+) -> NeedsApproval:
     shown = {
         name: value
         for name, value in {**params, **ceilings}.items()
-        if name in spec.properties and "x-visibility" not in spec.properties[name]
+        if name in spec.properties
+        and "x-visibility" not in spec.properties[name]
+        and value not in (None, "")
     }
     what = ", ".join(f"{name}: {_short(value)}" for name, value in shown.items())
-    why = "cannot be undone" if spec.traits.destructive else "changes something"
-    if spec.traits.costs_money:
-        why = "costs money"
-    return f"{spec.title} ({spec.id})? It {why}. {what}".strip()
+    reasons = [
+        words
+        for words, counts in (
+            ("cannot be undone", spec.traits.destructive),
+            ("costs money", spec.traits.costs_money),
+        )
+        if counts
+    ]
+    why = " and ".join(reasons) or ("only reads" if spec.traits.read_only else "changes something")
+    question = f"{spec.title} ({spec.id})? It {why}. {what}".strip()
+    return NeedsApproval(question, ceilings, spec.id, spec.title, shown, why)
 
 
 def _short(value: Any) -> str:
@@ -185,83 +278,3 @@ def _amount(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
         return None
     return value
-
-
-# -- applying it -----------------------------------------------------------------------------
-
-
-class Spending(Protocol):
-    """Keeps what was spent. `reserve` decides and records in one step that nobody can split."""
-
-    def reserve(self, day: str, decide: Any) -> None:
-        """Call ``decide(spent) -> amount`` and add the amount to the run and to `day`."""
-        ...
-
-    def give_back(self, day: str, amount: float) -> None:
-        """Take an amount off again."""
-        ...
-
-
-class MemorySpending:
-    """What this process spent. A new process starts from nothing."""
-
-    def __init__(self) -> None:
-        self._run = 0.0
-        self._days: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def reserve(self, day: str, decide: Any) -> None:
-        """Call ``decide(spent) -> amount`` and add the amount to the run and to `day`."""
-        with self._lock:
-            amount = decide(Spent(self._run, self._days.get(day, 0.0)))
-            self._add(day, amount)
-
-    def give_back(self, day: str, amount: float) -> None:
-        """Take an amount off again."""
-        with self._lock:
-            self._add(day, -amount)
-
-    def _add(self, day: str, amount: float) -> None:
-        self._run += amount
-        self._days[day] = self._days.get(day, 0.0) + amount
-
-
-class Gate:
-    """A policy at work: admits calls, and reserves what they may spend. Safe to share."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        spending: Spending | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self.policy = policy
-        self._spending = spending or MemorySpending()
-        self._clock = clock or RealClock()
-
-    def admit(
-        self, spec: ToolSpec, params: Mapping[str, Any], *, approved: bool = False
-    ) -> Allowed | NeedsApproval:
-        """Return whether a call may go on, having reserved for it if it may.
-
-        Raises:
-            NotAllowed: the policy refuses it.
-        """
-        policy = replace(self.policy, confirm=()) if approved else self.policy
-        verdict: Verdict = Refused("")
-
-        def decide(spent: Spent) -> float:
-            nonlocal verdict
-            verdict = policy.check(spec, params, spent)
-            return verdict.reserve if isinstance(verdict, Allowed) else 0.0
-
-        day = datetime.fromtimestamp(self._clock.time(), UTC).date().isoformat()
-        self._spending.reserve(day, decide)
-        if isinstance(verdict, Refused):
-            raise NotAllowed(verdict.reason, hint=verdict.hint)
-        return replace(verdict, day=day) if isinstance(verdict, Allowed) else verdict
-
-    def settle(self, allowed: Allowed, error: SimDevinError) -> None:
-        """Give back what was reserved if `error` says that the call surely did nothing."""
-        if allowed.reserve and surely_did_nothing(error):
-            self._spending.give_back(allowed.day, allowed.reserve)

@@ -8,6 +8,9 @@ The config file is TOML; it must not be readable by others, since it may hold an
 
     [settings]
     max_acu = 10
+
+    [policy]
+    confirm = ["destructive", "costs-money"]
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sim_devin.errors import CallerError
+from sim_devin.errors import CallerError, did_you_mean
+from sim_devin.policy import Policy
 from sim_devin.reconcile import GRACE, Settle
 from sim_devin.spec import Connection
 
@@ -51,6 +55,7 @@ class Settings:
         hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
         schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
         reminders: the config file's ``[reminders]``, see `sim_devin.durable.reminders`.
+        policy: the config file's ``[policy]``: what agents and workflows may do.
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -60,7 +65,7 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str = ""
     max_acu: int | None = None
-    max_acu_day: int | None = None
+    max_acu_day: float | None = None
     retries: int | None = None
     settle: Settle = field(default_factory=Settle)
     specs: tuple[Path, ...] = ()
@@ -71,6 +76,7 @@ class Settings:
     hooks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     schedules: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reminders: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    policy: Policy = field(default_factory=Policy)
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -138,6 +144,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         hooks=document.get("hooks", {}),
         schedules=document.get("schedules", {}),
         reminders=document.get("reminders", {}),
+        policy=_policy(document.get("policy", {})),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),
@@ -169,6 +176,32 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
                 hint=f"Run: chmod 600 {path}",
             )
     return document
+
+
+def _policy(table: Mapping[str, Any]) -> Policy:
+    """Return the policy that the table of a config file stands for. A list may be one text."""
+    if not isinstance(table, Mapping):
+        raise CallerError("[policy] has to be a table.")
+    known = {item.name: item.default for item in fields(Policy)}
+    given: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in known:
+            raise CallerError(
+                f"[policy] has {name!r}, which is nothing there.", hint=did_you_mean(name, known)
+            )
+        if isinstance(known[name], bool):
+            fits, wanted = isinstance(value, bool), "true or false"
+        elif known[name] is None:
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+            wanted = "a number of ACUs"
+        else:
+            value = [value] if isinstance(value, str) else value
+            fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+            wanted = "a list of patterns"
+        if not fits:
+            raise CallerError(f"[policy] {name} is {str(value)[:60]!r}; it must be {wanted}.")
+        given[name] = tuple(value) if isinstance(value, list) else value
+    return Policy(**given)
 
 
 def _position(error: Exception) -> str:

@@ -15,6 +15,7 @@ from sim_devin.simulator.schema_check import fits
 from sim_devin.simulator.schema_example import instance
 
 NAME = "simulated"
+COST = {"input": 0, "output": 0, "total": 0}
 SAID = "This reply is simulated: no language model was asked."
 
 
@@ -33,16 +34,17 @@ class SimulatedModel:
         """Return a call of a tool, or an answer in the shape that is asked for."""
         settings = settings or {}
         results = [item for item in messages if item.get("role") == "tool"]
+        about = {"model": NAME, "cost": COST}
         called = _next_tool(tools, results, settings.get("toolChoice"))
         if called is not None:
             arguments = _filled(_required(called["parameters"]), _known(results), _asked(messages))
             call = {"id": f"call-{len(results) + 1}", "name": called["name"]}
-            return {"content": "", "model": NAME, "toolCalls": [{**call, "arguments": arguments}]}
+            return {**about, "content": "", "toolCalls": [{**call, "arguments": arguments}]}
         if response_format is not None:
             answer = _filled(response_format["schema"], _known(results), SAID)
-            return {"content": json.dumps(answer), "model": NAME}
+            return {**about, "content": json.dumps(answer)}
         choices = settings.get("choices")
-        return {"content": choices[0] if choices else _in_words(results), "model": NAME}
+        return {**about, "content": choices[0] if choices else _in_words(results)}
 
 
 def _next_tool(

@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -145,3 +147,18 @@ def test_the_kit_is_named_as_pytest_finds_it():
     names = re.findall(r"^\| `(\w+)[`(]", section, re.MULTILINE)
     assert len(names) == 8
     assert [name for name in names if not hasattr(testing, name)] == []
+
+
+# -- docs/agents.md --------------------------------------------------------------------------
+
+
+def test_the_policy_of_the_docs_is_one(tmp_path):
+    page = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    (text,) = (code for _, code in blocks(page, "toml") if "[policy]" in code)
+    config = tmp_path / "config.toml"
+    config.write_text(text, encoding="utf-8")
+    config.chmod(0o600)
+    policy = load_settings({}, config).policy
+    assert policy.confirm == ("destructive", "costs-money")
+    assert set(tomllib.loads(text)["policy"]) == {item.name for item in fields(policy)}
+    assert policy.slips(offline_app().registry.tools) == []

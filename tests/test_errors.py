@@ -41,6 +41,7 @@ SAMPLES = [
     errors.RunFailed("Failed."),
     errors.StoreError("Full."),
     errors.NotAllowed("Not you."),
+    errors.Declined("Nobody said yes."),
     errors.Cancelled("Stopped."),
 ]
 
@@ -54,6 +55,7 @@ EXIT_CODES = {
     "PluginError": 2,
     "MissingDependency": 2,
     "NotAllowed": 2,
+    "Declined": 2,
     "CredentialsError": 3,
     "MissingCredentials": 3,
     "AuthenticationFailed": 3,

@@ -391,6 +391,64 @@ def test_another_providers_own_protocol():
     assert all(KEY in str(headers) for _, headers, _ in stub)
 
 
+def gemini(*parts):
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP"}
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15}
+    return 200, {
+        "candidates": [candidate],
+        "usageMetadata": usage,
+        "modelVersion": "gemini-2.5-pro",
+        "responseId": "r1",
+    }
+
+
+def at_google(stub, **more):
+    return {"GOOGLE_GEMINI_BASE_URL": stub.url.removesuffix("/v1"), "GEMINI_API_KEY": KEY, **more}
+
+
+def test_geminis_own_protocol():
+    pytest.importorskip("google.genai")
+    arguments = {"prompt": "Fix the login."}
+    call = {"functionCall": {"name": "devin_create_session", "args": arguments}}
+    signed = {**call, "thoughtSignature": "c2VhbGVk"}
+    with serve(gemini(signed), gemini({"text": "It runs."})) as stub:
+        forced = {**DEVIN, "usageControl": "force"}
+        result = app(env=at_google(stub), retries=0).run(
+            agent(model="gemini-2.5-pro", tools=[forced], temperature="0.5")
+        )
+    assert result.success, result.error
+    assert (result.output["content"], result.output["toolCalls"]["count"]) == ("It runs.", 1)
+    assert result.output["tokens"]["total"] == 30
+    assert result.output["cost"]["total"] > 0
+    assert all(path.endswith("/models/gemini-2.5-pro:generateContent") for path, _, _ in stub)
+    first, second = stub.bodies
+    ((declared,),) = [tool["functionDeclarations"] for tool in first["tools"]]
+    assert declared["name"] == "devin_create_session"
+    assert first["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
+    assert first["generationConfig"]["temperature"] == 0.5
+    spoken, returned = second["contents"][1:]
+    assert spoken["parts"][0]["functionCall"]["args"] == arguments
+    assert spoken["parts"][0]["thoughtSignature"] == signed["thoughtSignature"]
+    assert "sessionId" in json.dumps(returned["parts"][0]["functionResponse"])
+    assert all(headers["x-goog-api-key"] == KEY for _, headers, _ in stub)
+
+
+def test_geminis_structured_output_and_refusals():
+    pytest.importorskip("google.genai")
+    schema = {"type": "object", "properties": {"n": {"type": "number"}}}
+    refusal = {"error": {"code": 400, "message": f"API key not valid: {KEY}", "status": "INVALID"}}
+    with serve(gemini({"text": '{"n": 3}'}), (400, refusal)) as stub:
+        opened = app(env=at_google(stub), retries=0)
+        asking = agent(model="gemini-2.5-pro", responseFormat={"name": "x", "schema": schema})
+        good, bad = opened.run(asking), opened.run(asking)
+    assert good.output["n"] == 3
+    asked = stub.bodies[0]["generationConfig"]
+    assert asked["responseMimeType"] == "application/json"
+    assert asked["responseJsonSchema"]["properties"] == {"n": {"type": "number"}}
+    assert "HTTP 400" in bad.error
+    assert KEY not in f"{bad.error}{bad.hint}"
+
+
 def responses(item):
     return 200, {
         "id": "resp_1",
@@ -568,6 +626,39 @@ def test_a_model_that_only_calls_tools_is_stopped():
     llm = function(*[lambda *_: [call]] * 50)
     lister = {**DEVIN, "operation": "list_sessions", "params": {}}
     assert "after 20 rounds" in app(llm).run(agent(tools=[lister])).error
+
+
+def spending(cost=None):
+    """Return a model that always calls a tool, for 100 tokens a round."""
+
+    class Spending:
+        def complete(self, messages, *, model, tools, response_format):
+            reply = {"toolCalls": [{"id": "1", "name": "devin_list_sessions", "arguments": {}}]}
+            paid = {} if cost is None else {"cost": {"input": cost, "output": 0, "total": cost}}
+            return {**reply, **paid, "tokens": {"input": 60, "output": 40, "total": 100}}
+
+    return Spending()
+
+
+@pytest.mark.parametrize(
+    ("limits", "cost", "says"),
+    [
+        ({"maxTotalTokens": "250"}, None, "300 of at most 250 tokens and is not done after 3"),
+        ({"maxTotalTokens": 300}, None, "300 of at most 300 tokens and is not done after 3"),
+        ({"maxCost": "0.05"}, 0.02, "0.0600 of at most 0.05 US dollars and is not done after 3"),
+        ({"maxCost": 1}, None, "price of its model is not known"),
+        ({"maxTotalTokens": "lots"}, None, "maxTotalTokens is not a number"),
+    ],
+)
+def test_a_ceiling_for_all_rounds(limits, cost, says):
+    lister = {**DEVIN, "operation": "list_sessions", "params": {}}
+    assert says in app(spending(cost)).run(agent(tools=[lister], **limits)).error
+
+
+def test_an_answer_that_is_paid_for_counts():
+    with serve(said("Hello", tokens=(1000, 0))) as stub:
+        result = app(env=at(stub)).run(agent(maxTotalTokens=10, maxCost=0.001))
+    assert result.output["content"] == "Hello"
 
 
 # -- a model that was handed in --------------------------------------------------------------

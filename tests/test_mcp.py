@@ -554,6 +554,23 @@ async def test_a_workflow_obeys_the_policy(connect, tmp_path):
         assert "used up" in text(again)
 
 
+async def test_what_is_offered_is_not_about_blocks(connect, tmp_path):
+    files = [workflow(tmp_path)]
+    async with connect(workflows=files, policy=Policy(allow=("run_*",))) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == {"run_fix_issue"}
+        assert not (await client.call_tool("run_fix_issue", {"issue": "42"})).is_error
+
+
+async def test_the_apps_policy_binds_clients(connect):
+    target = sim_devin.open_app(
+        simulate=True, env={}, discover=False, policy=Policy(deny=("devin_terminate_*",))
+    )
+    async with connect(target=target, policy=Policy(read_only=True)) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+    assert "devin_get_session" in names
+    assert not names & {"devin_terminate_session", "devin_create_session"}
+
+
 async def test_a_cancelled_call_cancels_its_run(app, tmp_path):
     target = at_pace(1)
     server = mcp_server.build(target, workflows=[workflow(tmp_path)])

@@ -29,9 +29,12 @@ from sim_devin.errors import CallerError
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
 from sim_devin.policy import DESTRUCTIVE, Policy
+from sim_devin.simulator import Key, Simulator
+from sim_devin.simulator import server as simulator_server
 
 ERAS = ["legacy", "auto"]
 TOKEN = "a-token-for-tests"
+KEY = "cog_test_key_000000"
 YES = types.ElicitResult(action="accept", content={"confirm": True})
 PROMPT = "[scenario: approval] Fix the login"  # soon there, in the command's real time
 COMMAND = [sys.executable, "-m", "sim_devin", "mcp"]
@@ -95,19 +98,22 @@ async def test_over_stdio(era, tmp_path):
 
 def test_the_day_is_kept_over_restarts(tmp_path):
     (tmp_path / "none.toml").write_text("")
+    simulator = Simulator(keys={KEY: Key("org-test")})
 
     async def create(cap):
-        options = ["--simulate", "--max-acu-day", "5"]
         server = StdioServerParameters(
             command=COMMAND[0],
-            args=[*COMMAND[1:], *options],
-            env=environment(tmp_path) | {"XDG_STATE_HOME": str(tmp_path)},
+            args=[*COMMAND[1:], "--max-acu-day", "5"],
+            env=environment(tmp_path)
+            | {"XDG_STATE_HOME": str(tmp_path), "DEVIN_BASE_URL": url}
+            | {"DEVIN_API_KEY": KEY, "DEVIN_ORG_ID": "org-test"},
         )
         async with Client(server) as client:
             arguments = {"prompt": "p", "maxAcuLimit": cap}
             return await client.call_tool("devin_create_session", arguments)
 
-    results = [anyio.run(create, 5), anyio.run(create, 1)]
+    with simulator_server.serve(simulator) as url:
+        results = [anyio.run(create, 5), anyio.run(create, 1)]
     assert [result.is_error for result in results] == [False, True]
     assert "of this day" in results[1].content[0].text
 

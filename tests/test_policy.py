@@ -15,12 +15,11 @@ from sim_devin.errors import (
     NotSent,
     ServerError,
 )
+from sim_devin.gate import Gate, MemorySpending
 from sim_devin.policy import (
     COSTS_MONEY,
     DESTRUCTIVE,
     Allowed,
-    Gate,
-    MemorySpending,
     NeedsApproval,
     Policy,
     Refused,

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import sim_devin
-from sim_devin.policy import DESTRUCTIVE, Gate, Policy
+from sim_devin.gate import Gate
+from sim_devin.policy import DESTRUCTIVE, Policy
 from sim_devin.response import Response
 
 ID = "devin-4f1c9a7e2b6d4c0f9e8a1d3b5c7f2a90"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sim_devin.errors import CallerError, UnknownName
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+    from sim_devin.policy import Policy
     from sim_devin.spec import Connection
 
 MASK = "***"
@@ -145,12 +147,19 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
         else:
             source = "config file" if name in written else "default"
         yield name, "" if value is None else str(value), source, variable
+    yield from _policy(settings.policy, read(path).get("policy", {}))
     for connection in app.registry.connections.values():
         if connection.base_url_env:
             named = not settings.base_url and os.environ.get(connection.base_url_env)
             source = "environment" if named else "base_url" if settings.base_url else "default"
             url = settings.base_url_for(connection)
             yield f"{connection.id}.base_url", url, source, connection.base_url_env
+
+
+def _policy(policy: Policy, written: Mapping[str, Any]) -> Iterator[Row]:
+    for name, value in asdict(policy).items():
+        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        yield f"policy.{name}", shown, "config file" if name in written else "default", ""
 
 
 def _read_key(title: str) -> str:

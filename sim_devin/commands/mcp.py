@@ -14,7 +14,7 @@ from sim_devin.commands.options import AppOptions, app_options
 from sim_devin.errors import Cancelled, MissingDependency
 
 if TYPE_CHECKING:
-    from sim_devin.policy import Policy, Spending
+    from sim_devin.policy import Policy
 
 TOKEN = "SIM_DEVIN_MCP_TOKEN"  # noqa: S105 - the variable's name
 LONGEST_CALL = 50.0
@@ -117,8 +117,7 @@ def command(
     no_token: bool,
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
-    max_acu: int | None,
-    max_acu_day: int | None,
+    allow: tuple[str, ...],
     workflows: tuple[Path, ...],
     model_may_answer: bool,
     longest_call: float,
@@ -127,18 +126,21 @@ def command(
     """Offer the tools to clients of the Model Context Protocol.
 
     Over standard input and output, for a client that starts it; over HTTP with --http.
+
+    The policy of the config file holds; the options here can only tighten it, but for --allow,
+    which goes in the place of the file's.
     """
     try:
         import mcp  # noqa: F401
     except ImportError:
         raise MissingDependency("The MCP server", "mcp") from None
     from sim_devin.mcp import server as mcp_server
+    from sim_devin.policy import Policy
 
-    with options.open() as app:
+    with options.open(policy=_policy(**policy)) as app:
         server = mcp_server.build(
             app,
-            policy=_policy(max_acu=max_acu, max_acu_day=max_acu_day, **policy),
-            spending=_spending() if max_acu_day else None,
+            policy=Policy(allow=allow),  # what is offered; blocks of workflows do not go by it
             longest_call=longest_call,
             workflows=workflows,
             model_may_answer=model_may_answer,
@@ -155,7 +157,6 @@ def command(
 def _policy(
     *,
     read_only: bool,
-    allow: tuple[str, ...],
     deny: tuple[str, ...],
     confirm: tuple[str, ...],
     confirm_destructive: bool,
@@ -174,7 +175,6 @@ def _policy(
     ]
     return Policy(
         read_only=read_only,
-        allow=allow,
         deny=deny,
         confirm=(*confirm, *traits),
         acu_per_call=max_acu,
@@ -182,15 +182,6 @@ def _policy(
         acu_per_day=max_acu_day,
         dry_run=dry_run,
     )
-
-
-def _spending() -> Spending:
-    from platformdirs import user_state_path
-
-    from sim_devin.settings import APP_NAME
-    from sim_devin.spending import FileSpending
-
-    return FileSpending(user_state_path(APP_NAME) / "spent.db")
 
 
 def _serve_stdio(server: Any) -> None:

@@ -15,6 +15,7 @@ from sim_devin.commands.verbosity import verbose_option
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+    from sim_devin.policy import Policy
 
 Function = Callable[..., Any]
 
@@ -32,11 +33,17 @@ class AppOptions:
     specs: tuple[Path, ...] = ()
 
     def open(
-        self, *, speed: float = SPEED, strict: bool | None = None, store: str | None = None
+        self,
+        *,
+        speed: float = SPEED,
+        strict: bool | None = None,
+        store: str | None = None,
+        policy: Policy | None = None,
     ) -> App:
         """Return the app; `speed` is the pace of the simulator's clock, if there is one.
 
-        `store` is where durable runs are kept, instead of the usual place.
+        `store` is where durable runs are kept, instead of the usual place; `policy` goes over
+        that of the config file.
 
         Raises:
             SimDevinError: a setting cannot be used.
@@ -60,6 +67,7 @@ class AppOptions:
             specs=self.specs,
             strict=strict,
             store=store,
+            policy=policy,
         )
         meta = click.get_current_context().meta
         meta[SIMULATED] = simulate

@@ -61,6 +61,7 @@ def run(
     cancel: threading.Event | None = None,
     bindings: Mapping[str, Any] | None = None,
     ceilings: Mapping[str, float] | None = None,
+    call_ceilings: Mapping[str, float] | None = None,
     on_event: Listener | None = None,
     workers: int = WORKERS,
     max_logs: int = 10_000,
@@ -86,6 +87,7 @@ def run(
         cancel: set it to cancel the run.
         bindings: values for fields that exports leave out, ``"Block name.field"`` -> value.
         ceilings: tool parameter -> the most all calls of the run may have of it together.
+        call_ceilings: the same for each of them alone.
         on_event: told what happens, see `events`.
         workers: blocks that do I/O at the same time, at most.
         max_logs: log entries kept; the oldest are dropped beyond it.
@@ -103,7 +105,7 @@ def run(
         env=os.environ if env is None else env,
         bindings={**_literal_secrets(program), **(bindings or {})},
         children=children,
-        budget=Budget(ceilings or {}),
+        budget=Budget(ceilings or {}, call_ceilings),
     )
     return run_program(
         program,
@@ -177,6 +179,7 @@ def resume(
     cancel: threading.Event | None = None,
     bindings: Mapping[str, Any] | None = None,
     ceilings: Mapping[str, float] | None = None,
+    call_ceilings: Mapping[str, float] | None = None,
     on_event: Listener | None = None,
     workers: int = WORKERS,
     max_logs: int = 10_000,
@@ -185,7 +188,8 @@ def resume(
 
     Args:
         paused: the result of the paused run, or its snapshot. What the run was given (env,
-            bindings, children) need not be given again with a result of this process.
+            bindings, children) need not be given again with a result of this process, and what
+            is left of its ceilings is known.
         answer: the fields of the form, or anything; for a ``time`` pause nothing is needed.
         services: everything outside.
         context_id: which pause is answered; the first one unless given.
@@ -194,7 +198,8 @@ def resume(
         deadline: see `run`.
         cancel: see `run`.
         bindings: see `run`.
-        ceilings: see `run`.
+        ceilings: see `run`; for a run of another process.
+        call_ceilings: see `run`; the same.
         on_event: see `run`.
         workers: see `run`.
         max_logs: see `run`.
@@ -209,7 +214,7 @@ def resume(
         env=env if env is not None else known.env if known else os.environ,
         bindings=bindings if bindings is not None else known.bindings if known else {},
         children=children if children is not None else known.children if known else None,
-        budget=(known.budget if known and ceilings is None else None) or Budget(ceilings or {}),
+        budget=(known and known.budget) or Budget(ceilings or {}, call_ceilings),
     )
     if not state["pauses"]:
         raise CallerError("This run is not paused.", hint="Only a paused run can be resumed.")

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.errors import AmbiguousResult, ApiError, Cancelled, MissingDependency, SimDevinError
+from sim_devin.errors import (
+    AmbiguousResult,
+    ApiError,
+    Cancelled,
+    MissingDependency,
+    NotAllowed,
+    SimDevinError,
+)
 from sim_devin.handler import BlockError
 
 
@@ -32,9 +39,9 @@ def describe(error: BaseException) -> Failure:
 
 
 def may_retry(error: BaseException) -> bool:
-    """Return whether a block's retry policy applies: not where trying again could do it twice."""
+    """Return whether a retry policy applies: not where it could do it twice, or ask twice."""
     if isinstance(error, BlockError):
         return error.retry
-    if isinstance(error, (AmbiguousResult, Cancelled, MissingDependency)):
+    if isinstance(error, (AmbiguousResult, Cancelled, MissingDependency, NotAllowed)):
         return False
     return isinstance(error, Exception)

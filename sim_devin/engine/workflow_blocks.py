@@ -283,6 +283,18 @@ AGENT = BlockSpec(
         BlockField(id="responseFormat", title="Response Format", widget="code"),
         BlockField(id="temperature", title="Temperature", widget="slider"),
         BlockField(id="maxTokens", title="Max Output Tokens"),
+        BlockField(
+            id="maxTotalTokens",
+            title="Max Tokens Of All Rounds",
+            description="No further round begins once the model has used that many.",
+            advanced=True,
+        ),
+        BlockField(
+            id="maxCost",
+            title="Max Cost",
+            description="US dollars by list prices; no further round begins once they are spent.",
+            advanced=True,
+        ),
         BlockField(id="systemPrompt", title="System Prompt", widget="long-input"),
         BlockField(id="userPrompt", title="User Prompt", widget="long-input"),
     ),

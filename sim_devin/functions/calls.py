@@ -12,17 +12,14 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.errors import Cancelled, InvalidParams, NotAllowed, SimDevinError, UnknownName
+from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall
-from sim_devin.policy import Gate, NeedsApproval
+from sim_devin.gate import Gate
+from sim_devin.policy import Approve
 from sim_devin.spec import ToolSpec
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-
-Approve = Callable[[NeedsApproval], bool]
-
-NOT_SENT = "Nothing was sent. Ask the user before you try it again."
 
 logger = logging.getLogger("sim_devin")
 
@@ -82,7 +79,7 @@ def call(
         bind: parameter -> value fixed by the user, credentials and ceilings included.
         credentials: the connection's fields, over the app's own.
         ceilings: parameter -> the most it may be; the model can only stay below.
-        gate: the policy to obey, and what has been spent under it.
+        gate: the policy to obey, and what has been spent under it; the app's own unless given.
         approve: asked when the policy wants a person's yes; without it the answer is no.
         reconcile: settle an ambiguous create or message by looking for it.
         cancel: set it to give up.
@@ -137,25 +134,13 @@ def carry_out(
         SimDevinError: the call failed.
     """
     spec, params = called.spec, called.params
-    act = act or app.call
-    if gate is None:
-        return _call(act, spec, params, {**options, "ceilings": ceilings})
-    verdict = gate.admit(spec, params)
-    if isinstance(verdict, NeedsApproval):
-        if approve is None or not approve(verdict):
-            raise NotAllowed(f"{spec.id} needs a person's yes and did not get it.", hint=NOT_SENT)
-        verdict = gate.admit(spec, params, approved=True)
-        assert not isinstance(verdict, NeedsApproval)  # noqa: S101 - it was approved
-    if verdict.dry_run:
-        return dry_run(app, spec, params, options.get("credentials"))
-    lowest = dict(ceilings or {})
-    for limit, most in verdict.ceilings.items():
-        lowest[limit] = min(most, lowest.get(limit, most))
-    try:
-        return _call(act, spec, params, {**options, "ceilings": lowest})
-    except SimDevinError as error:
-        gate.settle(verdict, error)
-        raise
+    with (gate or app.gate).admitted(spec, params, approve) as allowed:
+        if allowed.dry_run:
+            return dry_run(app, spec, params, options.get("credentials"))
+        lowest = dict(ceilings or {})
+        for limit, most in allowed.ceilings.items():
+            lowest[limit] = min(most, lowest.get(limit, most))
+        return _call(act or app.call, spec, params, {**options, "ceilings": lowest})
 
 
 def _call(

@@ -8,9 +8,9 @@ from typing import Any
 from sim_devin.engine.failures import describe
 from sim_devin.engine.references import MISSING, json_text, parse_json, value_text
 from sim_devin.engine.workflow import Block
-from sim_devin.errors import SimDevinError
+from sim_devin.errors import Declined, SimDevinError
 from sim_devin.handler import BlockContext, BlockError, handler
-from sim_devin.handlers.model import ask, cost, json_reply, tokens
+from sim_devin.handlers.model import ask, cost, json_reply, number, tokens
 from sim_devin.handlers.router import DEFAULT_MODEL
 from sim_devin.schema import publish
 
@@ -88,10 +88,16 @@ class ToolEntry:
         }
 
     def call(self, block: BlockContext, arguments: Mapping[str, Any]) -> Any:
-        """Call the tool with the model's arguments under the user's; an error is an answer."""
+        """Call the tool with the model's arguments under the user's; an error is an answer.
+
+        Raises:
+            Declined: a person's yes is needed, and there is none: no model may argue with that.
+        """
         allowed = {key: value for key, value in arguments.items() if key in self.shown}
         try:
             return block.call_tool(self.tool_id, {**allowed, **self.params})
+        except Declined:
+            raise
         except SimDevinError as error:
             return {"error": True, "message": describe(error).text, "tool": self.tool_id}
 
@@ -109,7 +115,11 @@ def agent(block: BlockContext) -> dict[str, Any]:
     messages = _messages(values)
     calls: list[dict[str, Any]] = []
     replies: list[Mapping[str, Any]] = []
+    most_tokens = number(values.get("maxTotalTokens"), "maxTotalTokens", float)
+    most_cost = number(values.get("maxCost"), "maxCost", float)
     for _ in range(MAX_ROUNDS):
+        if replies:
+            _check_spent(replies, most_tokens, most_cost)
         reply = ask(
             block,
             messages,
@@ -131,6 +141,29 @@ def agent(block: BlockContext) -> dict[str, Any]:
         for item in asked:
             messages.append(_carry_out(block, entries, item, calls))
     raise BlockError(f"the model still called tools after {MAX_ROUNDS} rounds", retry=False)
+
+
+def _check_spent(
+    replies: Sequence[Mapping[str, Any]], most_tokens: float | None, most_cost: float | None
+) -> None:
+    """Refuse a further round once a ceiling is reached, or cannot be held."""
+    used = ""
+    if most_tokens is not None and tokens(*replies)["total"] >= most_tokens:
+        used = f"{tokens(*replies)['total']} of at most {most_tokens:g} tokens"
+    elif most_cost is not None and not all("cost" in reply for reply in replies):
+        raise BlockError(
+            "the block has a maxCost, and the price of its model is not known",
+            hint="Use maxTotalTokens instead.",
+            retry=False,
+        )
+    elif most_cost is not None and cost(*replies)["total"] >= most_cost:
+        used = f"{cost(*replies)['total']:.4f} of at most {most_cost:g} US dollars"
+    if used:
+        raise BlockError(
+            f"the model used {used} and is not done after {len(replies)} rounds",
+            hint="Raise the block's ceiling, or ask for less.",
+            retry=False,
+        )
 
 
 def _tool_entries(value: Any) -> list[Mapping[str, Any]]:

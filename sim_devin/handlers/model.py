@@ -56,8 +56,8 @@ def _settings(
     values = block.values
     found = {
         "apiKey": values.get("apiKey"),
-        "temperature": _number(values.get("temperature"), "temperature", float),
-        "maxTokens": _number(values.get("maxTokens"), "maxTokens", int),
+        "temperature": number(values.get("temperature"), "temperature", float),
+        "maxTokens": number(values.get("maxTokens"), "maxTokens", int),
         "timeout": block.remaining(),
         "toolChoice": tool_choice,
         "choices": list(choices) or None,
@@ -66,7 +66,12 @@ def _settings(
     return {key: value for key, value in found.items() if value not in (None, "")}
 
 
-def _number(value: Any, field: str, kind: type[int] | type[float]) -> int | float | None:
+def number(value: Any, field: str, kind: type[int] | type[float]) -> int | float | None:
+    """Return the value of a block's field as a number; None if it is empty.
+
+    Raises:
+        BlockError: it is none.
+    """
     if value in (None, ""):
         return None
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import mcp_types as types
 
-from sim_devin.errors import NotAllowed
+from sim_devin.errors import Declined
 from sim_devin.mcp.elicitation import Context, Questions, can_ask
 from sim_devin.policy import NeedsApproval
 
@@ -34,20 +34,21 @@ async def approve(
     """Return None once a person said yes, or the question to send to the client.
 
     Raises:
-        NotAllowed: the person said no, or the client cannot ask.
+        Declined: the person said no, or the client cannot ask.
     """
     if not can_ask(ctx):
-        raise NotAllowed(
+        raise Declined(
             f"{params.name} needs a person's yes, and this client cannot ask for it.",
-            hint="Nothing was sent. Ask the user to do it, or to use a client that supports "
-            "elicitation.",
+            hint="Nothing was sent. The user can do it (sim-devin call), use a client that "
+            "supports elicitation, or take it out of what is to be confirmed ([policy] in the "
+            "config file, options of sim-devin mcp).",
         )
     answer = await questions.ask(ctx, params, needed.question, _FORM)
     if isinstance(answer, types.InputRequiredResult):
         return answer
     if answer.action == "accept" and (answer.content or {}).get(CONFIRM) is True:
         return None
-    raise NotAllowed(
+    raise Declined(
         f"A person was asked about {params.name} and did not say yes.",
         hint="Nothing was sent. Do not try it again unless the user asks for it.",
     )

@@ -26,13 +26,14 @@ from sim_devin.app import App
 from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
 from sim_devin.functions import calls as function_calls
 from sim_devin.functions.schemas import FunctionCall, Functions
+from sim_devin.gate import Gate, Spending
 from sim_devin.mcp import approval, asking
 from sim_devin.mcp import prompts as mcp_prompts
 from sim_devin.mcp import transcript as mcp_transcript
 from sim_devin.mcp import worker as mcp_worker
 from sim_devin.mcp.elicitation import Questions, can_ask
 from sim_devin.mcp.workflows import ANSWER_TOOL, WorkflowTools
-from sim_devin.policy import Gate, NeedsApproval, Policy, Spending
+from sim_devin.policy import NeedsApproval, Policy
 from sim_devin.spec import ToolSpec
 
 LONGEST_CALL = 50.0  # real seconds; clients give up after 60 by default
@@ -62,8 +63,9 @@ def build(
 
     Args:
         app: whose tools are offered; creates and messages are reconciled.
-        policy: which tools, which need a yes, and what may be spent; everything unless given.
-        spending: where it is kept what was spent; in memory unless given.
+        policy: which tools, which need a yes, and what may be spent; over the app's policy, which
+            it can only tighten. It binds the clients; blocks of workflows go by the app's own.
+        spending: where it is kept what was spent; the app's own unless given.
         longest_call: real seconds after which a wait answers that the session goes on.
         workflows: files of workflows to offer as tools.
         model_may_answer: whether a model may answer what Devin asks in a run of a workflow.
@@ -72,7 +74,8 @@ def build(
         InvalidWorkflow: a file is not a workflow.
         CallerError: two tools have the same name.
     """
-    gate = Gate(policy or Policy(), spending, app.clock)
+    both = app.policy.tightened(policy or Policy())
+    gate = Gate(both, spending or app.gate.spending, app.clock)
     tools = WorkflowTools(app, workflows, longest_call, model_may_answer=model_may_answer)
     return _Served(app, gate, longest_call, tools).server()
 

@@ -74,6 +74,14 @@ def test_sources_of_settings(invoke, tmp_path, monkeypatch):
     assert KEY not in invoke("config", "show").output
 
 
+def test_the_policy_is_shown(invoke, tmp_path):
+    (tmp_path / "config.toml").write_text('[policy]\nconfirm = ["destructive", "costs-money"]\n')
+    rows = shown(invoke)
+    assert rows["policy.confirm"]["value"] == "destructive,costs-money"
+    assert rows["policy.confirm"]["source"] == "config file"
+    assert (rows["policy.deny"]["value"], rows["policy.deny"]["source"]) == ("", "default")
+
+
 def test_key_goes_to_the_keyring(invoke, keyring, tmp_path):
     result = invoke("config", "set-key", input=f"{KEY}\n")
     assert result.exit_code == 0
