@@ -1,7 +1,8 @@
 """Signatures of webhooks: of deliveries that come in, and of reminders that go out. Pure.
 
 What is signed with the time carries ``X-Sim-Devin-Signature: t=<Unix seconds>,v1=<hex>``: the
-HMAC-SHA256 over ``<t>.<body>``.
+HMAC-SHA256 over ``<t>.<X-Delivery-Id>.<body>``, so that nobody can pass a delivery off as another.
+The delivery id is empty where that header is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from sim_devin.errors import CallerError
 
 HEADER = "X-Sim-Devin-Signature"
+DELIVERY = "X-Delivery-Id"
 SHORTEST_SECRET = 16  # characters
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"[0-9]{1,12}")
@@ -25,9 +27,14 @@ def sign(secret: str, content: bytes) -> str:
     return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
 
-def timestamped(secret: str, moment: int, body: bytes) -> str:
+def timestamped(secret: str, moment: int, delivery: str, body: bytes) -> str:
     """Return the value of the header for a body that is sent at a moment (Unix seconds)."""
-    return f"t={moment},v1={sign(secret, f'{moment}.'.encode() + body)}"
+    return f"t={moment},v1={sign(secret, content(str(moment), delivery, body))}"
+
+
+def content(moment: str, delivery: str, body: bytes) -> bytes:
+    """Return what is signed of a delivery."""
+    return f"{moment}.{delivery}.".encode("utf-8", "surrogateescape") + body
 
 
 def parse_signature(header: str) -> tuple[str, tuple[str, ...]] | None:

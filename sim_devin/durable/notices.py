@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from sim_devin.clock import Clock
 from sim_devin.errors import SimDevinError
 from sim_devin.request import VERSION, Request
-from sim_devin.signature import HEADER, timestamped
+from sim_devin.signature import DELIVERY, HEADER, timestamped
 from sim_devin.transport import HttpTransport
 
 log = logging.getLogger("sim_devin")
@@ -78,8 +78,8 @@ class Notices:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"sim-devin/{VERSION}",
-            "X-Delivery-Id": delivery,
-            HEADER: timestamped(self._secret, int(self._clock.time()), body),
+            DELIVERY: delivery,
+            HEADER: timestamped(self._secret, int(self._clock.time()), delivery, body),
         }
         try:
             answer = self._transport.send(

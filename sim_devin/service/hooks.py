@@ -7,10 +7,9 @@ A hook starts a workflow with what another service delivers::
     secret_env = "DEPLOY_HOOK_SECRET"    # or: secret = "…"
     style = "github"                     # unless given, "timestamp"
 
-Style ``timestamp`` signs ``<t>.<body>`` with HMAC-SHA256 and sends
-``X-Sim-Devin-Signature: t=<Unix seconds>,v1=<hex>``; ``v1`` may stand there more than once, as
-it does while a secret is replaced. Style ``github`` signs the body alone, as GitHub documents for
-``X-Hub-Signature-256``.
+Style ``timestamp`` is that of `sim_devin.signature`: the time, the delivery id and the body are
+signed; ``v1`` may stand there more than once, as it does while a secret is replaced. Style
+``github`` signs the body alone, as GitHub documents for ``X-Hub-Signature-256``.
 """
 
 from __future__ import annotations
@@ -24,7 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError
-from sim_devin.signature import HEADER, declared_secret, parse_signature, sign
+from sim_devin.signature import (
+    DELIVERY,
+    HEADER,
+    content,
+    declared_secret,
+    parse_signature,
+    sign,
+)
 
 STYLES = ("timestamp", "github")
 REPLAY_WINDOW = 300  # seconds a timestamp may be off, either way
@@ -53,7 +59,8 @@ class Hook:
         if parsed is None:
             return False
         moment, signatures = parsed
-        expected = sign(self.secret, moment.encode() + b"." + body)
+        delivery = headers.get(DELIVERY.lower(), "")
+        expected = sign(self.secret, content(moment, delivery, body))
         genuine = [_same(signature, expected) for signature in signatures]
         return any(genuine) and abs(now - int(moment)) <= REPLAY_WINDOW
 
@@ -62,14 +69,15 @@ class Hook:
 
         Without a delivery id, what was signed stands for it.
         """
-        delivery = headers.get("x-delivery-id") or headers.get("x-github-delivery")
+        is_github = self.style == "github"
+        delivery = headers.get("x-github-delivery" if is_github else DELIVERY.lower())
         if delivery:
-            content = b"id:" + delivery.encode()
+            named = b"id:" + delivery.encode()
         else:
             parsed = parse_signature(headers.get(HEADER.lower(), ""))
-            moment = "" if parsed is None or self.style == "github" else parsed[0]
-            content = f"content:{moment}.".encode() + body
-        return f"hook-{self.name}-{hashlib.sha256(content).hexdigest()[:32]}"
+            moment = "" if parsed is None or is_github else parsed[0]
+            named = f"content:{moment}.".encode() + body
+        return f"hook-{self.name}-{hashlib.sha256(named).hexdigest()[:32]}"
 
 
 def read_hooks(table: object, env: Mapping[str, str]) -> dict[str, Hook]:

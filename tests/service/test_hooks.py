@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 
 from sim_devin.errors import CallerError
 from sim_devin.service.hooks import Hook, read_hooks
-from sim_devin.signature import parse_signature, sign
+from sim_devin.signature import parse_signature, sign, timestamped
 
 SECRET = "made-up-secret-for-tests"
 NOW = 1_700_000_000
 BODY = b'{"ref": "main"}'
 HOOK = Hook("deploy", "deploy.json", SECRET)
 GITHUB = Hook("push", "push.json", SECRET, "github")
-GOOD = sign(SECRET, f"{NOW}.".encode() + BODY)
+GOOD = sign(SECRET, f"{NOW}..".encode() + BODY)
 
 
 def signed(moment=NOW, body=BODY, secret=SECRET):
-    return f"t={moment},v1={sign(secret, f'{moment}.'.encode() + body)}"
+    return timestamped(secret, moment, "", body)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,19 @@ def test_the_run_s_id_goes_by_the_delivery_and_the_hook():
     assert first.startswith("hook-deploy-")
     assert first == HOOK.run_id({"x-delivery-id": "1"}, b"else")
     assert first != HOOK.run_id({"x-delivery-id": "2"}, BODY)
-    assert first == HOOK.run_id({"x-github-delivery": "1"}, BODY)
-    assert first != GITHUB.run_id({"x-delivery-id": "1"}, BODY)
+    assert first != HOOK.run_id({"x-github-delivery": "1"}, BODY)
+    assert GITHUB.run_id({"x-github-delivery": "1"}, BODY) != GITHUB.run_id({}, BODY)
+    assert GITHUB.run_id({"x-delivery-id": "1"}, BODY) == GITHUB.run_id({}, BODY)
+
+
+def test_a_delivery_cannot_be_passed_off_as_another():
+    headers = {
+        "x-delivery-id": "1",
+        "x-sim-devin-signature": timestamped(SECRET, NOW, "1", BODY),
+    }
+    assert HOOK.accepts(headers, BODY, NOW)
+    assert not HOOK.accepts({**headers, "x-delivery-id": "2"}, BODY, NOW)
+    assert not HOOK.accepts({**headers, "x-delivery-id": ""}, BODY, NOW)
     unnamed = {"x-sim-devin-signature": signed()}
     assert HOOK.run_id(unnamed, BODY) == HOOK.run_id(unnamed, BODY)
     assert HOOK.run_id(unnamed, BODY) != HOOK.run_id(

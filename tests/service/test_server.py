@@ -24,7 +24,7 @@ from sim_devin.cli import cli
 from sim_devin.service import server, starts
 from sim_devin.service.hooks import read_hooks
 from sim_devin.service.metrics import CountedTransport, Metrics
-from sim_devin.signature import sign
+from sim_devin.signature import sign, timestamped
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
@@ -65,8 +65,8 @@ class Worker:
 
     def deliver(self, body=b'{"ref": "main"}', *, name="deploy", secret=SECRET, id="d-1"):
         moment = int(self.app.clock.time())
-        signature = sign(secret, f"{moment}.".encode() + body)
-        headers = {"X-Sim-Devin-Signature": f"t={moment},v1={signature}", "X-Delivery-Id": id}
+        signature = timestamped(secret, moment, id, body)
+        headers = {"X-Sim-Devin-Signature": signature, "X-Delivery-Id": id}
         return self.client.post(f"/hooks/{name}", content=body, headers=headers)
 
     def read(self):
@@ -229,8 +229,7 @@ def test_sigterm_stops_the_endpoint_and_the_worker(config):
             urllib.request.urlopen(request, timeout=20)
         refused.value.close()
         assert refused.value.code == 404
-        signature = f"t={moment},v1={sign(SECRET, f'{moment}.'.encode() + body)}"
-        headers = {"X-Sim-Devin-Signature": signature}
+        headers = {"X-Sim-Devin-Signature": timestamped(SECRET, moment, "", body)}
         request = urllib.request.Request(f"{url}/hooks/deploy", body, headers)
         with urllib.request.urlopen(request, timeout=20) as answer:
             assert answer.status == 202
