@@ -113,6 +113,8 @@ def test_a_worker_with_reminders_that_cannot_be_does_not_begin(sim_devin, file, 
     run_id = sim_devin("run", file(CREATE), "--detach").strip()
     assert 'Write every = "30m"' in sim_devin("worker", "--once", code=2, stream="stderr")
     assert json.loads(sim_devin("runs", "show", run_id, "--json"))["state"] == "ready"
+    served = sim_devin("serve", "--no-open", "--port", 0, tmp_path, code=2, stream="stderr")
+    assert 'Write every = "30m"' in served
     document = file(block("ask", "human_in_the_loop", inputFormat=[{"name": "branch"}]))
     warned = sim_devin("run", document, code=1, stream="stderr")
     assert "warning: nobody is reminded from here: " in warned

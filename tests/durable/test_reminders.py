@@ -46,6 +46,7 @@ class Receiver:
         self.status = 200
         self.hold = threading.Event()
         self.hold.set()
+        self.came = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,6 +54,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.taken.append((self.path, headers, body))
+                receiver.came.set()
                 receiver.hold.wait(20)
                 self.send_response(receiver.status)
                 self.send_header("Location", "/elsewhere")
@@ -267,6 +269,22 @@ def test_without_a_config_file_only_runs_that_say_so_remind(open_app, caplog):
     assert event.data["question"].endswith("Approved?")
     assert [item.run_id for item in heard if item.kind == "run.reminder"] == [told]
     assert f"run {told} asks something" in caplog.text
+
+
+@pytest.mark.parametrize("store", ["file"], indirect=True)
+def test_a_canvas_that_is_served_reminds_too(open_reminding, receiver, tmp_path):
+    pytest.importorskip("starlette", reason="the canvas needs its extra")
+    from sim_devin.web.runs import Runs
+
+    app = open_reminding(receiver.url)
+    canvas = Runs(app, dict, tmp_path)
+    run_id = start(app, FORM)
+    canvas.open()
+    try:
+        assert receiver.came.wait(20)
+    finally:
+        canvas.close()
+    assert [body["runId"] for body in receiver.bodies] == [run_id]
 
 
 # -- when it cannot be sent ------------------------------------------------------------------
