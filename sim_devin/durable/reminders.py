@@ -93,7 +93,7 @@ class Reminders:
         if on_event is not None:
             on_event(event)
         if self._notices is not None:
-            delivery = f"{event.run_id}-{wait.id}-{int(event.time)}"
+            delivery = f"{event.run_id}-{wait.id}-{int(event.time * 1000)}"
             self._notices.send(delivery, event.to_json())
 
 
