@@ -59,14 +59,18 @@ def test_the_example_runs_without_an_account(app):
     assert session["tags"] == ["example", "agent"]
 
 
-@pytest.mark.parametrize("command", [["run"], ["runs", "start"]])
-def test_the_example_runs_from_the_command_line(command, monkeypatch, tmp_path):
+def test_the_example_runs_from_the_command_line(monkeypatch, tmp_path):
     for name in ("DEVIN_API_KEY", "DEVIN_ORG_ID", "OPENAI_API_KEY", "SIM_DEVIN_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    result = CliRunner().invoke(cli, [*command, str(EXAMPLE), "--simulate", "--json", "-q"])
+    result = CliRunner().invoke(cli, ["run", str(EXAMPLE), "--simulate", "--json", "-q"])
     assert result.exit_code == 0, result.output
     assert SAID in result.stdout
+
+
+def test_the_example_runs_as_a_durable_run(app):
+    run_id = app.runs.start(EXAMPLE)
+    assert app.runs.follow(run_id).output["data"]["summary"] == SAID
 
 
 def test_it_says_that_it_is_simulated(app):
