@@ -125,13 +125,17 @@ class AppServices:
         tool = self._app.registry.tools.get(tool_id)
         return {} if tool is None else tool.properties
 
-    def required_params(self, tool_id: str) -> Sequence[str]:
-        """Return the names of the parameters a tool requires."""
-        return self._app.registry.tool(tool_id).required
+    def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a tool as a model sees it, in what every provider takes."""
+        (exported,) = self._app.functions.schemas("openai", bind=bound, tools=[tool_id])
+        function: dict[str, Any] = exported["function"]
+        return function
 
-    def tool_description(self, tool_id: str) -> str:
-        """Return what a tool does."""
-        return self._app.registry.tool(tool_id).description
+    def function_params(
+        self, tool_id: str, arguments: Any, bound: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the parameters that a model's arguments make under what the user bound."""
+        return dict(self._app.functions.read(tool_id, arguments, bind=bound).params)
 
     def credentials(self, block_type: str) -> Mapping[str, str]:
         """Return credential field -> environment variable of the block's connections."""

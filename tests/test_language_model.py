@@ -542,7 +542,7 @@ def test_an_address_that_cannot_be_used(url):
 
 def test_what_a_provider_signs_comes_back_to_it():
     signed = ThinkingPart("hm", signature="sealed", provider_name="function")
-    call = ToolCallPart("devin_list_sessions", {"first": 1}, tool_call_id="c1")
+    call = ToolCallPart("devin_list_sessions", {"limit": 1}, tool_call_id="c1")
 
     def last(messages, info):
         assert messages[1].parts[0] == signed
@@ -561,7 +561,7 @@ def test_a_mistake_in_a_call_is_told_to_the_model():
 
     call = ToolCallPart("devin_create_session", "{broken")
     result = app(function(lambda *_: [call], last)).run(agent(tools=[DEVIN]))
-    assert "prompt" in result.output["content"]
+    assert "not JSON" in result.output["content"]
     assert result.output["toolCalls"]["list"][0]["success"] is False
 
 

@@ -110,12 +110,24 @@ class Services(Protocol):
         """Return the parameters a tool takes."""
         ...
 
-    def required_params(self, tool_id: str) -> Sequence[str]:
-        """Return the names of the parameters a tool requires."""
+    def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a tool as a model sees it: ``name``, ``description``, ``parameters``.
+
+        What the user bound is left out, and so is what no model may set.
+
+        Raises:
+            SimDevinError: there is no such tool, or it does not take what is bound.
+        """
         ...
 
-    def tool_description(self, tool_id: str) -> str:
-        """Return what a tool does, in words for a model."""
+    def function_params(
+        self, tool_id: str, arguments: Any, bound: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the parameters that a model's arguments, JSON text or an object, make.
+
+        Raises:
+            SimDevinError: they are wrong; with every problem at once, for the model.
+        """
         ...
 
     def credentials(self, block_type: str) -> Mapping[str, str]:

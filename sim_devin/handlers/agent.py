@@ -12,7 +12,6 @@ from sim_devin.errors import Declined, SimDevinError
 from sim_devin.handler import BlockContext, BlockError, handler
 from sim_devin.handlers.model import ask, cost, json_reply, number, tokens
 from sim_devin.handlers.router import DEFAULT_MODEL
-from sim_devin.schema import publish
 
 MAX_ROUNDS = 20  # of tool calls, as in Sim
 STANDARD = ("content", "model", "tokens", "toolCalls", "providerTiming", "cost")
@@ -40,66 +39,47 @@ class ToolEntry:
     """One tool of an agent: what the model sees, and what the user fixed."""
 
     def __init__(self, block: BlockContext, entry: Mapping[str, Any]) -> None:
-        block_type = str(entry.get("type") or "")
         self.forced = entry.get("usageControl") == "force"
-        fixed = entry.get("params")
-        self.values: dict[str, Any] = {
-            key: value
-            for key, value in (fixed.items() if isinstance(fixed, Mapping) else ())
-            if value not in (None, "")
-        }
-        if entry.get("operation"):
-            self.values.setdefault("operation", entry["operation"])
         try:
-            self.tool_id, self.params = block.plan_of(block_type, self.values)
+            self.tool_id, bound = _planned(block, entry)
+            # What the user filled in is settled; a model neither sees nor changes it.
+            self.bound = {key: value for key, value in bound.items() if value not in (None, "")}
+            self.function = block.services.function(self.tool_id, self.bound)
         except SimDevinError as error:
             raise BlockError(
-                f"the agent's tool {entry.get('title') or block_type!r} cannot be used: "
+                f"the agent's tool {entry.get('title') or entry.get('type')!r} cannot be used: "
                 f"{error.message}",
                 hint=error.hint,
                 retry=False,
             ) from error
-        # What the user filled in is settled; a model neither sees nor changes it.
-        self.params = {key: value for key, value in self.params.items() if value not in (None, "")}
-        credentials = block.services.credentials(block_type)
-        self.params |= {key: self.values[key] for key in credentials if key in self.values}
-        self.shown = {
-            name: schema
-            for name, schema in block.services.tool_params(self.tool_id).items()
-            if schema.get("x-visibility") != "user-only"
-            and name not in self.params
-            and name not in credentials
-        }
 
-    def schema(self, block: BlockContext) -> dict[str, Any]:
-        """Return the entry as a function for the model."""
-        required = block.services.required_params(self.tool_id)
-        parameters = publish(
-            {
-                "type": "object",
-                "properties": self.shown,
-                "required": [name for name in required if name in self.shown],
-            }
-        )
-        return {
-            "name": self.tool_id,
-            "description": block.services.tool_description(self.tool_id),
-            "parameters": parameters,
-        }
-
-    def call(self, block: BlockContext, arguments: Mapping[str, Any]) -> Any:
+    def call(self, block: BlockContext, arguments: Any) -> Any:
         """Call the tool with the model's arguments under the user's; an error is an answer.
 
         Raises:
             Declined: a person's yes is needed, and there is none: no model may argue with that.
         """
-        allowed = {key: value for key, value in arguments.items() if key in self.shown}
         try:
-            return block.call_tool(self.tool_id, {**allowed, **self.params})
+            params = block.services.function_params(self.tool_id, arguments, self.bound)
+            return block.call_tool(self.tool_id, params)
         except Declined:
             raise
         except SimDevinError as error:
             return {"error": True, "message": describe(error).text, "tool": self.tool_id}
+
+
+def _planned(block: BlockContext, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the tool of an entry and what is fixed: a block's operation, or a tool by its id."""
+    block_type = str(entry.get("type") or "")
+    fixed = entry.get("params")
+    values = dict(fixed) if isinstance(fixed, Mapping) else {}
+    if block_type == "tool":
+        return str(entry.get("toolId") or ""), values
+    if entry.get("operation"):
+        values.setdefault("operation", entry["operation"])
+    tool_id, params = block.plan_of(block_type, values)
+    credentials = block.services.credentials(block_type)
+    return tool_id, params | {key: values[key] for key in credentials if key in values}
 
 
 @handler(outputs=declared)
@@ -124,7 +104,7 @@ def agent(block: BlockContext) -> dict[str, Any]:
             block,
             messages,
             model=model,
-            tools=[entry.schema(block) for entry in entries.values()],
+            tools=[entry.function for entry in entries.values()],
             response_format=None if schema is None else {"name": "response", "schema": schema},
             tool_choice=_forced(entries, calls),
         )
@@ -216,17 +196,15 @@ def _carry_out(
 ) -> dict[str, Any]:
     name = str(asked["name"])
     arguments = asked.get("arguments")
-    arguments = parse_json(arguments) if isinstance(arguments, str) else arguments
-    arguments = arguments if isinstance(arguments, Mapping) else {}
     entry = entries.get(name)
     if entry is None:
         result: Any = {"error": True, "message": f"there is no tool {name}", "tool": name}
     else:
         result = entry.call(block, arguments)
     failed = isinstance(result, Mapping) and result.get("error") is True
-    calls.append(
-        {"name": name, "arguments": dict(arguments), "result": result, "success": not failed}
-    )
+    parsed = parse_json(arguments) if isinstance(arguments, str) else arguments
+    said = dict(parsed) if isinstance(parsed, Mapping) else {}
+    calls.append({"name": name, "arguments": said, "result": result, "success": not failed})
     return {
         "role": "tool",
         "toolCallId": asked.get("id"),

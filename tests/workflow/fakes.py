@@ -105,11 +105,13 @@ class FakeServices:
     def tool_params(self, tool_id):
         return {"maxAcuLimit": {"type": "integer"}} if tool_id.startswith("create") else {}
 
-    def required_params(self, tool_id):
-        return ()
+    def function(self, tool_id, bound):
+        shown = {key: {} for key in self.tool_params(tool_id) if key not in bound}
+        parameters = {"type": "object", "properties": shown}
+        return {"name": tool_id, "description": tool_id, "parameters": parameters}
 
-    def tool_description(self, tool_id):
-        return tool_id
+    def function_params(self, tool_id, arguments, bound):
+        return {**arguments, **bound}
 
     def credentials(self, block_type):
         return {"apiKey": "TEST_API_KEY"} if block_type == "secretive" else {}
