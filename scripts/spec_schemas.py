@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.spec import (
+    PARAMETER,
     BlockField,
     BlockSpec,
     Connection,
@@ -78,6 +79,7 @@ _REFINED: dict[tuple[str, str], dict[str, Any]] = {
         "properties": {
             "type": {"const": "object"},
             "properties": {
+                "propertyNames": {"pattern": PARAMETER},
                 "additionalProperties": {
                     "type": "object",
                     "properties": {
@@ -91,7 +93,7 @@ _REFINED: dict[tuple[str, str], dict[str, Any]] = {
                             "type": "boolean",
                         },
                     },
-                }
+                },
             },
         },
         "allOf": [{"$ref": DIALECT}],

@@ -18,6 +18,7 @@ JSON = Any  # a JSON value
 Schema = dict[str, Any]  # a JSON Schema, draft 2020-12
 
 TOOL_ID = r"^[a-z][a-z0-9_]{0,55}$"
+PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"  # a name that every model provider takes
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 RetryReason = Literal["connect", "reset", "timeout", "429", "5xx"]

@@ -7,6 +7,7 @@ shared, one ``shapes.json``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from sim_devin.errors import InvalidSpec, UnknownName, did_you_mean
 from sim_devin.request import EXTRA_BODY, EXTRA_QUERY
-from sim_devin.spec import PLACEHOLDER, BlockSpec, Connection, Model, Schema, ToolSpec
+from sim_devin.spec import PARAMETER, PLACEHOLDER, BlockSpec, Connection, Model, Schema, ToolSpec
 
 M = TypeVar("M", bound=Model)
 
@@ -200,6 +201,8 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
         if name not in spec.properties:
             yield f"params.required: {name!r} is not one of the properties"
     for name, item in spec.properties.items():
+        if not re.fullmatch(PARAMETER, name):
+            yield f"params.properties.{name}: the name must match {PARAMETER}"
         if item.get("x-visibility", "user-only") != "user-only":
             # A slip of the pen would show the parameter to models.
             yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"

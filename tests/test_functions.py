@@ -172,6 +172,17 @@ def test_recursion_ends_in_json_text():
     assert rewritten["properties"]["n"]["properties"]["next"]["type"] == "string"
 
 
+def test_schemas_are_made_once_and_not_for_calls(app, monkeypatch):
+    first = app.function_schemas("openai", strict=True)
+
+    def fail(*args, **options):
+        raise AssertionError("made anew")
+
+    monkeypatch.setattr(dialects, "rewrite", fail)
+    assert app.function_schemas("openai", strict=True) == first
+    assert not app.call_function("devin_get_session", {"sessionId": "s"}).is_error
+
+
 def test_what_is_handed_out_is_a_copy(app):
     first = app.function_schemas("openai")
     first[0]["function"]["parameters"]["properties"].clear()
@@ -211,6 +222,18 @@ def test_openai_takes_the_functions(app, strict):
         assert taken.validate_python(exported) == exported
 
 
+@pytest.mark.parametrize("dialect", ["openai", "openai-responses"])
+def test_openai_has_nothing_to_make_strict(app, dialect):
+    """What the SDK would do to a schema for strict use is done already."""
+    pytest.importorskip("openai")
+    from openai.lib._pydantic import _ensure_strict_json_schema
+
+    for function in app.function_schemas(dialect, strict=True):
+        _, _, schema = parts(function, dialect)
+        copied = copy.deepcopy(schema)
+        assert _ensure_strict_json_schema(copied, path=(), root=copied) == schema
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_anthropic_takes_the_functions(app, strict):
     pytest.importorskip("anthropic")
@@ -237,6 +260,13 @@ def test_gemini_takes_the_functions(app):
     declared = [types.FunctionDeclaration.model_validate(item) for item in exported]
     assert [item.name for item in declared] == list(app.registry.tools)
     assert types.Tool(function_declarations=exported).function_declarations == declared
+    # They fit the older field as well, whose schemas are a subset of OpenAPI's.
+    for function in exported:
+        types.Schema.from_json_schema(
+            json_schema=types.JSONSchema.model_validate(function["parametersJsonSchema"]),
+            api_option="GEMINI_API",
+            raise_error_on_unsupported_field=True,
+        )
 
 
 def test_json_schema_and_mcp_are_valid_schemas(app):

@@ -148,6 +148,10 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path):
             "params.properties.thing.items: must be an object",
         ),
         (
+            with_params(properties={"the-thing": {"type": "string"}}),
+            "params.properties.the-thing: the name must match ^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        ),
+        (
             with_params(required=["thing", "other"]),
             "params.required: 'other' is not one of the properties",
         ),

@@ -186,7 +186,9 @@ class _Rewriting:
             rewritten[name] = result
         names = list(properties) if self.rules.all_required else required
         result = {"type": "object", "properties": rewritten, "additionalProperties": False}
-        return _described({**result, **({"required": names} if names else {})}, schema)
+        if names or self.rules.all_required:
+            result["required"] = names
+        return _described(result, schema)
 
     def free(self, schema: Schema) -> Schema:
         """Return an object of any shape."""
