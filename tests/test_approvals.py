@@ -267,8 +267,10 @@ class Astray:
     def __init__(self, *calls):
         self.calls = list(calls)
         self.told = []
+        self.rounds = 0
 
     def complete(self, messages, *, model, tools, response_format):
+        self.rounds += 1
         self.told = [item["content"] for item in messages if item["role"] == "tool"]
         if len(self.told) < len(self.calls):
             return {"content": "", "toolCalls": [self.calls[len(self.told)]]}

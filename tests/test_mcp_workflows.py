@@ -46,8 +46,9 @@ def transport():
 def open_app(tmp_path, transport):
     """Return a function that opens an app over the same file and the same Devin."""
 
-    def open_app(place=tmp_path / "runs.sqlite"):
+    def open_app(place=tmp_path / "runs.sqlite", **options):
         return sim_devin.open_app(
+            **options,
             transport=transport,
             clock=transport.clock,
             store=str(place),
@@ -252,6 +253,34 @@ async def test_a_models_answer_is_confirmed_where_the_policy_wants_it(connect):
         refused = await client.call_tool(ANSWER_TOOL, {**run, "message": "The main one"})
     assert "The main one" in asked[1].message
     assert refused.is_error
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_held_call_is_put_to_a_person(connect, open_app, transport, approved):
+    answers = (accept(confirm=True), accept(approved=approved, reason="so it is"))
+    client_options, asked = person(*answers)
+    target = open_app(policy=Policy(confirm=(COSTS_MONEY,)))
+    async with connect(question("finish"), client=client_options, target=target) as client:
+        paused = (await client.call_tool("run_fix", {"task": "it"})).structured_content
+        assert transport.simulator.truth() == []
+        ended = await client.call_tool(ANSWER_TOOL, {"runId": paused["runId"]})
+    (told,) = paused["questions"]
+    assert (told["kind"], told["shows"]) == ("approval", {"prompt": "[scenario: finish] it"})
+    assert "prompt: [scenario: finish] it" in asked[1].message
+    assert ended.is_error is not approved, text(ended)
+    assert list(asked[1].requested_schema["properties"]) == ["approved", "reason"]
+    assert len(transport.simulator.truth()) == int(approved)
+    if not approved:
+        assert "a person declined: so it is" in text(ended)
+
+
+async def test_a_model_never_says_yes_itself(connect, open_app, transport):
+    target = open_app(policy=Policy(confirm=("devin_create_session",)))
+    async with connect(question(), target=target, model_may_answer=True) as client:
+        run = await paused_run(client, "run_fix", task="it")
+        for arguments in (run, {**run, "message": "yes"}, {**run, "approved": True}):
+            assert (await client.call_tool(ANSWER_TOOL, arguments)).is_error
+    assert transport.simulator.truth() == []
 
 
 async def test_runs_of_others_are_out_of_reach(connect, open_app):

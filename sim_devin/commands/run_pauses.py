@@ -11,7 +11,7 @@ import click
 from sim_devin.commands.output import harmless, json_text
 from sim_devin.errors import CallerError
 
-ASKS = ("human", "question", "uncertain")
+ASKS = ("human", "question", "approval", "uncertain")
 
 
 def answer_to(
@@ -42,10 +42,10 @@ def answer_to(
 
 def shown(point: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a pause shows to whoever is to answer it, line by line."""
-    for item in _data(point, "responseStructure"):
-        value = item.get("value")
+    shows = [(item.get("name"), item.get("value")) for item in _data(point, "responseStructure")]
+    for name, value in [*shows, *point.get("parameters", {}).items()]:
         text = value if isinstance(value, str) else json_text(value)
-        yield harmless(f"  {item.get('name')}: {text}")
+        yield harmless(f"  {name}: {text}")
 
 
 def fields(point: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -71,7 +71,15 @@ def _asked(wait: Mapping[str, Any]) -> Any:
         return _found_out()
     for line in shown(wait):
         click.echo(line, err=True)
+    if wait["kind"] == "approval":
+        return _yes_or_no()
     return {str(field["name"]): _field(field) for field in fields(wait)}
+
+
+def _yes_or_no() -> dict[str, Any] | None:
+    known = click.Choice(["yes", "no", "later"])
+    word = click.prompt("May it be done?", type=known, default="later", err=True)
+    return None if word == "later" else {"approved": word == "yes"}
 
 
 def _found_out() -> dict[str, Any] | None:

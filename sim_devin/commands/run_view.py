@@ -78,7 +78,11 @@ def reason(data: Mapping[str, Any], *, looks: bool = True) -> str:
             parts.append(f"next look in {duration(next_look)}")
         parts.append(str(step.get("sessionId", "")))
         return " · ".join(part for part in parts if part)
-    kinds = {"human": "for a person to answer", "time": "for a moment to come"}
+    kinds = {
+        "human": "for a person to answer",
+        "approval": "for a person's yes",
+        "time": "for a moment to come",
+    }
     text = str(step or data.get("reason", ""))
     return kinds.get(text, text)
 

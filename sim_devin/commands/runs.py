@@ -135,6 +135,9 @@ def cancel(run_id: str, as_json: bool, options: AppOptions) -> None:
 @click.argument("run_id", metavar="RUN")
 @click.argument("answer", metavar="[TEXT|NAME=VALUE]...", nargs=-1)
 @click.option("--json-answer", metavar="JSON", help="The answer as JSON.")
+@click.option("--approve", is_flag=True, help="Let the call that waits for a yes go out.")
+@click.option("--decline", is_flag=True, help="Do not let it; its block fails.")
+@click.option("--because", metavar="TEXT", help="With --approve or --decline: why.")
 @click.option("--context", metavar="ID", help="Which question, if the run asks several.")
 @json_option()
 @app_options()
@@ -142,18 +145,30 @@ def answer(
     run_id: str,
     answer: tuple[str, ...],
     json_answer: str | None,
+    approve: bool,
+    decline: bool,
+    because: str | None,
     context: str | None,
     as_json: bool,
     options: AppOptions,
 ) -> None:
     """Answer what a run asks: a text for Devin, or the fields of a form as NAME=VALUE.
 
-    What is uncertain takes sessionId=…, repeat=true, or fail=true. A worker, or
-    ``sim-devin runs resume``, drives the run on.
+    A call that waits for a yes takes --approve or --decline. What is uncertain takes
+    sessionId=…, repeat=true, or fail=true. A worker, or ``sim-devin runs resume``, drives the
+    run on.
     """
+    if approve + decline + bool(answer or json_answer is not None) > 1:
+        raise click.UsageError("Give one answer.")
+    if because is not None and not (approve or decline):
+        raise click.UsageError("--because goes with --approve or --decline.")
     with options.open() as app:
-        asks_devin = any(wait["kind"] == "question" for wait in app.runs.show(run_id)["waits"])
-        given = _answer(answer, json_answer, text=asks_devin)
+        if approve or decline:
+            given: Any = {"approved": approve, "reason": because or ""}
+        else:
+            waits = app.runs.show(run_id)["waits"]
+            asks_devin = any(wait["kind"] == "question" for wait in waits)
+            given = _answer(answer, json_answer, text=asks_devin)
         found = app.runs.answer(run_id, given, context_id=context)
         run = app.runs.show(found)
     if as_json:

@@ -16,6 +16,7 @@ WAITS_FOR = {
     "question": "for your answer to Devin",
     "sending": "for your answer to be sent",
     "human": "for a form to be filled in",
+    "approval": "for your yes",
     "time": "for a moment to come",
     "uncertain": "for you to say whether it was done",
 }
@@ -68,7 +69,8 @@ def waits(run: Mapping[str, Any]) -> Iterator[str]:
             times = "once" if wait["reminders"] == 1 else f"{wait['reminders']} times"
             yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
         if wait["kind"] in ASKS:
-            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} …"
+            how = "--approve, or --decline" if wait["kind"] == "approval" else "…"
+            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
 
 
 def _acus(log: Mapping[str, Any]) -> float | None:

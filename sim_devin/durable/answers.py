@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.durable import approvals
 from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
 from sim_devin.store.records import ASKING, Run, Wait
 from sim_devin.store.sealing import Seal
@@ -33,6 +34,8 @@ class Answers:
         now = self._app.clock.time()
         if wait.kind == "human":
             taken = self._store.finish_wait(wait, now, self._seal.close(answer) or {})
+        elif wait.kind == "approval":
+            taken = approvals.settle(self._store, wait, self._seal.close(answer), now)
         elif wait.kind == "question":
             message = answer.get("message") if isinstance(answer, Mapping) else answer
             if not isinstance(message, str) or not message.strip():
@@ -51,7 +54,12 @@ class Answers:
         settled = 0
         for wait in self._store.unanswered(now):
             default = self._store.run(wait.run_id).options.get("defaultAnswer")
-            if default is None:
+            if wait.kind == "approval":
+                if approvals.is_answer(default):
+                    settled += approvals.settle(self._store, wait, default, now)
+                else:
+                    settled += approvals.time_out(self._store, wait, now)
+            elif default is None:
                 why = "Nobody answered in time."
                 settled += self._store.finish_wait(wait, now, error=why)
             elif wait.kind == "question":

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from sim_devin.durable.calls import Calls, Parked, Surroundings
+from sim_devin.durable.calls import Calls, Surroundings
 from sim_devin.durable.journal import plain
+from sim_devin.durable.parked import Parked
 from sim_devin.engine import pauses
 from sim_devin.engine.failures import describe, may_retry
 from sim_devin.engine.program import Program, Step
@@ -202,6 +203,8 @@ class _Block:
     def _park(self, wait: Wait | None, block: BlockContext) -> Pause:
         if wait is None:
             return Pause({}, {})
+        if wait.id:  # recorded already, and still open
+            return self._paused(wait, block)
         wait.point = {
             "blockName": block.block.name,
             **({"sessionId": wait.about["sessionId"]} if "sessionId" in wait.about else {}),

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin import devin_wait
 from sim_devin.app_services import AppServices
+from sim_devin.durable import approvals
 from sim_devin.durable.day_limit import share_of_day
 from sim_devin.durable.journal import Journal
+from sim_devin.durable.parked import Parked
 from sim_devin.durable.session_wait import session_wait
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.run import RunResult
@@ -26,6 +28,7 @@ from sim_devin.errors import (
     AmbiguousResult,
     ApiError,
     Cancelled,
+    Declined,
     ServerError,
     SimDevinError,
     StoreError,
@@ -33,6 +36,7 @@ from sim_devin.errors import (
     UncertainResult,
     UnreadableResponse,
 )
+from sim_devin.functions.calls import dry_run
 from sim_devin.handler import BlockContext, BlockError, RunAccess
 from sim_devin.policy import CAP
 from sim_devin.reconcile import CREATE, Intent, Settle
@@ -49,17 +53,6 @@ REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LAST_LOOKS = 5.0  # seconds to look for what was sent before, even if its grace window has passed
 
 RunChild = Callable[["Calls", str, Mapping[str, Any]], RunResult]
-
-
-class Parked(BaseException):
-    """A block cannot go on now. Not an `Exception`: no handler may take it for a failure.
-
-    `wait` is what it waits for; None when that is recorded already, by a child run.
-    """
-
-    def __init__(self, wait: Wait | None = None) -> None:
-        super().__init__()
-        self.wait = wait
 
 
 @dataclass(frozen=True)
@@ -147,33 +140,22 @@ class Calls:
     def call_tool(
         self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
     ) -> dict[str, Any]:
-        """Call a tool under the run's ceilings, deadline and cancel event.
+        """Call a tool under the policy, the run's ceilings, deadline and cancel event.
 
         Raises:
-            Parked: the block has to wait: for a session, or for a person to say what happened.
+            Parked: the block has to wait: for a session, or for a person to say what happened
+                or whether it may.
             SimDevinError: the call failed.
         """
         journal = self.around.journal
         step = self.next_step()
-        if self.remembers:
-            past = journal.step(step, tool_id)
-            if past is not None:
-                return _replayed(past)
-        elif tool_id == devin_wait.TOOL_ID:
-            raise Parked(self._session(params))
-        budget = self.around.budget
-        offered = self.services.tool_params(tool_id)
-        shares = budget.reserve(offered, params)
+        past = journal.step(step, tool_id) if self.remembers else None
+        if past is not None:
+            return _replayed(past)
         try:
-            caps = self._within_day(step, params, shares) if CAP in offered else shares
-            output = self._carry_out(step, tool_id, params, caps, on_progress)
-        except UncertainResult as error:
-            raise Parked(self.uncertain(error, tool_id)) from error
-        except (LeaseLost, StoreError) as error:
-            raise journal.abort(error) from error
+            output = self._call(step, tool_id, params, on_progress)
         except SimDevinError as error:
-            budget.settle(shares, error)
-            if self.remembers and not isinstance(error, Cancelled):
+            if self.remembers and not isinstance(error, (Cancelled, Declined)):
                 failure = {"error": error.message, "hint": error.hint}
                 journal.put_step(step, tool_id, failure)
             raise
@@ -182,6 +164,31 @@ class Calls:
         return output
 
     # -- one call ------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        step: str,
+        tool_id: str,
+        params: Mapping[str, Any],
+        on_progress: Callable[[Any], None],
+    ) -> dict[str, Any]:
+        app, journal, budget = self.around.app, self.around.journal, self.around.budget
+        spec = app.registry.tool(tool_id)
+        if approvals.admitted(journal, app.policy.of_one_call(), spec, params, step).dry_run:
+            return dry_run(app, spec, params)
+        if tool_id == devin_wait.TOOL_ID and not self.remembers:
+            raise Parked(self._session(params))
+        shares = budget.reserve(spec.properties, params)
+        try:
+            caps = self._within_day(step, params, shares) if CAP in spec.properties else shares
+            return self._carry_out(step, tool_id, params, caps, on_progress)
+        except UncertainResult as error:
+            raise Parked(self.uncertain(error, tool_id)) from error
+        except (LeaseLost, StoreError) as error:
+            raise journal.abort(error) from error
+        except SimDevinError as error:
+            budget.settle(shares, error)
+            raise
 
     def _within_day(
         self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]

@@ -19,6 +19,7 @@ from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import Workflow, load_workflow
 from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
+from sim_devin.policy import CAP
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
@@ -128,17 +129,18 @@ class Drive:
 
     def _left_of_budget(self) -> Budget:
         """Return what recorded steps have left of the run's ceilings."""
-        ceiling = self._run.options.get("maxAcu")
+        policy = self._app.policy
+        ceiling = policy.run_ceilings(self._run.options.get("maxAcu")).get(CAP)
         if ceiling is None:
-            return Budget({})
+            return Budget({}, policy.call_ceilings())
         recorded = self._journal.recorded
         steps = self._store.steps(self._run.id)
         used = sum(
             amount
             for step, name, amount in reserved(self._store, self._run.id)
-            if name == "maxAcuLimit" and (step in steps or step.rpartition("/")[0] in recorded)
+            if name == CAP and (step in steps or step.rpartition("/")[0] in recorded)
         )
-        return Budget({"maxAcuLimit": max(0.0, ceiling - used)})
+        return Budget({CAP: max(0.0, ceiling - used)}, policy.call_ceilings())
 
     def _run_child(self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
         if calls.depth >= engine.MAX_DEPTH:

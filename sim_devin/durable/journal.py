@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -193,6 +193,30 @@ class Journal:
             setattr(closed, name, self.seal.close(getattr(wait, name)))
         try:
             self.store.add_wait(self.run, closed)
+        except (LeaseLost, StoreError) as error:
+            raise self.abort(error) from error
+
+    def forget(self, wait: Wait) -> None:
+        """Forget what the run waits for, or waited for.
+
+        Raises:
+            Cancelled: it could not be forgotten.
+        """
+        self._of_wait(self.store.forget_wait, wait)
+        self._waits.pop(wait.step, None)
+
+    def use(self, wait: Wait) -> None:
+        """Record that the run goes on from the answer to a wait.
+
+        Raises:
+            Cancelled: it could not be recorded.
+        """
+        self._of_wait(self.store.use_wait, wait)
+
+    def _of_wait(self, act: Callable[[Run, Wait], None], wait: Wait) -> None:
+        self.check()
+        try:
+            act(self.run, wait)
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 

@@ -82,9 +82,10 @@ class Runs:
         ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
         own field ``onQuestion`` goes before it. A question or form that nobody answers
         within `answer_within` seconds is answered by a worker with `default_answer`; without
-        one its block fails. Workers remind of it every `remind_every` seconds, unless given as
-        often as their config file says. `secret_names` are of variables that are secret though
-        neither their name nor the fields they stand in say so.
+        one its block fails, and a call that waits for a yes is declined. Workers remind of it
+        every `remind_every` seconds, unless given as often as their config file says.
+        `secret_names` are of variables that are secret though neither their name nor the
+        fields they stand in say so.
 
         Raises:
             InvalidWorkflow: the document cannot be run; every problem is listed.
@@ -225,7 +226,8 @@ class Runs:
         """Answer what a run asks; return its id. Each question takes one answer.
 
         A form takes its fields; Devin's question takes a text, which is sent to the session
-        exactly once; what is uncertain takes ``{"sessionId": …}``, ``{"repeat": true}``,
+        exactly once; a call that waits for a yes takes ``{"approved": true}``, or false with a
+        ``reason`` if you like; what is uncertain takes ``{"sessionId": …}``, ``{"repeat": true}``,
         ``{"output": {…}}`` or ``{"fail": true}``.
 
         Raises:

@@ -13,7 +13,8 @@ from sim_devin.store.records import Wait
 from sim_devin.verdict import classify
 
 MESSAGE = "message"
-FORMS = ("human", "question")  # what can be put to a person as a form
+APPROVED, REASON = "approved", "reason"
+FORMS = ("human", "question", "approval")  # what can be put to a person as a form
 
 _TYPES = ("string", "number", "boolean")
 
@@ -47,6 +48,8 @@ def told(wait: Wait) -> dict[str, Any]:
     if wait.kind == "human":
         asked["shows"] = {item.get("name"): item.get("value") for item in _shown(wait)}
         asked["fields"] = _fields(wait)
+    elif wait.kind == "approval":
+        asked["shows"] = wait.point["parameters"]
     return {name: value for name, value in asked.items() if value is not None}
 
 
@@ -54,9 +57,9 @@ def words(wait: Wait) -> str:
     """Return what a person reads over the form."""
     asked = told(wait)
     lines = [f"{asked['block']} waits for you."]
+    lines += [str(asked[name]) for name in ("asks", "note", "url") if asked.get(name)]
     for name, value in asked.get("shows", {}).items():
         lines.append(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
-    lines += [str(asked[name]) for name in ("asks", "note", "url") if asked.get(name)]
     return "\n".join(lines)
 
 
@@ -65,6 +68,14 @@ def form(wait: Wait) -> Schema:
     if wait.kind == "question":
         message = {"type": "string", "title": "Your answer to Devin", "minLength": 1}
         return {"type": "object", "properties": {MESSAGE: message}, "required": [MESSAGE]}
+    if wait.kind == "approval":
+        yes = {"type": "boolean", "title": "Go ahead"}
+        why = {"type": "string", "title": "Why"}
+        return {
+            "type": "object",
+            "properties": {APPROVED: yes, REASON: why},
+            "required": [APPROVED],
+        }
     fields = _fields(wait)
     required = [field["name"] for field in fields if field.get("required")]
     return {
@@ -92,6 +103,8 @@ def read(wait: Wait, content: Mapping[str, Any]) -> Answer:
     """Return a person's answer as the run takes it."""
     if wait.kind == "question":
         return Answer(wait, content.get(MESSAGE))
+    if wait.kind == "approval":
+        return Answer(wait, dict(content))
     kinds = {field["name"]: field.get("type") for field in _fields(wait)}
     fields = {
         name: value if kinds.get(name) in _TYPES else _parsed(value)

@@ -17,11 +17,14 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 #   question   the answer of a person to what Devin asked; the wait for the session goes on then
 #   sending    the same, answered: the message is on its way
 #   human      a form
+#   approval   a person's yes to a call
 #   time       a moment
 #   sleep      a moment so near that the run stays in its process
 #   uncertain  a person who says whether something was done
-WaitKind = Literal["session", "question", "sending", "human", "time", "sleep", "uncertain"]
-ASKING: tuple[WaitKind, ...] = ("human", "question", "uncertain")
+WaitKind = Literal[
+    "session", "question", "sending", "human", "approval", "time", "sleep", "uncertain"
+]
+ASKING: tuple[WaitKind, ...] = ("human", "question", "approval", "uncertain")
 
 
 FILE_EVENT = (
@@ -115,7 +118,7 @@ class Wait:
     """One thing a run waits for.
 
     Attributes:
-        step: the try of the block that waits.
+        step: the try of the block that waits; of an approval, the call in it.
         open: whether it is still waited for.
         context_id: under which name it is answered.
         point: what is shown about it, as JSON data.
@@ -123,9 +126,10 @@ class Wait:
         then: what becomes of the answer: ``answered`` merges it into `output`, ``output``
             makes it the output.
         due: when it is over without an answer; for `session` its deadline.
-        answer_by: of a question or form: when it is too late to answer it.
+        answer_by: of a question, form or approval: when it is too late to answer it.
         about: of a session: ``sessionId``, ``until``, ``schema``, ``credentials``,
-            ``onQuestion``; of something uncertain: the tool.
+            ``onQuestion``; of something uncertain: the tool; of an approval: the tool, and
+            in ``call`` what tells the call from others.
         place: where the session is looked for: the address of the organization's list.
         next_look: when it is looked at next; `pause` the seconds between the last looks.
         seen: the session's state at the last look.

@@ -54,7 +54,7 @@ def parked_state(connection: Connection, run_id: str) -> RunState:
     kinds = {row["kind"] for row in rows}
     if "uncertain" in kinds:
         return "uncertain"
-    return "asking" if kinds & {"human", "question"} else "waiting"
+    return "asking" if kinds & {"human", "question", "approval"} else "waiting"
 
 
 def text(value: Any) -> str | None:

@@ -143,7 +143,7 @@ ALTER TABLE waits ADD COLUMN remind_every REAL;
 ALTER TABLE waits ADD COLUMN remind_at REAL;
 ALTER TABLE waits ADD COLUMN reminders INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX waits_to_remind ON waits (remind_at)
-    WHERE open = 1 AND kind IN ('human', 'question', 'uncertain');
+    WHERE open = 1 AND kind IN ('human', 'question', 'approval', 'uncertain');
 """
 
 MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)

@@ -72,6 +72,24 @@ class WaitRows(Rows):
             self._wake(connection, wait.run_id, now)
         return True
 
+    def forget_wait(self, run: Run, wait: Wait) -> None:
+        """Forget a wait of a run that is being driven.
+
+        Raises:
+            LeaseLost: another process drives it now.
+        """
+        with self.held(run) as connection:
+            connection.execute("DELETE FROM waits WHERE id = ?", (wait.id,))
+
+    def use_wait(self, run: Run, wait: Wait) -> None:
+        """Record that a run that is being driven goes on from what ended a wait.
+
+        Raises:
+            LeaseLost: another process drives it now.
+        """
+        with self.held(run) as connection:
+            connection.execute("UPDATE waits SET used = 1 WHERE id = ?", (wait.id,))
+
     def finish_due(self, now: float) -> int:
         """End the waits for a moment that has come; return how many."""
         query = "SELECT * FROM waits WHERE open = 1 AND kind = 'time' AND due <= ? LIMIT 1000"
@@ -79,9 +97,9 @@ class WaitRows(Rows):
         return sum(self.finish_wait(record_of(Wait, "waits", row), now) for row in rows)
 
     def unanswered(self, now: float) -> list[Wait]:
-        """Return open questions and forms that it is too late to answer."""
+        """Return open questions, forms and approvals that it is too late to answer."""
         query = (
-            "SELECT * FROM waits WHERE open = 1 AND kind IN ('human', 'question') "
+            "SELECT * FROM waits WHERE open = 1 AND kind IN ('human', 'question', 'approval') "
             "AND answer_by <= ? ORDER BY id LIMIT 1000"
         )
         return [record_of(Wait, "waits", row) for row in self.database.read(query, (now,))]

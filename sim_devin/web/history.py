@@ -16,7 +16,7 @@ from sim_devin.web.run_view import highlights, original_id
 
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
 CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
-NEEDS_A_FORM = ("human", "uncertain")
+NEEDS_A_FORM = ("human", "approval", "uncertain")
 ASKS = (*NEEDS_A_FORM, "question")
 GOES_ON = ("session", "question", "sending", "time", "sleep")
 
@@ -26,6 +26,14 @@ _STATUS: Mapping[str, str] = {
     "cancelled": "cancelled",
     "uncertain": "paused",
     "held": "paused",
+}
+# What a person can say to a call that waits for a yes.
+_APPROVE = {"label": "Approve", "answer": {"approved": True}}
+_DECLINE = {
+    "label": "Decline",
+    "help": "Nothing is sent, and the block fails.",
+    "answer": {"approved": False},
+    "fields": [{"name": "reason", "label": "Why not, if you want to say"}],
 }
 # What a person can say where nobody knows whether something was done: `answer`, with the
 # fields filled in, is what `durable.Runs.answer` takes.
@@ -165,15 +173,16 @@ def _point(wait: Wait) -> dict[str, Any]:
         return {**wait.point, **about}
     said = [
         {"name": name, "value": wait.point[name]}
-        for name in ("message", "hint")
+        for name in ("message", "question", "hint", "parameters")
         if wait.point.get(name)
     ]
     done = _FOUND if wait.point.get("tool") in _WITH_SESSION else _DONE
+    is_held = wait.kind == "approval"
     return {
         **about,
         "blockName": wait.point.get("blockName", wait.block_id),
         "response": {"data": {"responseStructure": said}},
-        "choices": [done, _REPEAT, _FAIL],
+        "choices": [_APPROVE, _DECLINE] if is_held else [done, _REPEAT, _FAIL],
     }
 
 

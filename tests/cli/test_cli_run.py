@@ -280,6 +280,18 @@ def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):
     assert "\u001b" not in result.stderr
 
 
+@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("no\n", 1), ("\n", 1)])
+def test_the_terminal_asks_for_a_yes(invoke, main_job, tmp_path, monkeypatch, typed, code):
+    (tmp_path / "config.toml").write_text('[policy]\nconfirm = "costs-money"\n')
+    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    result = run(invoke, main_job, "--input", "repo=acme/web", input=typed)
+    assert result.exit_code == code, result.stderr
+    assert "(devin_create_session)? It costs money." in result.stderr
+    assert "  prompt: Fix the build of acme/web" in result.stderr
+    assert ("declined" in result.stdout) is (typed == "no\n")
+    assert ("waits for your yes" in result.stdout) is (typed == "\n")
+
+
 class Terminal:
     class stdin:
         isatty = staticmethod(lambda: True)

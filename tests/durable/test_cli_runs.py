@@ -120,6 +120,54 @@ def test_a_worker_with_reminders_that_cannot_be_does_not_begin(sim_devin, file, 
     assert "warning: nobody is reminded from here: " in warned
 
 
+@pytest.fixture
+def held(tmp_path, file):
+    """Return the file of a workflow whose create waits for a yes."""
+    (tmp_path / "none" / "config.toml").write_text('[policy]\nconfirm = ["costs-money"]\n')
+    return file(devin("create", "create_session", prompt="Fix it"))
+
+
+def test_a_held_call_is_shown_and_approved(sim_devin, simulator, held):
+    run_id = json.loads(sim_devin("run", held, "--json", "-q", code=1))["runId"]
+    assert simulator.truth() == []
+    shown = sim_devin("runs", "show", run_id)
+    assert "create waits for your yes." in shown
+    assert "(devin_create_session)? It costs money." in shown
+    assert "    prompt: Fix it\n" in shown
+    assert f"sim-devin runs answer {run_id} --context create --approve, or --decline" in shown
+    sim_devin("runs", "answer", run_id, "--approve", "--because", "it is time")
+    sim_devin("run", "--resume", run_id)
+    assert "create: approved it is time" in sim_devin("runs", "watch", run_id)
+    assert len(simulator.truth()) == 1
+
+
+def test_a_held_call_is_declined(sim_devin, simulator, held):
+    run_id = json.loads(sim_devin("run", held, "--json", "-q", code=1))["runId"]
+    sim_devin("runs", "answer", run_id, "--decline", "--because", "too dear")
+    assert "a person declined: too dear" in sim_devin("run", "--resume", run_id, code=1)
+    assert simulator.truth() == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--approve", "--decline"),
+        ("--approve", "text"),
+        ("--decline", "--json-answer", "{}"),
+        ("--because", "x"),
+    ],
+)
+def test_an_answer_is_one(sim_devin, held, flags):
+    run_id = json.loads(sim_devin("run", held, "--json", "-q", code=1))["runId"]
+    sim_devin("runs", "answer", run_id, *flags, code=2)
+    assert json.loads(sim_devin("runs", "show", run_id, "--json"))["state"] == "asking"
+
+
+def test_run_takes_the_answer_beforehand(sim_devin, simulator, held):
+    sim_devin("run", held, "-q", "--answer", '{"approved": true}')
+    assert len(simulator.truth()) == 1
+
+
 def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
     simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
     shown = json.loads(sim_devin("run", file(CREATE), "--json", "-q", code=1))

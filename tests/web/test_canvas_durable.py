@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
+from sim_devin.policy import Policy
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import open_store
@@ -64,7 +65,7 @@ def simulator():
 @pytest.fixture
 def open_app(store, simulator):
     """Return a function that opens an app over the store, as a new process would."""
-    return lambda: offline_app(simulator=simulator, store=store)
+    return lambda **options: offline_app(simulator=simulator, store=store, **options)
 
 
 @pytest.fixture
@@ -265,6 +266,30 @@ def test_what_is_uncertain_is_decided_on_the_page(canvas, simulator):
     assert canvas.send("POST", f"runs/{run}/answer", body).status_code == 200
     assert canvas.events(run)[-1]["status"] == "finished"
     assert len(simulator.truth()) == 1
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_held_call_is_decided_on_the_page(open_app, serve, simulator, approved):
+    with open_app(policy=Policy(confirm=("costs-money",))) as app, serve(app) as canvas:
+        run = start(canvas, with_session())
+        first = canvas.events(run)
+        assert first[-1]["status"] == "paused"
+        assert simulator.truth() == []
+        (point,) = first[-1]["result"]["pausePoints"]
+        shown = {
+            row["name"]: row["value"] for row in point["response"]["data"]["responseStructure"]
+        }
+        assert "costs money" in shown["question"]
+        assert list(shown["parameters"]) == ["prompt"]
+        yes, no = point["choices"]
+        answer = yes["answer"] if approved else {**no["answer"], "reason": "not now"}
+        body = {"contextId": point["contextId"], "answer": answer}
+        assert canvas.send("POST", f"runs/{run}/answer", body).status_code == 200
+        last = canvas.events(run, after=len(first))[-1]
+        assert last["status"] == ("finished" if approved else "failed")
+        assert len(simulator.truth()) == int(approved)
+        if not approved:
+            assert "a person declined: not now" in last["result"]["error"]
 
 
 def test_what_is_uncertain_is_looked_for_again(canvas, simulator):

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import { askedBy, PauseForm, Reply } from "./answers";
 import { api } from "./api";
 import { JsonTree, Value } from "./JsonTree";
-import { bare, duration, type RunView, told } from "./runState";
+import { bare, duration, noteOf, type RunView, told } from "./runState";
 import { resumeRun, watch } from "./runs";
 import { select, useCanvas } from "./store";
 import type { Block, Highlights, Json, RunEvent, RunStatus } from "./types";
@@ -88,7 +88,7 @@ function lineText(event: RunEvent): string {
     case "block.started": return "started";
     case "block.finished": return `done in ${duration(event.durationMs ?? 0)}`;
     case "block.failed": return `failed: ${event.error ?? ""}${event.errorHandled ? " (handled)" : ""}`;
-    case "block.waiting": return `waiting: ${typeof event.progress === "object" ? event.progress.reason : event.reason === "human" ? "for a person to answer" : event.reason === "time" ? "for a moment to come" : String(event.progress ?? event.reason ?? "")}`;
+    case "block.waiting": return `waiting: ${noteOf(event)}`;
     case "block.retrying": return `try ${event.attempt} after: ${event.error ?? ""}`;
     default: return event.event;
   }

@@ -145,14 +145,16 @@ function noteSession(run: RunView, session?: string, url?: string | null, acus?:
 function statusOf(event: RunEvent): BlockStatus {
   if (event.event === "block.finished") return "done";
   if (event.event === "block.failed") return event.errorHandled ? "handled" : "failed";
-  if (event.event === "block.waiting") return event.reason === "human" || event.reason === "time" ? "paused" : "waiting";
+  if (event.event === "block.waiting") return ["human", "approval", "time"].includes(event.reason ?? "") ? "paused" : "waiting";
   return "running";
 }
 
-function noteOf(event: RunEvent): string {
+/** Say why a block waits or is tried again. */
+export function noteOf(event: RunEvent): string {
   if (event.event === "block.waiting") {
     if (typeof event.progress === "object") return event.progress.reason;
     if (event.reason === "human") return "for a person to answer";
+    if (event.reason === "approval") return "for your yes";
     if (event.reason === "time") return "for a moment to come";
     return String(event.progress ?? event.reason ?? "");
   }
