@@ -171,7 +171,7 @@ class AppServices:
         asked = lowered(params, ceilings)
         with self._gate.admitted(spec, asked, self._approve) as allowed:
             if allowed.dry_run:
-                return dry_run(self._app, spec, asked)
+                return dry_run(self._app, spec, lowered(asked, allowed.ceilings))
             if cancel.is_set():  # the yes came too late
                 raise Cancelled(f"{tool_id} was cancelled before it was sent.")
             return self._app.call(

@@ -191,8 +191,6 @@ class Policy:
         refusal = self._refusal(spec)
         if refusal is not None:
             return refusal
-        if self.dry_run and not spec.traits.read_only:
-            return Allowed(dry_run=True)
         ceilings: dict[str, float] = {}
         if CAP in spec.properties:
             for words, left in self._left(spent):
@@ -206,6 +204,8 @@ class Policy:
                 wanted = _amount(params.get(CAP))
                 most = int(min(limits))
                 ceilings[CAP] = most if wanted is None else min(wanted, most)
+        if self.dry_run and not spec.traits.read_only:
+            return Allowed(ceilings, dry_run=True)
         if self._needs_yes(spec):
             return _needed(spec, params, ceilings)
         return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0))

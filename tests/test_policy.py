@@ -210,6 +210,13 @@ def test_a_dry_run_shows_and_sends_nothing(app):
     assert listed.output["sessions"] == []
 
 
+def test_a_dry_run_shows_the_cap_that_would_go_out(app):
+    gate = Gate(Policy(dry_run=True, acu_per_call=10, acu_per_run=10))
+    for asked, shown in (({}, 10), ({"maxAcuLimit": 100}, 10), ({"maxAcuLimit": 3}, 3)):
+        answer = app.call_function("devin_create_session", {"prompt": "p", **asked}, gate=gate)
+        assert answer.output["request"]["json"]["max_acu_limit"] == shown
+
+
 def test_under_a_gate_the_cap_goes_out(app):
     gate = Gate(Policy(acu_per_call=5, acu_per_run=8))
     dry = Gate(Policy(dry_run=True))

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.engine.budget import lowered
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall
 from sim_devin.gate import Gate
@@ -135,11 +136,11 @@ def carry_out(
     """
     spec, params = called.spec, called.params
     with (gate or app.gate).admitted(spec, params, approve) as allowed:
-        if allowed.dry_run:
-            return dry_run(app, spec, params, options.get("credentials"))
         lowest = dict(ceilings or {})
         for limit, most in allowed.ceilings.items():
             lowest[limit] = min(most, lowest.get(limit, most))
+        if allowed.dry_run:
+            return dry_run(app, spec, lowered(params, lowest), options.get("credentials"))
         return _call(act or app.call, spec, params, {**options, "ceilings": lowest})
 
 
