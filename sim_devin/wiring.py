@@ -59,8 +59,8 @@ def open_app(
             any provider through pydantic-ai (extra ``agent``) unless given, or a pretended
             one with `simulate`.
         store: keeps runs: an object, or the place of durable runs as `SIM_DEVIN_STORE` has it:
-            a file, a ``postgresql://`` address, ``memory``. Paused runs that are not durable
-            are kept in memory unless an object is given.
+            a file, a ``postgresql://`` address, ``memory``. With a simulator, ``memory`` unless
+            given. Paused runs that are not durable are kept in memory unless an object is given.
         plugins: further plugins, as modules or objects with hook implementations.
         base_url: the API's address up to and including ``/v3``.
         clock: the time.
@@ -88,9 +88,6 @@ def open_app(
     settings = load_settings(env, config)
     written = settings.policy
     settings = _under(settings, policy or Policy())
-    if isinstance(store, (str, Path)):
-        settings = replace(settings, env={**settings.env, "SIM_DEVIN_STORE": str(store)})
-        store = None
     strict = settings.strict if strict is None else strict
     loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
     simulate = settings.simulate if simulate is None else simulate
@@ -99,6 +96,12 @@ def open_app(
 
         simulated = SimulatedTransport(clock)
         transport, clock = simulated, simulated.clock
+    if not isinstance(store, (str, Path)) and hasattr(transport, "simulator"):
+        # Its sessions end with this process, and no worker may go on with such a run for real.
+        store = store or "memory"
+    if isinstance(store, (str, Path)):
+        settings = replace(settings, env={**settings.env, "SIM_DEVIN_STORE": str(store)})
+        store = None
     built = registry.build(loaded, strict=strict)
     for slip in written.slips(built.tools):
         logger.warning("[policy] %s", slip)

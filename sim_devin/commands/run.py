@@ -243,9 +243,10 @@ def command(
     _warn(*env_items, *settings)
     with options.open(speed=speed, store="memory" if no_record else None) as app:
         document = run_input.document(workflow)
-        env = run_input.environment(
-            app, named_texts(env_items), simulated=bool(ctx.meta.get(SIMULATED))
-        )
+        simulated = bool(ctx.meta.get(SIMULATED))
+        if detach and simulated:
+            raise click.UsageError("A simulated run ends with its process: no worker has it.", ctx)
+        env = run_input.environment(app, named_texts(env_items), simulated=simulated)
         run_input.require_values(app, document, values, env, trigger)
         run_id = app.runs.start(
             document,
@@ -287,7 +288,7 @@ def command(
         elif result is None:
             tell(run, as_json=False)
         else:
-            report(result, run)
+            report(result, run, kept=not (no_record or simulated))
     ctx.exit(_exit_code(run, result))
 
 

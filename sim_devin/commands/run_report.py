@@ -17,12 +17,12 @@ RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # characters of an output worth showing; --json has it all
 
 
-def report(result: RunResult, run: Mapping[str, Any]) -> None:
+def report(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> None:
     """Print how a run ended: its sessions, its output, and what to do next.
 
-    `run` is the same run as `Runs.show` has it.
+    `run` is the same run as `Runs.show` has it; `kept` says whether it outlives this process.
     """
-    for line in _lines(result, run):
+    for line in _lines(result, run, kept=kept):
         click.echo(line)
 
 
@@ -39,7 +39,7 @@ def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _lines(result: RunResult, run: Mapping[str, Any]) -> Iterator[str]:
+def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> Iterator[str]:
     yield _headline(result)
     found = sessions(result)
     for session in found.values():
@@ -55,7 +55,7 @@ def _lines(result: RunResult, run: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {harmless(result.hint)}"
     if run["waits"]:
         yield ""
-        yield from waits(run)
+        yield from waits(run, kept=kept)
     if result.status is None and result.output not in (None, {}, ""):
         yield ""
         yield from _output(result.output)

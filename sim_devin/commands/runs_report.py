@@ -54,8 +54,8 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
         yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
 
 
-def waits(run: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a run waits for, and how to answer what it asks."""
+def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
+    """Yield what a run waits for; if it is `kept`, also how to answer what it asks."""
     for wait in run["waits"]:
         yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
         for key in ("question", "message", "note", "hint", "resolve"):
@@ -70,7 +70,8 @@ def waits(run: Mapping[str, Any]) -> Iterator[str]:
             yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
         if wait["kind"] in ASKS:
             how = "--approve, or --decline" if wait["kind"] == "approval" else "…"
-            yield f"    sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
+            command = f"sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
+            yield f"    {command if kept else 'Answer it with --answer, or at a terminal.'}"
 
 
 def _acus(log: Mapping[str, Any]) -> float | None:
@@ -87,10 +88,11 @@ def _totals(run: Mapping[str, Any]) -> str:
         if acus is not None:
             sessions[str(log["output"].get("sessionId"))] = acus
     failed = sum(not log["success"] for log in run["blocks"])
-    parts = [f"{len(run['blocks'])} blocks", f"{failed} failed"]
+    blocks, used = len(run["blocks"]), len(sessions)
+    parts = [f"{blocks} block{'' if blocks == 1 else 's'}", f"{failed} failed"]
     if run.get("startedAt") and run.get("endedAt"):
         parts.append(f"{run['endedAt'] - run['startedAt']:.1f} s")
-    parts.append(f"{sum(sessions.values()):g} ACUs in {len(sessions)} sessions")
+    parts.append(f"{sum(sessions.values()):g} ACUs in {used} session{'' if used == 1 else 's'}")
     return f"  In all: {', '.join(parts)}"
 
 

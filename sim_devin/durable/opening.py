@@ -39,8 +39,8 @@ def open_runs(app: App) -> Runs:
 
 def _place(app: App) -> str:
     named = app.settings.env.get("SIM_DEVIN_STORE", "")
-    if named == "memory" or (not named and hasattr(app.transport, "simulator")):
-        return IN_MEMORY  # sessions of a simulator in this process end with it
+    if named == "memory":
+        return IN_MEMORY
     if named:
         return named if "://" in named else str(Path(named).expanduser())
     from platformdirs import user_data_path

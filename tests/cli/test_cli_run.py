@@ -364,6 +364,13 @@ def test_a_run_that_is_not_to_be_recorded_leaves_nothing(invoke, export, block, 
     assert not (tmp_path / "runs.sqlite").exists()
 
 
+def test_what_is_simulated_is_not_for_real_workers(invoke, export, block):
+    result = run(invoke, human(export, block))
+    assert "Answer it with --answer" in result.stdout
+    assert run(invoke, human(export, block), "--detach").exit_code == 2
+    assert listed(invoke) == []
+
+
 def test_what_nobody_answered_here_is_answered_later(invoke, export, block):
     paused = invoke("run", human(export, block))
     (run,) = listed(invoke)
@@ -378,7 +385,7 @@ def test_what_nobody_answered_here_is_answered_later(invoke, export, block):
     "arguments", [["--env", "A=b"], ["--answer", "x"], ["--no-record"], ["--save-snapshot", "s"]]
 )
 def test_what_a_worker_cannot_know_is_refused(invoke, main_job, arguments):
-    result = run(invoke, main_job, "--detach", *arguments)
+    result = invoke("run", main_job, "--detach", *arguments)
     assert result.exit_code == 2
     assert f"{arguments[0]} cannot go with --detach" in result.stderr
     assert listed(invoke) == []

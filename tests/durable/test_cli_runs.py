@@ -215,7 +215,7 @@ def test_a_run_can_be_read_block_by_block_with_its_totals():
     short = list(lines(run))
     assert "  Wait: done, 59.0 s, 1.5 ACUs so far" in short
     assert "  Report: failed: no, 0.0 s" in short
-    assert "  In all: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 sessions" in short
+    assert "  In all: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 session" in short
     full = "\n".join(lines(run, full=True))
     assert '"prompt": "p"' in full
     assert "prompt" not in "\n".join(short)
