@@ -87,12 +87,13 @@ def offline_app(
         transport: answers instead of the simulator, such as a `StubTransport`.
         simulator: the simulator to talk to; a new one unless given.
         credentials: fields of further connections; Devin's are made up.
-        options: as in `sim_devin.open_app`.
+        options: as in `sim_devin.open_app`; the model is a pretended one unless given.
 
     Raises:
         PluginError: a plugin is broken.
     """
     from sim_devin.simulate import SimulatedTransport
+    from sim_devin.simulated_model import SimulatedModel
     from sim_devin.simulator import SimClock
     from sim_devin.wiring import open_app
 
@@ -109,7 +110,7 @@ def offline_app(
         discover=False,
         strict=True,
         env=_EMPTY_HANDED,
-        **options,
+        **{"llm": SimulatedModel(), **options},
     )
 
 

@@ -51,6 +51,13 @@ ASK = block(
 )
 
 
+def test_an_agent_runs_without_an_account(canvas):
+    run = canvas.send("POST", "runs", {"document": canvas.load("agent_hands_over")}).json()["id"]
+    output = canvas.events(run)[-1]["result"]["output"]["data"]
+    assert output["outcome"] == "done"
+    assert "simulated" in output["summary"]
+
+
 def test_a_run_streams_every_event_and_ends_with_its_result(canvas):
     started = canvas.send(
         "POST", "runs", {"document": canvas.load("first_run"), "workflow": "first_run"}
