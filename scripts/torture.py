@@ -1,6 +1,7 @@
 """Kill the processes of durable runs at random moments, and count what Devin really got.
 
     python scripts/torture.py [--runs 40] [--seconds 60] [--workers 2] [--no-faults] [--postgres]
+                              [--max-sessions N]
 
 Serves the simulator in a process of its own, starts runs that create a session, wait for it,
 send it a message and wait again, and kills the workers (-9) at random points until all runs
@@ -127,6 +128,8 @@ class Torture:
     """Workers over one store, killed again and again."""
 
     def __init__(self, folder: Path, store: str, service: Service, policy: str, seed: int) -> None:
+        self.service = service
+        self.most = 0
         self.random = random.Random(seed)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -160,6 +163,7 @@ class Torture:
         try:
             while True:
                 time.sleep(self.random.uniform(0.1, 1.2))
+                self.most = max(self.most, working(self.service.sessions()))
                 left = [run for run in runs.list(limit=100_000) if not over(run)]
                 done = sum(len(runs.events(run["runId"])) for run in left) - 10_000 * len(left)
                 if done != progress:
@@ -218,6 +222,15 @@ def over(run: Mapping[str, Any]) -> bool:
     return run["state"] in ("done", "failed", "cancelled", "uncertain", "held")
 
 
+def working(sessions: list[dict[str, Any]]) -> int:
+    """Return how many sessions work."""
+    idle = ("finished", "waiting_for_user")
+    return sum(
+        item["status"] in ("new", "claimed", "running") and item.get("status_detail") not in idle
+        for item in sessions
+    )
+
+
 def count(sessions: list[dict[str, Any]], runs: int, found: Mapping[str, str]) -> list[str]:
     """Return what does not hold."""
     prompts = Counter(session["messages"][0]["message"] for session in sessions)
@@ -253,6 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-faults", action="store_true")
     parser.add_argument("--postgres", action="store_true", help="keep the runs in PostgreSQL")
     parser.add_argument("--policy", choices=("retry", "hold"), default="retry")
+    parser.add_argument("--max-sessions", default="", help="most sessions under way at once")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lag", type=float, default=60.0, help="simulated seconds a list lags")
     options = parser.parse_args(arguments)
@@ -265,6 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, store_in(folder, options.postgres) as store:
             torture = Torture(Path(folder), store, service, options.policy, seed)
+            torture.environment["SIM_DEVIN_MAX_SESSIONS"] = options.max_sessions
             if not options.no_faults:
                 service.post("faults", FAULTS)
             app = open_app(torture.environment)
@@ -281,6 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
         "runs": options.runs,
         "kills": torture.kills,
         "sessions": len(sessions),
+        "at once": torture.most,
         "states": Counter(found.values()),
         "seconds": round(time.monotonic() - began, 1),
         "seed": seed,

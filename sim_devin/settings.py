@@ -45,6 +45,10 @@ class Settings:
         max_acu: ceiling for the ACU limit of every session; None for none.
         max_acu_day: ceiling for what the caps of all durable runs of a store may add up to in
             one day (UTC); None for none.
+        max_sessions: most sessions of an organization that the durable runs of a store may
+            have under way at once; None for no limit.
+        max_creates_per_minute: most sessions of an organization that they may create within
+            a minute; None for no limit.
         retries: tries after the first; None for the default.
         settle: how an ambiguous create or message is settled.
         specs: folders of spec files to load as plugins.
@@ -66,6 +70,8 @@ class Settings:
     base_url: str = ""
     max_acu: int | None = None
     max_acu_day: float | None = None
+    max_sessions: int | None = None
+    max_creates_per_minute: int | None = None
     retries: int | None = None
     settle: Settle = field(default_factory=Settle)
     specs: tuple[Path, ...] = ()
@@ -120,18 +126,19 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
     def value(name: str, default: Any = None) -> Any:
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
 
-    max_acu = value("max_acu")
-    max_acu_day = value("max_acu_day")
-    retries = value("retries")
+    def at_least(least: int, name: str) -> int | None:
+        given = value(name)
+        return None if given in (None, "") else _integer(name, given, least)
+
     return Settings(
         credentials=document.get("credentials", {}),
         env=env,
         base_url=str(value("base_url", "")),
-        max_acu=None if max_acu in (None, "") else _integer("max_acu", max_acu, 1),
-        max_acu_day=(
-            None if max_acu_day in (None, "") else _integer("max_acu_day", max_acu_day, 1)
-        ),
-        retries=None if retries in (None, "") else _integer("retries", retries, 0),
+        max_acu=at_least(1, "max_acu"),
+        max_acu_day=at_least(1, "max_acu_day"),
+        max_sessions=at_least(1, "max_sessions"),
+        max_creates_per_minute=at_least(1, "max_creates_per_minute"),
+        retries=at_least(0, "retries"),
         settle=Settle(
             grace=_seconds("grace", value("grace", GRACE)),
             policy=_one_of("ambiguous", value("ambiguous", "hold"), ("hold", "retry")),

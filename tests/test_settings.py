@@ -64,6 +64,19 @@ def test_the_environment_wins_over_the_file(config):
     assert settings.max_acu == 3
 
 
+@pytest.mark.parametrize(
+    "name", ["max_acu", "max_acu_day", "max_sessions", "max_creates_per_minute"]
+)
+def test_a_limit_comes_from_the_environment_or_the_file(config, name):
+    file = config(f"[settings]\n{name} = 4\n")
+    assert getattr(load_settings({}, file), name) == 4
+    variable = f"SIM_DEVIN_{name.upper()}"
+    assert getattr(load_settings({variable: "3"}, file), name) == 3
+    assert getattr(load_settings({variable: ""}, file), name) is None
+    with pytest.raises(CallerError, match=variable):
+        load_settings({variable: "0"}, file)
+
+
 def test_the_file_can_be_named_by_a_variable(config):
     settings = load_settings({"SIM_DEVIN_CONFIG": str(config(FILE))})
     assert settings.max_acu == 12

@@ -128,6 +128,8 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
         "base_url": settings.base_url,
         "max_acu": settings.max_acu,
         "max_acu_day": settings.max_acu_day,
+        "max_sessions": settings.max_sessions,
+        "max_creates_per_minute": settings.max_creates_per_minute,
         "retries": settings.retries,
         "grace": settings.settle.grace,
         "ambiguous": settings.settle.policy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,10 +45,14 @@ def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOp
             echo_json(run, compact=True)
         return
     rows = (
-        (run["runId"], run["state"], moment(run["createdAt"]), run["workflow"], run["error"] or "")
+        (run["runId"], _state(run), moment(run["createdAt"]), run["workflow"], run["error"] or "")
         for run in found
     )
     echo_table(("RUN", "STATE", "STARTED", "WORKFLOW", "ERROR"), rows)
+
+
+def _state(run: Mapping[str, Any]) -> str:
+    return f"{run['state']} ({', '.join(run['waitsFor'])})" if run["waitsFor"] else run["state"]
 
 
 @command.command("show")

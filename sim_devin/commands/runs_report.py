@@ -18,6 +18,7 @@ WAITS_FOR = {
     "human": "for a form to be filled in",
     "approval": "for your yes",
     "time": "for a moment to come",
+    "turn": "for its turn to create a session",
     "uncertain": "for you to say whether it was done",
 }
 
@@ -98,7 +99,8 @@ def _totals(run: Mapping[str, Any]) -> str:
 
 def _waits_for(wait: Mapping[str, Any]) -> str:
     session = f" {wait['session']}" if wait.get("session") else ""
-    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}."
+    ahead = f", with {wait['ahead']} before it" if wait.get("ahead") else ""
+    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}{ahead}."
 
 
 def moment(when: float) -> str:

@@ -60,7 +60,7 @@ class _Block:
         attempt = 1 if past is None else past.attempt + 1
         journal.check()
         wait = journal.wait(f"{key}#{attempt}")
-        if wait is not None:
+        if wait is not None and wait.kind != "turn":
             return self._waited(wait, key, attempt, block)
         journal.is_live(block.log)
         if not self._inline:
@@ -260,7 +260,7 @@ class _Block:
 
 
 def _pause_of(wait: Wait) -> Pause:
-    kind: Any = "time" if wait.kind in ("time", "session") else "human"
+    kind: Any = "time" if wait.kind in ("time", "session", "turn") else "human"
     output = wait.output if isinstance(wait.output, dict) else {}
     return Pause(output, wait.point.get("response", {}), kind, wait.due)
 

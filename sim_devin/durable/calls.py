@@ -9,7 +9,7 @@ person.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +18,28 @@ from sim_devin.app_services import AppServices
 from sim_devin.durable import approvals
 from sim_devin.durable.day_limit import share_of_day
 from sim_devin.durable.journal import Journal
+from sim_devin.durable.once import once
 from sim_devin.durable.parked import Parked
+from sim_devin.durable.places import credentials_in, place_of
+from sim_devin.durable.remembered_model import RememberedModel
 from sim_devin.durable.session_wait import session_wait
+from sim_devin.durable.session_watch import note
+from sim_devin.durable.turns import slot_for
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
 from sim_devin.errors import (
-    AmbiguousResult,
     ApiError,
     Cancelled,
     Declined,
-    ServerError,
     SimDevinError,
     StoreError,
     TransportError,
     UncertainResult,
-    UnreadableResponse,
 )
 from sim_devin.functions.calls import dry_run
-from sim_devin.handler import BlockContext, BlockError, RunAccess
+from sim_devin.handler import BlockContext, RunAccess
 from sim_devin.policy import CAP
 from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
@@ -45,6 +47,7 @@ from sim_devin.response import Response
 from sim_devin.store.records import Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger
+from sim_devin.store.turns import NotYourTurn
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -181,7 +184,13 @@ class Calls:
         shares = budget.reserve(spec.properties, params)
         try:
             caps = self._within_day(step, params, shares) if CAP in spec.properties else shares
-            return self._carry_out(step, tool_id, params, caps, on_progress)
+            output = self._carry_out(step, tool_id, params, caps, on_progress)
+            if tool_id != CREATE:  # what a create answers is not a look at what became of it
+                note(journal.store, output, app.clock.time())
+            return output
+        except NotYourTurn as error:
+            budget.give_back(shares)
+            raise Parked(self._turn(error, tool_id, params)) from error
         except UncertainResult as error:
             raise Parked(self.uncertain(error, tool_id)) from error
         except (LeaseLost, StoreError) as error:
@@ -213,6 +222,7 @@ class Calls:
             step,
             shares,
             day_ceiling=app.settings.max_acu_day,
+            slot=slot_for(app, self.around.journal.seal, tool_id, params),
         )
         options: dict[str, Any] = {
             "ceilings": shares,
@@ -242,8 +252,7 @@ class Calls:
     ) -> dict[str, Any]:
         """Return the session of a create or message that is known to have arrived."""
         app = self.around.app
-        fields = app.registry.connections[app.registry.tool(tool_id).connection or ""].fields
-        credentials = {name: params[name] for name in fields if params.get(name)}
+        credentials = credentials_in(app, tool_id, params)
         options = {**options, "ceilings": None}
         session = app.call("devin_get_session", {"sessionId": session_id, **credentials}, **options)
         return {**session, "structuredOutput": None} if tool_id == CREATE else session
@@ -269,34 +278,16 @@ class Calls:
             about={"tool": tool_id},
         )
 
-
-def once(
-    ledger: StepLedger, name: str, now: float, do: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Do what must not be done twice and cannot be looked for.
-
-    Raises:
-        UncertainResult: it was under way before, and nobody knows what came of it.
-    """
-    intent = Intent(ledger.tag("0"), name, now)
-    if not ledger.claim(intent):
-        raise UncertainResult(
-            f"{name} was under way when its process ended, and nothing can tell whether it was "
-            "done.",
-            hint="Look there before you decide.",
+    def _turn(self, error: NotYourTurn, tool_id: str, params: Mapping[str, Any]) -> Wait:
+        app = self.around.app
+        return Wait(
+            self.run_id,
+            self.step,
+            "turn",
+            point={"message": str(error)},
+            about={"tool": tool_id},
+            place=place_of(app, credentials_in(app, tool_id, params)),
         )
-    try:
-        output = do()
-    except (AmbiguousResult, ServerError) as error:
-        raise UncertainResult(error.message, hint=error.hint) from error
-    except UnreadableResponse as error:
-        ledger.settle(intent.tag, "uncertain" if error.accepted else "rejected")
-        raise
-    except (SimDevinError, BlockError):
-        ledger.settle(intent.tag, "rejected")
-        raise
-    ledger.settle(intent.tag, "done")
-    return output
 
 
 def _replayed(past: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +313,7 @@ class StepServices(AppServices):
     def llm(self) -> Any:
         """The model, its replies recorded; None without one."""
         model = super().llm
-        return None if model is None else _RememberedModel(model, self._calls)
+        return None if model is None else RememberedModel(model, self._calls)
 
 
 class _CarefulSender:
@@ -355,22 +346,3 @@ class _CarefulSender:
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         return answer
-
-
-class _RememberedModel:
-    """Asks the model; a reply that is recorded is not asked for again."""
-
-    def __init__(self, model: Any, calls: Calls) -> None:
-        self._model = model
-        self._calls = calls
-
-    def complete(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Mapping[str, Any]:
-        journal = self._calls.around.journal
-        step = self._calls.next_step()
-        past = journal.step(step, "model")
-        if past is not None:
-            reply: Mapping[str, Any] = past["output"]
-            return reply
-        reply = self._model.complete(messages, **options)
-        journal.put_step(step, "model", {"output": reply})
-        return reply

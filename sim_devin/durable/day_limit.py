@@ -1,7 +1,7 @@
 """The ceiling on what all durable runs of a store together may spend in one day (UTC).
 
-Caps count, not use, since what a session has used is known late: what the caps of a day add
-up to is the most that the day can cost.
+A session counts with its cap until it is over and known what it used (`session_watch`), so what
+the shares of a day add up to is the most that the day can cost.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from sim_devin.durable.blocks import wrap
 from sim_devin.durable.calls import Calls, Surroundings
 from sim_devin.durable.journal import Journal
 from sim_devin.durable.leases import Watched
+from sim_devin.durable.run_budget import RunBudget
 from sim_devin.engine import engine
-from sim_devin.engine.budget import Budget
 from sim_devin.engine.events import Listener
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
@@ -24,7 +24,6 @@ from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.store.step_ledger import reserved
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -58,7 +57,9 @@ class Drive:
         self._seal = seal
         self._stop = stop
         self._journal = Journal(store, run, seal, app.clock, stop, on_event)
-        self._budget = self._left_of_budget()
+        ceilings = app.policy.run_ceilings(run.options.get("maxAcu"))
+        each = app.policy.call_ceilings()
+        self._budget = RunBudget(self._journal, ceilings.get(CAP), each)
         self._around = Surroundings(
             app,
             self._journal,
@@ -126,21 +127,6 @@ class Drive:
             store.end_run(run, "done", now, result=body)
         else:
             store.end_run(run, "failed", now, result=body, error=self._seal.close(result.error))
-
-    def _left_of_budget(self) -> Budget:
-        """Return what recorded steps have left of the run's ceilings."""
-        policy = self._app.policy
-        ceiling = policy.run_ceilings(self._run.options.get("maxAcu")).get(CAP)
-        if ceiling is None:
-            return Budget({}, policy.call_ceilings())
-        recorded = self._journal.recorded
-        steps = self._store.steps(self._run.id)
-        used = sum(
-            amount
-            for step, name, amount in reserved(self._store, self._run.id)
-            if name == CAP and (step in steps or step.rpartition("/")[0] in recorded)
-        )
-        return Budget({CAP: max(0.0, ceiling - used)}, policy.call_ceilings())
 
     def _run_child(self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
         if calls.depth >= engine.MAX_DEPTH:

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.durable.places import is_here
+from sim_devin.durable.session_watch import note
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seal
@@ -69,7 +71,7 @@ class Poller:
             turn = f"poll {place} {run_id or ''}"
             try:
                 known = self._seal.open(json.loads(credentials)) if credentials else {}
-                if not self._is_here(place, known):
+                if not is_here(self._app, place, known):
                     continue
             except SimDevinError:  # the key is not known here; another process may know it
                 if run_id is not None:
@@ -79,10 +81,6 @@ class Poller:
                 continue
             calls += self._poll_group(place, credentials, known, run_id)
         return calls
-
-    def _is_here(self, place: str, known: Mapping[str, str]) -> bool:
-        here = self._app.build_request("devin_list_sessions", known).url.partition("?")[0]
-        return here == place
 
     def _poll_group(
         self, place: str, credentials: str | None, known: Mapping[str, str], run_id: str | None
@@ -163,6 +161,8 @@ class _Look:
             session = before["session"]  # a list entry; what is known may be more
         if needs_full(session):
             session = self._single(wait) or session
+        if news:
+            note(self._store, session, now)
         verdict = classify(session, schema=wait.about.get("schema"))
         if verdict.state in BLOCKED and wait.about.get("onQuestion") == "hold":
             if self._ask(wait, verdict, session):

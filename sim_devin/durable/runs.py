@@ -26,7 +26,7 @@ from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
-from sim_devin.store.records import ENDED, Event, Run
+from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -122,8 +122,11 @@ class Runs:
     # -- looking -----------------------------------------------------------------------------------
 
     def list(self, states: tuple[str, ...] = (), *, limit: int = 100) -> list[dict[str, Any]]:
-        """Return runs as JSON data, newest first."""
-        return [run.to_json() for run in self.store.runs(states, limit=limit)]
+        """Return runs as JSON data, newest first, with the kinds of what they wait for."""
+        found = self.store.runs(states, limit=limit)
+        parked = [run.id for run in found if run.state in PARKED]
+        kinds = self.store.kinds_waited_for(parked) if parked else {}
+        return [{**run.to_json(), "waitsFor": kinds.get(run.id, [])} for run in found]
 
     def show(self, run_id: str) -> dict[str, Any]:
         """Return a run with its blocks, what it waits for, and its result, as JSON data.
@@ -133,9 +136,16 @@ class Runs:
         """
         run = self.store.run(run_id)
         body = run.to_json()
-        body["waits"] = [wait.to_json() for wait in self.store.waits(run.id, only_open=True)]
+        body["waits"] = [self._told(wait) for wait in self.store.waits(run.id, only_open=True)]
         body["blocks"] = [outcome.log for outcome in self.store.outcomes(run.id)]
         body["result"] = run.result
+        return body
+
+    def _told(self, wait: Wait) -> dict[str, Any]:
+        body = wait.to_json()
+        if wait.kind == "turn" and wait.place is not None:
+            now = self._app.clock.time()
+            body["ahead"] = self.store.ahead(wait.place, wait.run_id, wait.step, now)
         return body
 
     def events(self, run_id: str, *, after: int = 0) -> Sequence[Event]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin import devin_wait
+from sim_devin.durable.places import credentials_in, place_of
 from sim_devin.errors import InvalidParams
 from sim_devin.schema import Checker
 from sim_devin.store.records import Wait
@@ -32,7 +33,7 @@ def session_wait(
     """
     spec = app.registry.tool(devin_wait.TOOL_ID)
     fields = app.registry.connections[spec.connection or ""].fields
-    credentials = {name: params[name] for name in fields if params.get(name)}
+    credentials = credentials_in(app, spec.id, params)
     own = {name: value for name, value in params.items() if name not in fields}
     checker = Checker(spec.params)
     asked = checker.coerce(own)
@@ -51,7 +52,7 @@ def session_wait(
             "credentials": credentials or None,
             "onQuestion": on_question,
         },
-        place=app.build_request("devin_list_sessions", credentials).url.partition("?")[0],
+        place=place_of(app, credentials),
         due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),
         next_look=now + FIRST_PAUSE,
         pause=FIRST_PAUSE,

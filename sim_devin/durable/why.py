@@ -26,4 +26,6 @@ def why(wait: Wait, now: float) -> dict[str, Any]:
         return {"reason": "session", "progress": progress.to_json()}
     if wait.kind == "uncertain":
         return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
+    if wait.kind == "turn":
+        return {"reason": f"for its turn: {wait.point['message']}"}
     return {"reason": wait.kind}

@@ -18,6 +18,8 @@ from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.reminders import Reminders, open_reminders
 from sim_devin.durable.secrets import SecretsHere, known, seal_of
+from sim_devin.durable.session_watch import SessionWatch
+from sim_devin.durable.turns import call_next
 from sim_devin.durable.why import why
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
 from sim_devin.engine.program import Program
@@ -163,12 +165,14 @@ class Worker:
         answers = Answers(self._app, self._store, seal)
         sent = answers.answer_overdue() + answers.send_waiting(run_id)
         calls = Poller(self._app, self._store, seal, self._owner).poll(run_id)
-        return bool(woken or sent or calls)
+        calls += SessionWatch(self._app, self._store, seal, self._owner).look()
+        called = call_next(self._app, self._store)
+        return bool(woken or sent or calls or called)
 
     def _pause(self, run_id: str | None) -> float:
         moment = self._store.next_moment(run_id)
-        if moment is None:
-            return IDLE
+        if moment is None or (run_id is not None and self._store.is_queued(run_id)):
+            return IDLE  # others may make room at any moment
         return min(LONGEST_IDLE, max(0.01, moment - self._app.clock.time()))
 
     def drive(

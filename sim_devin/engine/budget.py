@@ -22,13 +22,17 @@ class Budget:
     Args:
         ceilings: the most that all calls may have together.
         each: the most that any one call may have.
+        used: what is taken off the ceilings already.
     """
 
     def __init__(
-        self, ceilings: Mapping[str, float], each: Mapping[str, float] | None = None
+        self,
+        ceilings: Mapping[str, float],
+        each: Mapping[str, float] | None = None,
+        used: Mapping[str, float] | None = None,
     ) -> None:
         self._total = dict(ceilings)
-        self._left = dict(ceilings)
+        self._left = {name: total - (used or {}).get(name, 0.0) for name, total in ceilings.items()}
         self._each = dict(each or {})
         self._lock = threading.Lock()
 
@@ -61,8 +65,12 @@ class Budget:
     def settle(self, shares: Mapping[str, float], error: SimDevinError) -> None:
         """Give shares back if `error` says that the call surely did nothing."""
         if surely_did_nothing(error):
-            with self._lock:
-                self._add(shares, 1)
+            self.give_back(shares)
+
+    def give_back(self, shares: Mapping[str, float]) -> None:
+        """Put shares, or what was not used of them, back to what is left."""
+        with self._lock:
+            self._add(shares, 1)
 
     def _add(self, shares: Mapping[str, float], sign: int) -> None:
         for name in shares.keys() & self._left.keys():

@@ -30,7 +30,7 @@ class BlockRows(Rows):
             for outcome in outcomes:
                 insert(connection, "blocks", outcome, run_id=run.id)
                 connection.execute(
-                    "UPDATE waits SET used = 1 WHERE run_id = ? AND step = ?",
+                    "UPDATE waits SET used = 1, open = 0 WHERE run_id = ? AND step = ?",
                     (run.id, f"{outcome.key}#{outcome.attempt}"),
                 )
             for event in events:

@@ -20,9 +20,10 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 #   approval   a person's yes to a call
 #   time       a moment
 #   sleep      a moment so near that the run stays in its process
+#   turn       a free slot of an organization, to create a session
 #   uncertain  a person who says whether something was done
 WaitKind = Literal[
-    "session", "question", "sending", "human", "approval", "time", "sleep", "uncertain"
+    "session", "question", "sending", "human", "approval", "time", "sleep", "turn", "uncertain"
 ]
 ASKING: tuple[WaitKind, ...] = ("human", "question", "approval", "uncertain")
 
@@ -131,7 +132,8 @@ class Wait:
             ``onQuestion``; of something uncertain: the tool; of an approval: the tool, and
             in ``call`` what tells the call from others.
         place: where the session is looked for: the address of the organization's list.
-        next_look: when it is looked at next; `pause` the seconds between the last looks.
+        next_look: when it is looked at next; `pause` the seconds between the last looks. Of
+            a turn: when its run was last called to take it.
         seen: the session's state at the last look.
         answer: the answer, as JSON data; `error` if it ended in a failure.
         remind_every: seconds between two reminders, of a run that says so itself.
@@ -179,6 +181,34 @@ class Wait:
             "session": self.about.get("sessionId"),
             **{key: value for key, value in self.point.items() if key != "contextId"},
         }
+
+
+@dataclass
+class Session:
+    """One session that a durable run creates, or has created.
+
+    Attributes:
+        step: the call that creates it.
+        place: its organization: the address of the organization's list.
+        credentials: what tells sessions of one key from those of another; no secret.
+        created: when the intent of the create was recorded last.
+        since: when it was last set going: by its create, or by a message.
+        session_id: its id; None until it is known.
+        working: whether it holds a slot of its organization.
+        over_since: the first look that saw it over, if it is.
+        next_look: when it is looked at next though no run waits for it; None for never.
+    """
+
+    run_id: str
+    step: str
+    place: str
+    credentials: str | None
+    created: float
+    since: float
+    session_id: str | None = None
+    working: bool = True
+    over_since: float | None = None
+    next_look: float | None = None
 
 
 @dataclass

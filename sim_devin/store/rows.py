@@ -15,8 +15,9 @@ JSON: Mapping[str, Sequence[str]] = {
     "runs": ("children", "inputs", "options", "result"),
     "blocks": ("output", "variables", "log"),
     "waits": ("point", "output", "about", "seen", "answer"),
+    "sessions": (),
 }
-_BOOLEAN = ("cancelling", "open", "retry")
+_BOOLEAN = ("cancelling", "open", "retry", "working")
 
 
 class LeaseLost(Exception):

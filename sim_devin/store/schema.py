@@ -146,4 +146,26 @@ CREATE INDEX waits_to_remind ON waits (remind_at)
     WHERE open = 1 AND kind IN ('human', 'question', 'approval', 'uncertain');
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5)
+# Sessions that were created before this are not known to have been: they hold no slot, and
+# what they reserved stays reserved.
+_V6 = """
+CREATE TABLE sessions (
+    run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    step TEXT NOT NULL,
+    place TEXT NOT NULL,
+    credentials TEXT,
+    created REAL NOT NULL,
+    since REAL NOT NULL,
+    session_id TEXT,
+    working INTEGER NOT NULL,
+    over_since REAL,
+    next_look REAL,
+    PRIMARY KEY (run_id, step)
+) WITHOUT ROWID;
+CREATE INDEX sessions_working ON sessions (place) WHERE working = 1;
+CREATE INDEX sessions_created ON sessions (place, created);
+CREATE INDEX sessions_to_look_at ON sessions (next_look) WHERE next_look IS NOT NULL;
+CREATE INDEX sessions_by_id ON sessions (session_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6)

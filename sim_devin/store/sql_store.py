@@ -10,11 +10,12 @@ from pathlib import Path
 from sim_devin.store.block_rows import BlockRows
 from sim_devin.store.run_rows import RunRows
 from sim_devin.store.schema import MIGRATIONS
+from sim_devin.store.session_rows import SessionRows
 from sim_devin.store.sqlite_file import IN_MEMORY, SqliteFile
 from sim_devin.store.wait_rows import WaitRows
 
 
-class SqlStore(RunRows, BlockRows, WaitRows):
+class SqlStore(RunRows, BlockRows, WaitRows, SessionRows):
     """The store. Safe for many threads, many processes, and with PostgreSQL many machines."""
 
     def __repr__(self) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sim_devin.errors import NotAllowed
-from sim_devin.reconcile import CREATE, TAG_PREFIX, Intent, State
+from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
 from sim_devin.store.records import Run
 from sim_devin.store.sql_store import SqlStore
+from sim_devin.store.turns import Slot
+
+FIRST_LOOK = 60.0  # seconds after which a session that nobody waits for is looked at
 
 
 class StepLedger:
@@ -26,6 +30,7 @@ class StepLedger:
         shares: parameter -> what is taken off its ceiling when the intent is recorded.
         driven: whether only the process that drives the run may record.
         day_ceiling: the most that the shares of all runs may add up to on one day.
+        slot: what a create takes of its organization's limits; None for anything else.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class StepLedger:
         *,
         driven: bool = True,
         day_ceiling: float | None = None,
+        slot: Slot | None = None,
     ) -> None:
         self._store = store
         self._run = run
@@ -44,6 +50,7 @@ class StepLedger:
         self._shares = shares or {}
         self._driven = driven
         self._day_ceiling = day_ceiling
+        self._slot = slot
 
     def tag(self, number: str) -> str:
         """Return the tag of a try of this step."""
@@ -59,6 +66,7 @@ class StepLedger:
         Raises:
             LeaseLost: another process drives the run now.
             NotAllowed: the day's ceiling would be exceeded; nothing is recorded.
+            NotYourTurn: a limit of the organization is reached; nothing is recorded.
         """
         store = self._store
         with store.held(self._run) if self._driven else store.database.write() as connection:
@@ -98,6 +106,10 @@ class StepLedger:
                     "reserved = excluded.reserved, settled = NULL",
                     (self._run.id, self._step, name, day(intent.at), share),
                 )
+            if self._slot is not None:
+                self._slot.take(store, self._run.id, self._step, intent.at)
+            if intent.tool == SEND and intent.session_id:
+                store.rouse_session(intent.session_id, intent.at, intent.at + FIRST_LOOK)
         return True
 
     def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
@@ -111,6 +123,7 @@ class StepLedger:
                 connection.execute(
                     "DELETE FROM spend WHERE run_id = ? AND step = ?", (self._run.id, self._step)
                 )
+            _follow_up(self._store, self._run.id, self._step, state, session_id)
 
     def missing(self, since: float) -> list[Intent]:
         """Return the ``missing`` creates that were sent after `since`, of every run."""
@@ -137,6 +150,7 @@ def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
 def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str | None) -> int:
     """Record what a person found out about the open intents of a block; return how many."""
     with store.database.write() as connection:
+        _follow_up(store, run_id, step, state, session)
         return connection.execute(
             "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE run_id = ? "
             "AND (step = ? OR step LIKE ? || '/%') AND state IN ('open', 'uncertain', 'missing')",
@@ -144,13 +158,40 @@ def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str 
         ).rowcount
 
 
-def reserved(store: SqlStore, run_id: str) -> list[tuple[str, str, float]]:
-    """Return (step, ceiling, amount) of what a run has taken off its ceilings."""
-    rows = store.database.read(
-        "SELECT step, ceiling, coalesce(settled, reserved) AS amount FROM spend WHERE run_id = ?",
-        (run_id,),
-    )
-    return [(row["step"], row["ceiling"], row["amount"]) for row in rows]
+def _follow_up(
+    store: SqlStore, run_id: str, step: str, state: State, session_id: str | None
+) -> None:
+    """Keep the slot of a create as long as a session may have come of it."""
+    if state == "done" and session_id is not None:
+        store.name_session(run_id, step, session_id, FIRST_LOOK)
+    elif state in ("rejected", "uncertain"):
+        store.free_slot(run_id, step)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one step of a run has taken off a ceiling.
+
+    Attributes:
+        amount: what counts: what was reserved, or, once that is known, used.
+        unused: how much of what was reserved has come back.
+    """
+
+    step: str
+    ceiling: str
+    amount: float
+    unused: float
+
+
+def shares_of(store: SqlStore, run_id: str) -> list[Share]:
+    """Return what the steps of a run have taken off its ceilings."""
+    rows = store.database.read("SELECT * FROM spend WHERE run_id = ?", (run_id,))
+    shares = []
+    for row in rows:
+        reserved = row["reserved"]
+        amount = reserved if row["settled"] is None else row["settled"]
+        shares.append(Share(row["step"], row["ceiling"], amount, reserved - amount))
+    return shares
 
 
 def reserved_on(store: SqlStore, date: str, ceiling: str, *, besides: tuple[str, str]) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sim_devin.store.database import Connection
@@ -43,6 +44,17 @@ class WaitRows(Rows):
         more = "AND open = 1" if only_open else ""
         query = f"SELECT * FROM waits WHERE run_id = ? {more} ORDER BY id"
         return [record_of(Wait, "waits", row) for row in self.database.read(query, (run_id,))]
+
+    def kinds_waited_for(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return run -> the kinds of what it waits for, of those of some runs that wait."""
+        found: dict[str, list[str]] = {}
+        for row in self.database.read(
+            f"SELECT DISTINCT run_id, kind FROM waits WHERE open = 1 AND run_id IN "
+            f"({marks(run_ids)}) ORDER BY kind",
+            run_ids,
+        ):
+            found.setdefault(row["run_id"], []).append(row["kind"])
+        return found
 
     def open_waits(self, kind: str, *, limit: int = 1000) -> list[Wait]:
         """Return open waits of one kind, oldest first."""

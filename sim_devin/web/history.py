@@ -18,7 +18,7 @@ RESULT = "run.result"  # the last event of a feed: how the run ended, or what it
 CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
 NEEDS_A_FORM = ("human", "approval", "uncertain")
 ASKS = (*NEEDS_A_FORM, "question")
-GOES_ON = ("session", "question", "sending", "time", "sleep")
+GOES_ON = ("session", "question", "sending", "time", "sleep", "turn")
 
 _STATUS: Mapping[str, str] = {
     "done": "finished",

@@ -90,9 +90,10 @@ def open_app(store, transport):
         options.setdefault("settle", Settle(grace=30.0, policy="hold"))
         options.setdefault("store", store)
         options.setdefault("transport", transport)
+        options.setdefault("env", ENV)
         credentials = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
         return sim_devin.open_app(
-            clock=transport.clock, discover=False, env=ENV, credentials=credentials, **options
+            clock=transport.clock, discover=False, credentials=credentials, **options
         )
 
     return open_one

@@ -80,6 +80,21 @@ def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
     assert events["run.file"]["path"] == str(path)
 
 
+def test_a_run_that_waits_for_its_turn_says_so(sim_devin, file, monkeypatch):
+    monkeypatch.setenv("SIM_DEVIN_MAX_SESSIONS", "1")
+    document = file(CREATE, wait())
+    runs = [sim_devin("run", document, "--detach").strip() for _ in range(3)]
+    sim_devin("worker", "--once")
+    listed = sim_devin("runs", "list")
+    assert listed.count("waiting (turn)") == 2
+    assert listed.count("waiting (session)") == 1
+    shown = [sim_devin("runs", "show", run_id) for run_id in runs]
+    reason = "    1 session of this organization is under way; the limit is 1.\n"
+    assert sum(reason in text for text in shown) == 2
+    assert sum("create waits for its turn to create a session.\n" in text for text in shown) == 1
+    assert sum("for its turn to create a session, with 1 before it.\n" in t for t in shown) == 1
+
+
 def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
     form = [{"id": "1", "name": "branch", "type": "string"}]
     end = block("end", "response", dataMode="json", data='{"to": "<ask.branch>"}')

@@ -1,0 +1,29 @@
+"""Which organization a call goes to: the address of its list of sessions is its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def place_of(app: App, credentials: Mapping[str, str]) -> str:
+    """Return where a call with these credentials goes, those of the app filled in.
+
+    Raises:
+        CredentialsError: no usable key or organization.
+    """
+    return app.build_request("devin_list_sessions", credentials).url.partition("?")[0]
+
+
+def is_here(app: App, place: str, credentials: Mapping[str, str]) -> bool:
+    """Return whether these credentials lead to a place from this process."""
+    return place_of(app, credentials) == place
+
+
+def credentials_in(app: App, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the credentials that the parameters of a call hand in, by name."""
+    fields = app.registry.connections[app.registry.tool(tool_id).connection or ""].fields
+    return {name: params[name] for name in fields if params.get(name)}

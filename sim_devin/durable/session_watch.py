@@ -1,0 +1,165 @@
+"""What becomes of the sessions of durable runs: their slots, and what they used of their share.
+
+A session holds a slot of its organization from its create until it is seen not to work any
+more. Its share of a ceiling is settled to what it used once it has been over for a while,
+since the service counts late. Runs that wait for a session see most of that; sessions that no
+run waits for are looked at seldom, in list calls of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.durable.places import is_here
+from sim_devin.errors import NotFound, RateLimited, SimDevinError
+from sim_devin.store.records import Session
+from sim_devin.store.sealing import Seal
+from sim_devin.store.session_rows import LONGEST
+from sim_devin.store.sql_store import SqlStore
+from sim_devin.verdict import bare, classify
+from sim_devin.wait import BATCH, MISSING_FOR
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+log = logging.getLogger("sim_devin")
+
+SELDOM = 60.0  # seconds between two looks at a session that no run waits for
+RARELY = 600.0  # the same for one that sleeps, or waits for a person
+COUNTED_AFTER = 300.0  # seconds after its end by which the service has counted what it used
+TURN = 30.0  # seconds one process may look after the sessions of one organization
+
+
+def note(store: SqlStore, session: Mapping[str, Any], now: float) -> None:
+    """Record what a look at a session says of its slot and its share; others are ignored.
+
+    Args:
+        store: where the sessions of durable runs are.
+        session: the session, as `devin_get_session` or a list gives it.
+        now: the moment of the look.
+    """
+    session_id = session.get("sessionId")
+    if not isinstance(session_id, str) or not session.get("status"):
+        return
+    if not store.sessions_named(session_id):
+        return
+    with store.database.write():
+        for ours in store.sessions_named(session_id):
+            _note(store, ours, session, now)
+
+
+def _note(store: SqlStore, ours: Session, session: Mapping[str, Any], now: float) -> None:
+    verdict = classify(session)
+    working = verdict.state == "in_flight"
+    blocked = session.get("statusDetail") == "waiting_for_user"  # may go on, result or not
+    over = verdict.state in ("done", "failed", "ended") and not blocked
+    over_since = None if not over else now if ours.over_since is None else ours.over_since
+    next_look: float | None = now + (SELDOM if working else RARELY)
+    if over_since is not None:
+        next_look = None
+        used = session.get("acusConsumed")
+        if store.has_share(ours) and isinstance(used, (int, float)):
+            if now < over_since + COUNTED_AFTER:
+                next_look = over_since + COUNTED_AFTER
+            else:
+                store.settle_share(ours, float(used))
+    elif ours.over_since is not None:
+        store.settle_share(ours, None)
+    if now - ours.since > LONGEST:
+        next_look = None
+    store.change_session(ours, working=int(working), over_since=over_since, next_look=next_look)
+
+
+class SessionWatch:
+    """Looks at the sessions of durable runs that no run looks after.
+
+    Args:
+        app: makes the calls.
+        store: where the sessions are.
+        seal: puts their credentials back in place.
+        owner: name of this process, for taking turns with others.
+    """
+
+    def __init__(self, app: App, store: SqlStore, seal: Seal, owner: str) -> None:
+        self._app = app
+        self._store = store
+        self._seal = seal
+        self._owner = owner
+        self._limited = app.settings.max_sessions is not None
+
+    def look(self) -> int:
+        """Look at the sessions that are due; return how many calls it took.
+
+        Sessions whose key is not known here, and an organization that another process looks
+        after, are left to others.
+        """
+        now = self._app.clock.time()
+        calls = 0
+        for place, credentials in self._store.session_groups(now, limited=self._limited):
+            try:
+                known = self._seal.open(json.loads(credentials)) if credentials else {}
+                if not is_here(self._app, place, known):
+                    continue
+            except SimDevinError:  # the key is not known here; another process may know it
+                continue
+            if self._store.lease(f"sessions {place}", self._owner, now, TURN):
+                calls += self._look_at(place, credentials, known)
+        return calls
+
+    def _look_at(self, place: str, credentials: str | None, known: Mapping[str, str]) -> int:
+        calls = 0
+        now = self._app.clock.time()
+        while True:
+            batch = self._store.sessions_due(
+                place, credentials, now, limited=self._limited, limit=BATCH
+            )
+            if not batch:
+                return calls
+            calls += 1
+            self._later(batch, SELDOM)
+            try:
+                listed = self._listed(batch, known)
+                for ours in batch:
+                    found = listed.get(bare(str(ours.session_id)))
+                    if found is None:
+                        calls += 1
+                        found = self._single(ours, known)
+                    if found is None:
+                        self._missing(ours)
+                    else:
+                        note(self._store, found, self._app.clock.time())
+            except SimDevinError as error:
+                log.debug("could not look at %d sessions: %s", len(batch), type(error).__name__)
+                if isinstance(error, RateLimited):
+                    self._later(batch, max(SELDOM, error.retry_after or 0.0))
+                return calls
+
+    def _listed(
+        self, batch: list[Session], known: Mapping[str, str]
+    ) -> dict[str, Mapping[str, Any]]:
+        ids = list(dict.fromkeys(ours.session_id for ours in batch))
+        params = {"sessionIds": ids, "limit": 200, **known}
+        page = self._app.call("devin_list_sessions", params)
+        return {
+            bare(item["sessionId"]): item
+            for item in page["sessions"]
+            if isinstance(item.get("sessionId"), str)
+        }
+
+    def _single(self, ours: Session, known: Mapping[str, str]) -> Mapping[str, Any] | None:
+        try:
+            return self._app.call("devin_get_session", {"sessionId": ours.session_id, **known})
+        except NotFound:
+            return None
+
+    def _missing(self, ours: Session) -> None:
+        if self._app.clock.time() - ours.since >= MISSING_FOR:
+            self._store.change_session(ours, working=0, next_look=None)
+
+    def _later(self, batch: list[Session], pause: float) -> None:
+        with self._store.database.write():
+            for ours in batch:
+                self._store.change_session(ours, next_look=self._app.clock.time() + pause)

@@ -1,0 +1,204 @@
+"""The sessions that durable runs create: which hold a slot, and which are to be looked at."""
+# ruff: noqa: S608 - only fixed fragments are put into statements, never values
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim_devin.store.records import PARKED, Session
+from sim_devin.store.rows import Rows, insert, marks, record_of
+from sim_devin.verdict import bare
+
+LONGEST = 24 * 3600.0  # seconds after which a session counts as over, whatever is known of it
+UNKNOWN_FOR = 3600.0  # the same for a create of which nobody knows what came of it
+CALLED_FOR = 60.0  # seconds a run that was called keeps the others from its slot
+LOOKED_AFTER = 60.0  # seconds by which the look of a run that waits for a session may be late
+
+_QUEUE = (
+    "FROM waits JOIN runs ON runs.id = waits.run_id "
+    "WHERE waits.open = 1 AND waits.kind = 'turn' AND waits.place = ? "
+    f"AND (runs.state IN ({marks(PARKED)}) "
+    "OR (runs.state IN ('ready', 'running') AND waits.next_look > ?))"
+)
+_DUE = (
+    "next_look <= ? AND session_id IS NOT NULL AND ((working = 1 AND ? = 1) OR EXISTS ("
+    "SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id AND spend.step = sessions.step "
+    "AND settled IS NULL)) AND NOT EXISTS ("
+    "SELECT 1 FROM waits WHERE waits.run_id = sessions.run_id AND open = 1 AND kind = 'session' "
+    "AND waits.next_look > ? AND about LIKE '%' || session_id || '%')"
+)
+
+
+class SessionRows(Rows):
+    """The table of sessions, and the queue of those that wait to create one."""
+
+    # -- slots -----------------------------------------------------------------------------------
+
+    def put_session(self, session: Session) -> None:
+        """Record that a session is about to be created; it holds a slot from now on."""
+        with self.database.write() as connection:
+            connection.execute(
+                "DELETE FROM sessions WHERE run_id = ? AND step = ?", (session.run_id, session.step)
+            )
+            insert(connection, "sessions", session)
+
+    def holds_slot(self, run_id: str, step: str) -> bool:
+        """Return whether the session of a step is under way, or about to be created."""
+        query = "SELECT 1 FROM sessions WHERE run_id = ? AND step = ? AND working = 1"
+        return bool(self.database.read(query, (run_id, step)))
+
+    def slots_used(self, place: str, now: float) -> int:
+        """Return how many sessions of an organization are under way, as far as is known."""
+        (row,) = self.database.read(
+            "SELECT count(*) AS n FROM sessions WHERE place = ? AND working = 1 AND since > "
+            "CASE WHEN session_id IS NULL THEN ? ELSE ? END",
+            (place, now - UNKNOWN_FOR, now - LONGEST),
+        )
+        return int(row["n"])
+
+    def created_since(self, place: str, moment: float) -> int:
+        """Return how many sessions of an organization were created after a moment."""
+        query = "SELECT count(*) AS n FROM sessions WHERE place = ? AND created > ?"
+        return int(self.database.read(query, (place, moment))[0]["n"])
+
+    def free_slot(self, run_id: str, step: str) -> None:
+        """Record that nothing came of a create, or that nobody knows what did."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE sessions SET working = 0 WHERE run_id = ? AND session_id IS NULL "
+                "AND (step = ? OR step LIKE ? || '/%')",
+                (run_id, step, step),
+            )
+
+    # -- the queue -------------------------------------------------------------------------------
+
+    def queues(self) -> list[str]:
+        """Return the organizations for a slot of which somebody waits."""
+        rows = self.database.read(
+            "SELECT DISTINCT place FROM waits WHERE open = 1 AND kind = 'turn'"
+        )
+        return [row["place"] for row in rows]
+
+    def is_queued(self, run_id: str) -> bool:
+        """Return whether a run waits for its turn."""
+        query = "SELECT 1 FROM waits WHERE run_id = ? AND open = 1 AND kind = 'turn' LIMIT 1"
+        return bool(self.database.read(query, (run_id,)))
+
+    def ahead(self, place: str, run_id: str, step: str, now: float) -> int:
+        """Return how many wait for a slot of an organization before a try of a block.
+
+        Those whose run cannot take its turn now, since it is held, busy, or was called and
+        nobody drives it, are passed over.
+        """
+        own = self.database.read(
+            "SELECT id FROM waits WHERE run_id = ? AND step = ? AND open = 1 AND kind = 'turn'",
+            (run_id, step),
+        )
+        before, values = ("AND waits.id < ?", [own[0]["id"]]) if own else ("", [])
+        (row,) = self.database.read(
+            f"SELECT count(*) AS n {_QUEUE} {before}", (*self._queued(place, now), *values)
+        )
+        return int(row["n"])
+
+    def call_next(self, place: str, now: float, number: int) -> int:
+        """Wake the runs of the first `number` in the queue; return how many of them slept."""
+        rows = self.database.read(
+            f"SELECT waits.id, runs.id AS run_id, runs.state AS state {_QUEUE} "
+            "ORDER BY waits.id LIMIT ?",
+            (*self._queued(place, now), number),
+        )
+        rows = [row for row in rows if row["state"] in PARKED]
+        if not rows:
+            return 0
+        with self.database.write() as connection:
+            for row in rows:
+                connection.execute("UPDATE waits SET next_look = ? WHERE id = ?", (now, row["id"]))
+            runs = sorted({row["run_id"] for row in rows})
+            return connection.execute(
+                "UPDATE runs SET state = 'ready', updated = ? "
+                f"WHERE id IN ({marks(runs)}) AND state IN ({marks(PARKED)})",
+                (now, *runs, *PARKED),
+            ).rowcount
+
+    def leave_queue(self, run_id: str, step: str) -> None:
+        """Forget that a try of a block waits for its turn: it has it."""
+        with self.database.write() as connection:
+            connection.execute(
+                "DELETE FROM waits WHERE run_id = ? AND step = ? AND kind = 'turn'", (run_id, step)
+            )
+
+    @staticmethod
+    def _queued(place: str, now: float) -> tuple[Any, ...]:
+        return (place, *PARKED, now - CALLED_FOR)
+
+    # -- what becomes of them --------------------------------------------------------------------
+
+    def name_session(self, run_id: str, step: str, session_id: str, pause: float) -> None:
+        """Record which session a create led to; it is first looked at `pause` s after that."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE sessions SET session_id = ?, working = 1, next_look = created + ? "
+                "WHERE run_id = ? AND session_id IS NULL AND (step = ? OR step LIKE ? || '/%')",
+                (session_id, pause, run_id, step, step),
+            )
+
+    def sessions_named(self, session_id: str) -> list[Session]:
+        """Return what is recorded of a session; nothing if it is none of ours."""
+        names = (bare(session_id), f"devin-{bare(session_id)}")
+        rows = self.database.read("SELECT * FROM sessions WHERE session_id IN (?, ?)", names)
+        return [record_of(Session, "sessions", row) for row in rows]
+
+    def change_session(self, session: Session, **changes: Any) -> None:
+        """Change what is recorded of a session."""
+        names = ", ".join(f"{name} = ?" for name in changes)
+        with self.database.write() as connection:
+            connection.execute(
+                f"UPDATE sessions SET {names} WHERE run_id = ? AND step = ?",
+                (*changes.values(), session.run_id, session.step),
+            )
+
+    def rouse_session(self, session_id: str, now: float, next_look: float) -> None:
+        """Record that a message sets a session going: it holds a slot, and may use its share."""
+        with self.database.write():
+            for session in self.sessions_named(session_id):
+                self.change_session(
+                    session, working=1, over_since=None, since=now, next_look=next_look
+                )
+                self.settle_share(session, None)
+
+    def settle_share(self, session: Session, used: float | None) -> None:
+        """Record what a session has used of what it reserved; None for: it may use it all."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE spend SET settled = ? WHERE run_id = ? AND step = ?",
+                (used, session.run_id, session.step),
+            )
+
+    def has_share(self, session: Session) -> bool:
+        """Return whether a session has reserved something."""
+        query = "SELECT 1 FROM spend WHERE run_id = ? AND step = ?"
+        return bool(self.database.read(query, (session.run_id, session.step)))
+
+    # -- those that no run looks after -----------------------------------------------------------
+
+    def session_groups(self, now: float, *, limited: bool) -> list[tuple[str, str | None]]:
+        """Return (place, credentials) of the sessions that `sessions_due` would return."""
+        rows = self.database.read(
+            f"SELECT DISTINCT place, credentials FROM sessions WHERE {_DUE}",
+            (now, int(limited), now - LOOKED_AFTER),
+        )
+        return [(row["place"], row["credentials"]) for row in rows]
+
+    def sessions_due(
+        self, place: str, credentials: str | None, now: float, *, limited: bool, limit: int
+    ) -> list[Session]:
+        """Return a batch of sessions to look at that no run looks after.
+
+        Those that reserved something; and, if the slots are `limited`, those that hold one.
+        """
+        rows = self.database.read(
+            f"SELECT * FROM sessions WHERE place = ? AND coalesce(credentials, '') = ? AND {_DUE} "
+            "ORDER BY next_look LIMIT ?",
+            (place, credentials or "", now, int(limited), now - LOOKED_AFTER, limit),
+        )
+        return [record_of(Session, "sessions", row) for row in rows]
