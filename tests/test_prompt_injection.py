@@ -112,3 +112,22 @@ def test_consent_is_for_one_call(app, service):
     for _ in range(2):
         app.call_function("devin_terminate_session", {"sessionId": ID}, gate=gate, approve=once)
     assert len(service.destructive()) == 1
+
+
+@pytest.mark.anyio
+async def test_an_mcp_server_sends_nothing_but_the_calls_it_is_given(app, service):
+    mcp = pytest.importorskip("mcp")
+    from sim_devin.mcp import server as mcp_server
+
+    async with mcp.Client(mcp_server.build(app)) as client:
+        for tool, arguments in READS:
+            said = await client.call_tool(tool, arguments)
+            assert not said.is_error, said.content
+        (content,) = (await client.read_resource(f"devin://sessions/{ID}/transcript")).contents
+    assert service.text in content.text
+    assert {request.method for request in service.requests} == {"GET"}
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
