@@ -336,4 +336,4 @@ async def test_an_answer_is_for_what_was_asked(open_app, tmp_path):
 async def test_a_read_only_server_has_none_of_it(connect):
     async with connect(form(), policy=Policy(read_only=True)) as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
-    assert not {"run_ship", ANSWER_TOOL} & names
+    assert not {"run_ship", RESULT_TOOL, ANSWER_TOOL} & names

@@ -264,7 +264,7 @@ _RESULT_SPEC = ToolSpec(
         "additionalProperties": False,
     },
     output=_OUTPUT,
-    traits=Traits(readOnly=True, idempotent=True),
+    traits=Traits(idempotent=True),  # after a restart of the server it drives the run on
 )
 
 
