@@ -44,8 +44,9 @@ def shown(point: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a pause shows to whoever is to answer it, line by line."""
     shows = [(item.get("name"), item.get("value")) for item in _data(point, "responseStructure")]
     for name, value in [*shows, *point.get("parameters", {}).items()]:
-        text = value if isinstance(value, str) else json_text(value)
-        yield harmless(f"  {name}: {text}")
+        text = harmless(value if isinstance(value, str) else json_text(value))
+        # Deeper than the names, so that no text looks like a line of its own.
+        yield f"  {harmless(name)}: {text.replace(chr(10), chr(10) + ' ' * 6)}"
 
 
 def fields(point: Mapping[str, Any]) -> list[Mapping[str, Any]]:

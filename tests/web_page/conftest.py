@@ -21,6 +21,7 @@ from sim_devin.testing import offline_app
 ROOT = Path(__file__).parents[2]
 SPEED = 300.0  # simulated seconds in a real one
 TOKEN = "a-token-for-tests"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 FLAGS = [
     "--disable-gpu",
     "--disable-background-networking",
@@ -63,6 +64,20 @@ def axe():
     if not script.is_file():
         _lacking("axe-core is not installed: make canvas")
     return script.read_text()
+
+
+@pytest.fixture
+def violations(axe):
+    """Return a function that tells what axe finds on a page."""
+
+    def violations(page):
+        # Settled first: colours that fade in have another contrast half way.
+        page.wait_for_timeout(150)
+        page.evaluate(axe)
+        found = page.evaluate("tags => axe.run({runOnly: tags})", TAGS)
+        return [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]]
+
+    return violations
 
 
 @pytest.fixture
@@ -120,11 +135,17 @@ def plugins():
 
 
 @pytest.fixture
-def site(tmp_path, plugins):
+def policy():
+    """What the runs of the site may do without a person: a test module may say less."""
+    return
+
+
+@pytest.fixture
+def site(tmp_path, plugins, policy):
     folder = tmp_path / "flows"
     folder.mkdir()
     simulator = Simulator(clock=SimClock(speed=SPEED), seed=0)
-    with offline_app(plugins=plugins, simulator=simulator) as app:
+    with offline_app(plugins=plugins, simulator=simulator, policy=policy) as app:
         served = Site(folder, tmp_path / "private" / "secrets.json", app)
         served.simulator = simulator
         yield served

@@ -5,20 +5,7 @@ from pathlib import Path
 import pytest
 from page_flows import CREDENTIALS, block, chain, stand_still
 
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NESTED = Path(__file__).parent / "nested.json"
-
-
-@pytest.fixture
-def violations(axe):
-    def violations(page):
-        # Settled first: colours that fade in have another contrast half way.
-        page.wait_for_timeout(150)
-        page.evaluate(axe)
-        found = page.evaluate("tags => axe.run({runOnly: tags})", TAGS)
-        return [(v["id"], v["nodes"][0]["html"][:200]) for v in found["violations"]]
-
-    return violations
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
