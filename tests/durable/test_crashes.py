@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from sim_devin.errors import CallerError, NotSent, StoreError
+from sim_devin.policy import COSTS_MONEY, Policy
 from sim_devin.reconcile import Settle
 from sim_devin.response import Response
 from sim_devin.simulator.faults import Fault
@@ -323,6 +324,29 @@ def test_an_agent_goes_on_where_it_was(open_app, simulator, die_at):
         open_app(settle=RETRY, llm=Model()).runs.follow(run_id)
         assert app.runs.show(run_id)["state"] == "done", app.runs.show(run_id)
         assert len(simulator.truth()) == before + 1, point
+        if not died:
+            break
+
+
+@pytest.mark.parametrize("dies", ["before the answer", "after the answer"])
+def test_a_held_call_is_asked_about_once_and_done_once(open_app, simulator, die_at, dies):
+    options = {"settle": RETRY, "policy": Policy(confirm=(COSTS_MONEY,))}
+    for point in itertools.count():
+        before, died = len(simulator.truth()), False
+        app = open_app(**options)
+        run_id = app.runs.start(flow(CREATE), env=ENV)
+        if dies == "before the answer":
+            died = die_at(point, run_id, **options)
+        app.runs.follow(run_id)
+        assert len(simulator.truth()) == before
+        app.runs.answer(run_id, {"approved": True})
+        if dies == "after the answer":
+            died = die_at(point, run_id, **options)
+        app.runs.follow(run_id)
+        assert app.runs.show(run_id)["state"] == "done", (point, app.runs.show(run_id))
+        assert len(simulator.truth()) == before + 1, point
+        asked = [event.data.get("reason") for event in app.runs.events(run_id)]
+        assert asked.count("approval") == 1, point
         if not died:
             break
 
