@@ -290,8 +290,8 @@ def test_an_endpoint_that_is_not_there():
 def test_no_key_gets_into_errors_logs_or_the_journal(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     with serve(said("I start.", CREATE), (401, QUOTING)) as stub:
-        env = at(stub, MODEL_API_KEY=KEY, SIM_DEVIN_STORE=str(tmp_path / "runs.sqlite"))
-        with app(env=env) as opened:
+        env = at(stub, MODEL_API_KEY=KEY)
+        with app(env=env, store=tmp_path / "runs.sqlite") as opened:
             run_id = opened.runs.start(agent(tools=[DEVIN], apiKey="{{MODEL_API_KEY}}"))
             result = opened.runs.follow(run_id)
     assert not result.success
