@@ -7,10 +7,12 @@ import threading
 import pytest
 
 import sim_devin
+from sim_devin import Specs, hookimpl
 from sim_devin.errors import CallerError, NotAllowed
 from sim_devin.gate import MemorySpending
 from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
 from sim_devin.simulate import SimulatedTransport
+from sim_devin.spec import BlockSpec, ToolSpec, Traits
 from tests.durable.flows import block, devin, flow
 
 ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
@@ -201,6 +203,46 @@ def test_a_no_is_not_asked_again(open_app):
 
     open_app(Policy(confirm=(COSTS_MONEY,))).run(flow(held), approve=approve)
     assert asked == ["devin_create_session"]
+
+
+class Press:
+    """A plugin whose tool does something that no request shows."""
+
+    __name__ = "press"
+
+    def __init__(self):
+        self.printed = []
+
+    @hookimpl
+    def sim_devin_specs(self):
+        tool = ToolSpec(
+            id="press_print",
+            title="Print",
+            description="Print it.",
+            params={"type": "object", "properties": {}, "additionalProperties": False},
+            output={"type": "object", "properties": {"pages": {"type": "integer"}}},
+            traits=Traits(costsMoney=True),
+            run=lambda _params, _context: self.printed.append(1) or {"pages": 1},
+        )
+        operations = {"print": "press_print"}
+        spec = BlockSpec(type="press", title="Press", fields=(), operations=operations)
+        return Specs(tools=(tool,), blocks=(spec,))
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_yes_after_the_run_was_cancelled_does_nothing(open_app, cancelled):
+    cancel, press = threading.Event(), Press()
+
+    def approve(_needed):
+        if cancelled:
+            cancel.set()
+            threading.Event().wait(0.2)  # until the run has noticed
+        return True
+
+    app = open_app(Policy(confirm=(COSTS_MONEY,)), plugins=[press])
+    result = app.run(flow(block("p", "press", operation="print")), approve=approve, cancel=cancel)
+    assert result.status == ("cancelled" if cancelled else None), result.error
+    assert press.printed == [1] * (not cancelled)
 
 
 def test_a_yes_after_the_run_was_cancelled_sends_nothing(open_app):

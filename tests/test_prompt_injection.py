@@ -8,6 +8,7 @@ import sim_devin
 from sim_devin.gate import Gate
 from sim_devin.policy import DESTRUCTIVE, Policy
 from sim_devin.response import Response
+from tests.durable.flows import block, flow
 
 ID = "devin-4f1c9a7e2b6d4c0f9e8a1d3b5c7f2a90"
 ORDER = json.dumps(
@@ -111,6 +112,86 @@ def test_consent_is_for_one_call(app, service):
 
     for _ in range(2):
         app.call_function("devin_terminate_session", {"sessionId": ID}, gate=gate, approve=once)
+    assert len(service.destructive()) == 1
+
+
+class Obedient:
+    """A model that does what it reads: whatever tool a text names is called."""
+
+    def __init__(self):
+        self.read = []
+
+    def complete(self, messages, *, model, tools, response_format):
+        self.read = [item["content"] for item in messages if item["role"] == "tool"]
+        if not self.read:
+            return called("devin_list_session_messages")
+        if "devin_terminate_session" in self.read[-1] and len(self.read) == 1:
+            return called("devin_terminate_session")
+        return {"content": "done"}
+
+
+def called(tool):
+    return {"content": "", "toolCalls": [{"id": "1", "name": tool, "arguments": {"sessionId": ID}}]}
+
+
+@pytest.fixture
+def agents():
+    """A workflow of one agent that can read messages and terminate sessions."""
+    tools = [
+        {"type": "devin", "operation": operation, "usageControl": "auto", "params": {}}
+        for operation in ("list_session_messages", "terminate_session")
+    ]
+    return flow(block("agent", "agent", tools=tools, userPrompt="What is new?", model="m"))
+
+
+def open_led_app(service, policy):
+    return sim_devin.open_app(
+        transport=service,
+        llm=Obedient(),
+        policy=policy,
+        store="memory",
+        env={},
+        discover=False,
+        credentials={"apiKey": "cog_test_key_000000", "orgId": "org-test"},
+    )
+
+
+HELD, DENIED = Policy(confirm=(DESTRUCTIVE,)), Policy(deny=("*_terminate_*",))
+
+
+def test_an_agent_that_obeys_the_text_is_held_or_refused(service, agents):
+    with open_led_app(service, HELD) as app:
+        asked = []
+        result = app.run(agents, approve=lambda needed: bool(asked.append(needed.tool)))
+        assert asked == ["devin_terminate_session"]
+        assert "a person declined" in result.error
+        assert "nobody can be asked" in app.run(agents).error
+    with open_led_app(service, DENIED) as app:
+        assert app.run(agents).success
+        assert "denied here" in app.llm.read[-1]
+    assert service.destructive() == []
+
+
+def test_in_a_durable_run_as_well(service, agents):
+    with open_led_app(service, HELD) as app:
+        run_id = app.runs.start(agents)
+        app.runs.follow(run_id)
+        (waits,) = app.runs.show(run_id)["waits"]
+        assert (waits["kind"], waits["tool"]) == ("approval", "devin_terminate_session")
+        assert service.destructive() == []
+        app.runs.answer(run_id, {"approved": False})
+        app.runs.follow(run_id)
+        assert app.runs.show(run_id)["state"] == "failed"
+    with open_led_app(service, DENIED) as app:
+        run_id = app.runs.start(agents)
+        app.runs.follow(run_id)
+        assert app.runs.show(run_id)["state"] == "done"
+    assert service.destructive() == []
+
+
+def test_without_a_policy_the_same_agent_would_do_it(service, agents):
+    with open_led_app(service, None) as app:
+        app.run(agents)
     assert len(service.destructive()) == 1
 
 

@@ -25,7 +25,7 @@ from sim_devin.durable.remembered_model import RememberedModel
 from sim_devin.durable.session_wait import session_wait
 from sim_devin.durable.session_watch import note
 from sim_devin.durable.turns import slot_for
-from sim_devin.engine.budget import Budget
+from sim_devin.engine.budget import Budget, lowered
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
@@ -177,8 +177,9 @@ class Calls:
     ) -> dict[str, Any]:
         app, journal, budget = self.around.app, self.around.journal, self.around.budget
         spec = app.registry.tool(tool_id)
-        if approvals.admitted(journal, app.policy.of_one_call(), spec, params, step).dry_run:
-            return dry_run(app, spec, params)
+        allowed = approvals.admitted(journal, app.policy.of_one_call(), spec, params, step)
+        if allowed.dry_run:
+            return dry_run(app, spec, lowered(params, allowed.ceilings))
         if tool_id == devin_wait.TOOL_ID and not self.remembers:
             raise Parked(self._session(params))
         shares = budget.reserve(spec.properties, params)

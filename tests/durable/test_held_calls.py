@@ -1,6 +1,7 @@
 """Calls of durable runs that wait for a person's yes: asked once, answered once, kept."""
 
 import json
+import threading
 
 import pytest
 
@@ -78,12 +79,46 @@ def test_a_no_fails_the_block_and_sends_nothing(open_app, simulator):
     assert go_on(app, run_id, {"approved": True})["state"] == "done"
 
 
-def test_of_two_answers_one_counts(open_app, store):
+def test_of_many_answers_at_once_one_counts(open_app, simulator):
     app = open_app(policy=HELD)
     run_id = start(app, flow(CREATE))
-    (stale,) = store.waits(run_id, only_open=True)
-    assert store.finish_wait(stale, 1.0, {"approved": False}, error="no")
-    assert not store.finish_wait(stale, 1.0, {"approved": True})
+    together, taken = threading.Barrier(6), []
+
+    def answer(approved):
+        other = open_app(policy=HELD)
+        together.wait()
+        try:
+            other.runs.answer(run_id, {"approved": approved})
+        except CallerError:
+            return
+        taken.append(approved)
+
+    threads = [threading.Thread(target=answer, args=(number % 2 == 0,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (approved,) = taken
+    app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == ("done" if approved else "failed")
+    assert len(simulator.truth()) == int(approved)
+
+
+def test_workers_share_what_was_approved(open_app, simulator):
+    app = open_app(policy=HELD)
+    runs = [start(app, flow(CREATE)) for _ in range(4)]
+    for run_id in runs:
+        app.runs.answer(run_id, {"approved": True})
+    workers = [
+        threading.Thread(target=open_app(policy=HELD).runs.work, kwargs={"once": True})
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert {app.runs.show(run_id)["state"] for run_id in runs} == {"done"}
+    assert len(simulator.truth()) == 4
 
 
 @pytest.mark.parametrize("answer", ["yes", None, {"approved": "true"}, {"ok": True}, {}])
@@ -192,10 +227,10 @@ def test_what_is_refused_is_sent_nowhere(open_app, simulator, policy, words):
 
 
 def test_a_dry_run_puts_out_what_would_be_sent(open_app, simulator):
-    app = open_app(policy=Policy(dry_run=True))
+    app = open_app(policy=Policy(dry_run=True, acu_per_call=3))
     run_id = start(app, flow(CREATE))
     output = app.runs.show(run_id)["result"]["output"]
-    assert output["request"]["json"]["prompt"] == "Fix it"
+    assert output["request"]["json"] == {"prompt": "Fix it", "max_acu_limit": 3}
     assert simulator.truth() == []
 
 
