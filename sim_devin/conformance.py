@@ -236,6 +236,8 @@ def _own_block(block: BlockSpec, registry: Registry) -> Iterator[str]:
 def _overlays(block: BlockSpec, registry: Registry) -> Iterator[str]:
     tools = [registry.tools[tool] for tool in block.operations.values()]
     for item in block.fields:
+        if item.param == "":
+            continue
         param = item.param or item.id
         schemas = [tool.properties[param] for tool in tools if param in tool.properties]
         if not schemas:

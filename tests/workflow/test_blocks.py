@@ -345,7 +345,7 @@ def test_api_bodies(body, sent, kind):
     run(block("a", "api", "A", url="https://x.test/", method="PUT", body=body), transport=transport)
     [request] = transport.requests
     assert (request.json, request.headers["Content-Type"]) == (sent, kind)
-    assert _body(request) == (sent if isinstance(sent, str) else json.dumps(sent))
+    assert _body(request) == (sent if isinstance(sent, str) else json.dumps(sent)).encode()
 
 
 @pytest.mark.parametrize(
