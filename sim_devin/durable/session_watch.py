@@ -57,17 +57,22 @@ def _note(store: SqlStore, ours: Session, session: Mapping[str, Any], now: float
     blocked = session.get("statusDetail") == "waiting_for_user"  # may go on, result or not
     over = verdict.state in ("done", "failed", "ended") and not blocked
     over_since = None if not over else now if ours.over_since is None else ours.over_since
-    next_look: float | None = now + (SELDOM if working else RARELY)
+    has_share = store.has_share(ours)
+    next_look: float | None = None
     if over_since is not None:
-        next_look = None
         used = session.get("acusConsumed")
-        if store.has_share(ours) and isinstance(used, (int, float)):
+        if has_share and isinstance(used, (int, float)):
             if now < over_since + COUNTED_AFTER:
                 next_look = over_since + COUNTED_AFTER
             else:
                 store.settle_share(ours, float(used))
-    elif ours.over_since is not None:
-        store.settle_share(ours, None)
+    else:
+        if working and (has_share or ours.next_look is not None):
+            next_look = now + SELDOM
+        elif has_share:
+            next_look = now + RARELY
+        if ours.over_since is not None:
+            store.settle_share(ours, None)
     if now - ours.since > LONGEST:
         next_look = None
     store.change_session(ours, working=int(working), over_since=over_since, next_look=next_look)
@@ -88,7 +93,7 @@ class SessionWatch:
         self._store = store
         self._seal = seal
         self._owner = owner
-        self._limited = app.settings.max_sessions is not None
+        self._slots = app.settings.max_sessions is not None
 
     def look(self) -> int:
         """Look at the sessions that are due; return how many calls it took.
@@ -98,7 +103,8 @@ class SessionWatch:
         """
         now = self._app.clock.time()
         calls = 0
-        for place, credentials in self._store.session_groups(now, limited=self._limited):
+        self._store.leave_to_waits(now)
+        for place, credentials in self._store.session_groups(now, slots=self._slots):
             try:
                 known = self._seal.open(json.loads(credentials)) if credentials else {}
                 if not is_here(self._app, place, known):
@@ -114,7 +120,7 @@ class SessionWatch:
         now = self._app.clock.time()
         while True:
             batch = self._store.sessions_due(
-                place, credentials, now, limited=self._limited, limit=BATCH
+                place, credentials, now, slots=self._slots, limit=BATCH
             )
             if not batch:
                 return calls

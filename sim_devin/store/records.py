@@ -196,7 +196,8 @@ class Session:
         session_id: its id; None until it is known.
         working: whether it holds a slot of its organization.
         over_since: the first look that saw it over, if it is.
-        next_look: when it is looked at next though no run waits for it; None for never.
+        next_look: when it is looked at next though no run waits for it; None unless
+            something depends on it.
     """
 
     run_id: str

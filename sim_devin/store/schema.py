@@ -162,7 +162,7 @@ CREATE TABLE sessions (
     next_look REAL,
     PRIMARY KEY (run_id, step)
 ) WITHOUT ROWID;
-CREATE INDEX sessions_working ON sessions (place) WHERE working = 1;
+CREATE INDEX sessions_working ON sessions (place, since) WHERE working = 1;
 CREATE INDEX sessions_created ON sessions (place, created);
 CREATE INDEX sessions_to_look_at ON sessions (next_look) WHERE next_look IS NOT NULL;
 CREATE INDEX sessions_by_id ON sessions (session_id);

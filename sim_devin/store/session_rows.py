@@ -12,6 +12,7 @@ from sim_devin.verdict import bare
 LONGEST = 24 * 3600.0  # seconds after which a session counts as over, whatever is known of it
 UNKNOWN_FOR = 3600.0  # the same for a create of which nobody knows what came of it
 CALLED_FOR = 60.0  # seconds a run that was called keeps the others from its slot
+FIRST_LOOK = 60.0  # seconds after which a session that nobody waits for is looked at
 LOOKED_AFTER = 60.0  # seconds by which the look of a run that waits for a session may be late
 
 _QUEUE = (
@@ -20,12 +21,19 @@ _QUEUE = (
     f"AND (runs.state IN ({marks(PARKED)}) "
     "OR (runs.state IN ('ready', 'running') AND waits.next_look > ?))"
 )
-_DUE = (
-    "next_look <= ? AND session_id IS NOT NULL AND ((working = 1 AND ? = 1) OR EXISTS ("
-    "SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id AND spend.step = sessions.step "
-    "AND settled IS NULL)) AND NOT EXISTS ("
-    "SELECT 1 FROM waits WHERE waits.run_id = sessions.run_id AND open = 1 AND kind = 'session' "
-    "AND waits.next_look > ? AND about LIKE '%' || session_id || '%')"
+# The sum keeps the planner from reading all waits of that kind instead of those of the run.
+_LOOKED_AFTER = (
+    "EXISTS (SELECT 1 FROM waits WHERE waits.run_id = sessions.run_id AND open = 1 "
+    "AND kind || '' = 'session' AND waits.next_look > ? AND about LIKE '%' || session_id || '%')"
+)
+_SHARES = (
+    "SELECT * FROM sessions WHERE next_look <= ? AND session_id IS NOT NULL AND EXISTS ("
+    "SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id AND spend.step = sessions.step)"
+)
+_SLOTS = (
+    "SELECT * FROM sessions WHERE place IN (SELECT place FROM waits WHERE open = 1 "
+    "AND kind = 'turn') AND working = 1 AND since > ? AND session_id IS NOT NULL "
+    f"AND coalesce(next_look, since + {FIRST_LOOK:g}) <= ? AND NOT {_LOOKED_AFTER}"
 )
 
 
@@ -50,9 +58,9 @@ class SessionRows(Rows):
     def slots_used(self, place: str, now: float) -> int:
         """Return how many sessions of an organization are under way, as far as is known."""
         (row,) = self.database.read(
-            "SELECT count(*) AS n FROM sessions WHERE place = ? AND working = 1 AND since > "
-            "CASE WHEN session_id IS NULL THEN ? ELSE ? END",
-            (place, now - UNKNOWN_FOR, now - LONGEST),
+            "SELECT count(*) AS n FROM sessions WHERE place = ? AND working = 1 AND since > ? "
+            "AND (session_id IS NOT NULL OR since > ?)",
+            (place, now - LONGEST, now - UNKNOWN_FOR),
         )
         return int(row["n"])
 
@@ -133,13 +141,15 @@ class SessionRows(Rows):
 
     # -- what becomes of them --------------------------------------------------------------------
 
-    def name_session(self, run_id: str, step: str, session_id: str, pause: float) -> None:
-        """Record which session a create led to; it is first looked at `pause` s after that."""
+    def name_session(self, run_id: str, step: str, session_id: str) -> None:
+        """Record which session a create led to; it holds a slot."""
         with self.database.write() as connection:
             connection.execute(
-                "UPDATE sessions SET session_id = ?, working = 1, next_look = created + ? "
+                "UPDATE sessions SET session_id = ?, working = 1, next_look = "
+                "CASE WHEN EXISTS (SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id "
+                "AND spend.step = sessions.step) THEN created + ? END "
                 "WHERE run_id = ? AND session_id IS NULL AND (step = ? OR step LIKE ? || '/%')",
-                (session_id, pause, run_id, step, step),
+                (session_id, FIRST_LOOK, run_id, step, step),
             )
 
     def sessions_named(self, session_id: str) -> list[Session]:
@@ -157,10 +167,11 @@ class SessionRows(Rows):
                 (*changes.values(), session.run_id, session.step),
             )
 
-    def rouse_session(self, session_id: str, now: float, next_look: float) -> None:
+    def rouse_session(self, session_id: str, now: float) -> None:
         """Record that a message sets a session going: it holds a slot, and may use its share."""
         with self.database.write():
             for session in self.sessions_named(session_id):
+                next_look = now + FIRST_LOOK if self.has_share(session) else None
                 self.change_session(
                     session, working=1, over_since=None, since=now, next_look=next_look
                 )
@@ -181,24 +192,39 @@ class SessionRows(Rows):
 
     # -- those that no run looks after -----------------------------------------------------------
 
-    def session_groups(self, now: float, *, limited: bool) -> list[tuple[str, str | None]]:
+    def leave_to_waits(self, now: float) -> None:
+        """Put the looks off that the runs which wait for those sessions take anyway."""
+        where, values = f"next_look <= ? AND {_LOOKED_AFTER}", (now, now - LOOKED_AFTER)
+        if self.database.read(f"SELECT 1 FROM sessions WHERE {where} LIMIT 1", values):
+            with self.database.write() as connection:
+                connection.execute(
+                    f"UPDATE sessions SET next_look = ? WHERE {where}", (now + FIRST_LOOK, *values)
+                )
+
+    def session_groups(self, now: float, *, slots: bool) -> list[tuple[str, str | None]]:
         """Return (place, credentials) of the sessions that `sessions_due` would return."""
-        rows = self.database.read(
-            f"SELECT DISTINCT place, credentials FROM sessions WHERE {_DUE}",
-            (now, int(limited), now - LOOKED_AFTER),
-        )
+        due, values = self._due(now, slots)
+        rows = self.database.read(f"SELECT DISTINCT place, credentials FROM ({due}) AS due", values)
         return [(row["place"], row["credentials"]) for row in rows]
 
     def sessions_due(
-        self, place: str, credentials: str | None, now: float, *, limited: bool, limit: int
+        self, place: str, credentials: str | None, now: float, *, slots: bool, limit: int
     ) -> list[Session]:
         """Return a batch of sessions to look at that no run looks after.
 
-        Those that reserved something; and, if the slots are `limited`, those that hold one.
+        Those that reserved something; and, with `slots`, those that hold a slot for which
+        somebody waits.
         """
+        due, values = self._due(now, slots)
         rows = self.database.read(
-            f"SELECT * FROM sessions WHERE place = ? AND coalesce(credentials, '') = ? AND {_DUE} "
-            "ORDER BY next_look LIMIT ?",
-            (place, credentials or "", now, int(limited), now - LOOKED_AFTER, limit),
+            f"SELECT * FROM ({due}) AS due WHERE place = ? AND coalesce(credentials, '') = ? "
+            "ORDER BY since LIMIT ?",
+            (*values, place, credentials or "", limit),
         )
         return [record_of(Session, "sessions", row) for row in rows]
+
+    @staticmethod
+    def _due(now: float, slots: bool) -> tuple[str, tuple[float, ...]]:
+        if not slots:
+            return _SHARES, (now,)
+        return f"{_SHARES} UNION {_SLOTS}", (now, now - LONGEST, now, now - LOOKED_AFTER)

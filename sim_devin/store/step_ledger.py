@@ -14,8 +14,6 @@ from sim_devin.store.records import Run
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
 
-FIRST_LOOK = 60.0  # seconds after which a session that nobody waits for is looked at
-
 
 class StepLedger:
     """The intents of one step of one durable run (`reconcile.Ledger`).
@@ -109,7 +107,7 @@ class StepLedger:
             if self._slot is not None:
                 self._slot.take(store, self._run.id, self._step, intent.at)
             if intent.tool == SEND and intent.session_id:
-                store.rouse_session(intent.session_id, intent.at, intent.at + FIRST_LOOK)
+                store.rouse_session(intent.session_id, intent.at)
         return True
 
     def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
@@ -163,7 +161,7 @@ def _follow_up(
 ) -> None:
     """Keep the slot of a create as long as a session may have come of it."""
     if state == "done" and session_id is not None:
-        store.name_session(run_id, step, session_id, FIRST_LOOK)
+        store.name_session(run_id, step, session_id)
     elif state in ("rejected", "uncertain"):
         store.free_slot(run_id, step)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from sim_devin.policy import Policy
 from sim_devin.reconcile import Settle
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sqlite_file import IN_MEMORY
@@ -103,7 +104,7 @@ def test_those_that_wait_longest_come_first(limited, simulator):
     assert created(simulator) == [f"number {number}" for number in range(4)]
 
 
-def until_over(app, simulator, *, step=5.0, times=2000):
+def until_over(app, simulator, *, step=5.0, times=2000, under_way=under_way):
     """Work until no run is left, and return how many sessions were under way at most."""
     most = 0
     for _ in range(times):
@@ -200,6 +201,21 @@ def test_a_session_that_nobody_waits_for_holds_its_slot_until_it_is_over(limited
     app.runs.follow(second)
     assert app.runs.show(second)["state"] == "done"
     assert simulator.counts["requests"] - before < 8  # it is looked at once a minute
+
+
+def test_nobody_looks_any_more_when_nobody_waits_for_a_turn(limited, simulator):
+    app = limited(2)
+    endless = devin("create", "create_session", prompt="[scenario: never-ends]")
+    start(app, endless)
+    start(app, CREATE)
+    app.runs.work(once=True)
+    third = start(app, CREATE)
+    app.runs.follow(third)
+    assert app.runs.show(third)["state"] == "done"
+    before = simulator.counts["requests"]
+    simulator.clock.advance(3600)
+    app.runs.work(once=True)
+    assert simulator.counts["requests"] == before
 
 
 def test_a_session_that_a_run_waits_for_is_not_looked_at_twice(limited, simulator):
@@ -374,6 +390,35 @@ def test_a_block_that_fails_in_the_queue_leaves_it(limited, simulator, store):
     assert store.queues() == []
 
 
+def test_who_follows_a_run_is_told_why_it_waits(limited, simulator):
+    app, told = limited(1), []
+    start(app, CREATE)
+    app.runs.work(once=True)
+
+    def hear(event):
+        if event.kind == "block.waiting":
+            told.append(event.data["reason"])
+
+    app.runs.follow(start(app, CREATE), on_event=hear)
+    reason = "1 session of this organization is under way; the limit is 1."
+    assert set(told) == {f"for its turn: {reason}"}
+
+
+def test_a_call_that_was_approved_waits_for_its_turn_and_is_not_asked_for_again(limited, simulator):
+    start(limited(1), CREATE)
+    limited(1).runs.work(once=True)
+    app = limited(1, policy=Policy(confirm=("costs-money",)))
+    run_id = start(app, CREATE)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "asking"
+    app.runs.answer(run_id, {"approved": True})
+    app.runs.work(once=True)
+    assert len(asked(app, run_id)) == 1
+    until_over(app, simulator, step=30)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert len(created(simulator)) == 2
+
+
 # -- a minute's rate ------------------------------------------------------------------------------
 
 
@@ -480,7 +525,7 @@ def test_two_hundred_runs_all_end_with_three_sessions_at_a_time(limited, transpo
     for number in range(200):
         prompt = str(number)
         start(app, devin("create", "create_session", prompt=prompt), wait())
-    until_over(app, simulator, step=30)
+    until_over(app, simulator, step=30, under_way=lambda _: 0)
     assert app.runs.store.count(("done",)) == 200
     prompts = Counter(created(simulator))
     assert len(prompts) == 200
