@@ -83,7 +83,6 @@ def _walk(page: Page, theme: str, everything: Path | None) -> None:
     page.get_by_role("button", name="Workflows").click()
     page.get_by_role("dialog").get_by_role("button").filter(has_text="Hand a task").click()
     page.locator(".card-name", has_text="Create Session").wait_for()
-    page.get_by_role("button", name="Tidy up").click()
     page.wait_for_timeout(300)
     page.locator(".card-name", has_text="Create Session").click()
     take("canvas", shown=True)

@@ -171,16 +171,15 @@ def _point(wait: Wait) -> dict[str, Any]:
     about = {"contextId": wait.context_id, "blockId": wait.block_id, "pauseKind": "human"}
     if wait.kind == "human":
         return {**wait.point, **about}
-    said = [
-        {"name": name, "value": wait.point[name]}
-        for name in ("message", "question", "hint", "parameters")
-        if wait.point.get(name)
-    ]
+    parameters = wait.point.get("parameters")
+    said = [{"name": "parameters", "value": parameters}] if parameters else []
     done = _FOUND if wait.point.get("tool") in _WITH_SESSION else _DONE
     is_held = wait.kind == "approval"
     return {
         **about,
         "blockName": wait.point.get("blockName", wait.block_id),
+        "message": wait.point.get("message") or wait.point.get("question", ""),
+        "hint": wait.point.get("hint", ""),
         "response": {"data": {"responseStructure": said}},
         "choices": [_APPROVE, _DECLINE] if is_held else [done, _REPEAT, _FAIL],
     }

@@ -58,7 +58,7 @@ def test_a_third_partys_block_is_drawn_and_run(new_workflow, site, expect):
     expect(drawn.locator(".icon rect")).to_have_attribute("fill", COLOR)
     start = card(page, "Start").locator('[data-handleid="source"]')
     start.drag_to(drawn.locator('[data-handleid="target"]'))
-    expect(page.locator(".panel .about")).to_contain_text("from acme-greetings")
+    expect(page.locator(".panel")).to_contain_text("Brought by acme-greetings.")
     page.get_by_label("Who").fill("Ada")
     page.locator(".toolbar").get_by_role("button", name="Run").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")

@@ -6,6 +6,7 @@ import { clipText, duplicate, pasteText, remove, turn, useTidy } from "./actions
 import { exported, stateOf } from "./document";
 import { Dialogs, inputRows, useAdd } from "./dialogs";
 import { DRAG_TYPE, Flow } from "./Flow";
+import { isBuiltIn } from "./form";
 import { Menu } from "./Menu";
 import { Icon } from "./nodes";
 import { Panel } from "./Panel";
@@ -170,7 +171,7 @@ function Palette() {
                 onDragStart={(event) => { event.dataTransfer.setData(DRAG_TYPE, spec.type); event.dataTransfer.effectAllowed = "move"; }}
                 onClick={() => add(spec)}>
                 <Icon spec={spec} type={spec.type} /><span className="palette-name">{spec.title}</span>
-                {!["devin", "workflow"].includes(spec.owner) && <span className="owner">{spec.owner}</span>}
+                {!isBuiltIn(spec) && <span className="owner">{spec.owner}</span>}
               </button>
             ))}
           </section>

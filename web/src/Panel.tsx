@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { canRunFrom, duplicate, remove, turn } from "./actions";
 import { handlesOf, isContainer, mayConnect, renamed, stateOf, withData, withEdge, without } from "./document";
 import { FieldRow, RefText } from "./fields";
-import { isRequired, isShown, operationOf, valuesOf } from "./form";
+import { isBuiltIn, isRequired, isShown, operationOf, valuesOf } from "./form";
 import { Icon, plain } from "./nodes";
 import { BlockOutput } from "./RunPanel";
 import { startRun } from "./runs";
@@ -62,7 +62,8 @@ function BlockPanel({ block }: { block: Block }) {
         <Icon spec={spec} type={block.type} />
         <input aria-label="Name" value={name} onChange={(event) => setName(event.target.value)} onBlur={rename} onKeyDown={(event) => event.key === "Enter" && rename()} />
       </header>
-      <p className="about">{spec?.description ?? `There is no block type ${block.type} here. It is kept as it is, and cannot run.`}{spec && <span className="owner"> from {spec.owner}</span>}</p>
+      <p className="about">{spec?.description ?? `There is no block type ${block.type} here. It is kept as it is, and cannot run.`}</p>
+      {spec && !isBuiltIn(spec) && <p className="about">Brought by {spec.owner}.</p>}
       <div className="actions" role="group" aria-label="Block actions">
         <button type="button" onClick={() => turn([block.id])}>{block.enabled === false ? "Enable" : "Disable"}</button>
         <button type="button" onClick={() => duplicate([block.id])}>Duplicate</button>

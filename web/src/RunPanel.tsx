@@ -32,7 +32,7 @@ export function RunPanel() {
   const [isOpen, setOpen] = useState(true);
   useEffect(() => {
     if (run?.status === "finished" || run?.status === "failed") setTab("Result");
-    if (run?.status === "running") setTab((now) => (now === "Result" ? "Log" : now));
+    if (run?.status === "running") setTab((now) => (now === "Timeline" ? now : "Log"));
   }, [run?.status, run?.id]);
   if (!run && !runs.length) return null;
   const choose = (event: React.KeyboardEvent) => {
@@ -166,7 +166,7 @@ function History() {
             <td>{run.startedAt.slice(0, 19).replace("T", " ")}</td>
             <td>{run.title || "unnamed"}</td>
             <td><span className={`run-status is-${run.status}`}>{statusText(run.status, run.state)}</span> {run.error}</td>
-            <td className="actions">
+            <td className="row-actions">
               <button type="button" onClick={() => void watch(run.id)} disabled={run.id === shown}>Show</button>
               {run.canResume && <button type="button" title={RESUMING[run.state]?.[1]} onClick={() => void resumeRun(run.id)}>{RESUMING[run.state]?.[0]}</button>}
             </td>

@@ -25,13 +25,14 @@ export function CardAnswer({ id, name }: { id: string; name: string }) {
   const block = useCanvas((state) => state.run?.blocks[id]);
   const point = useCanvas((state) => (state.run?.pauses.length ? pauseOf(state.run, id) : undefined));
   if (!run || !block) return null;
-  if (point) return <PauseForm key={point.contextId} run={run} point={point} onCard />;
+  if (point) return <PauseForm key={point.contextId} run={run} point={point} cardSays={block.note} />;
   const asks = block.status === "waiting" ? askedBy(block) : null;
   return asks && <Reply run={run} block={id} {...asks} cardOf={name} />;
 }
 
 /** What a run asks: what it shows, and a form to fill in or answers to choose from. */
-export function PauseForm({ run, point, onCard }: { run: string; point: PausePoint; onCard?: boolean }) {
+export function PauseForm({ run, point, cardSays }: { run: string; point: PausePoint; cardSays?: string }) {
+  const onCard = cardSays !== undefined;
   const data = point.response?.data ?? {};
   const [isSent, setSent] = useState(false);
   const send = async (answer: Record<string, Json>) => {
@@ -48,13 +49,14 @@ export function PauseForm({ run, point, onCard }: { run: string; point: PausePoi
   return (
     <section className={`pause ${onCard ? ON_CARD : ""}`} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}`}>
       {!onCard && <h2>{point.blockName} waits for your answer</h2>}
+      {point.message && point.message !== cardSays && <p>{point.message} {!onCard && <span className="field-help">{point.hint}</span>}</p>}
       {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
-      {choices.map((choice, index) => <ChoiceForm key={choice.label} choice={choice} isFirst={index === 0} isSent={isSent} send={send} />)}
+      {choices.map((choice) => <ChoiceForm key={choice.label} choice={choice} isMain={choices.length === 1} isSent={isSent} send={send} />)}
     </section>
   );
 }
 
-function ChoiceForm({ choice, isFirst, isSent, send }: { choice: Choice; isFirst: boolean; isSent: boolean; send: (answer: Record<string, Json>) => Promise<void> }) {
+function ChoiceForm({ choice, isMain, isSent, send }: { choice: Choice; isMain: boolean; isSent: boolean; send: (answer: Record<string, Json>) => Promise<void> }) {
   const formId = useId();
   const fields: FormatRow[] = choice.fields ?? [];
   const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
@@ -85,7 +87,7 @@ function ChoiceForm({ choice, isFirst, isSent, send }: { choice: Choice; isFirst
           </div>
         );
       })}
-      <button type="submit" className={isFirst ? "primary" : ""} disabled={isSent}>{choice.label}</button>
+      <button type="submit" className={isMain ? "primary" : ""} disabled={isSent}>{choice.label}</button>
       {choice.help && <span className="field-help">{choice.help}</span>}
     </form>
   );

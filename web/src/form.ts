@@ -25,6 +25,9 @@ export function isRequired(spec: Spec, field: Field, values: Values): boolean {
   return field.required || isOneOf(values[spec.operationField ?? "operation"], field.requiredFor);
 }
 
+/** Whether a block comes with the package, so that nobody has to be told whose it is. */
+export const isBuiltIn = (spec: Spec) => ["devin", "workflow"].includes(spec.owner);
+
 export function operationOf(spec: Spec, block: Block): string {
   if (!spec.operationField) return spec.operations[0] ?? "";
   const chosen = block.subBlocks?.[spec.operationField]?.value;

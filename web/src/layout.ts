@@ -4,7 +4,7 @@ import dagre from "@dagrejs/dagre";
 import { isContainer, parentOf, rebuilt, stateOf, withState } from "./document";
 import type { Block, Document } from "./types";
 
-const GAP = { x: 80, y: 50 };
+const GAP = { x: 80, y: 60 }; // room for a line that says how a block is doing
 const PADDING = { left: 110, top: 60, right: 60, bottom: 40 };
 
 export type Sizes = Record<string, { width: number; height: number }>;

@@ -105,6 +105,8 @@ export interface PausePoint {
   pauseKind: string;
   resumeAt?: string;
   response?: { data?: { inputFormat?: FormatRow[]; responseStructure?: FormatRow[] } };
+  message?: string; // what happened, where it is not a form that somebody designed
+  hint?: string;
   choices?: Choice[];
 }
 
