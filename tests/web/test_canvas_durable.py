@@ -279,7 +279,7 @@ def test_a_held_call_is_decided_on_the_page(open_app, serve, simulator, approved
         shown = {
             row["name"]: row["value"] for row in point["response"]["data"]["responseStructure"]
         }
-        assert "costs money" in shown["question"]
+        assert "costs money" in point["message"]
         assert list(shown["parameters"]) == ["prompt"]
         yes, no = point["choices"]
         answer = yes["answer"] if approved else {**no["answer"], "reason": "not now"}

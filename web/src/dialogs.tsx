@@ -28,8 +28,14 @@ function Frame({ title, children, closable = true }: { title: string; children: 
     frame.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
     return () => { if (before instanceof HTMLElement) before.focus(); };
   }, []);
+  // Closed with the key itself: the browser's own close event comes later, after a key that follows at once.
+  const onKeyDown = (event: React.KeyboardEvent) => {
+    if (event.key !== "Escape" || !closable || event.defaultPrevented) return;
+    event.preventDefault();
+    show(null);
+  };
   return (
-    <dialog ref={frame} aria-label={title} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && show(null)}>
+    <dialog ref={frame} aria-label={title} onKeyDown={onKeyDown} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && show(null)}>
       <header><h1>{title}</h1>{closable && <button type="button" className="quiet" aria-label="Close" onClick={() => show(null)}>✕</button>}</header>
       {children}
     </dialog>
