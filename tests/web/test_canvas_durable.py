@@ -1,17 +1,21 @@
 """The canvas and the command line over one store: runs outlive the server and are found again."""
 
+import asyncio
 import itertools
 import json
+import threading
 
 import pytest
 
 pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
 from sim_devin.policy import Policy
+from sim_devin.redaction import Redactor
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
+from sim_devin.web.run_feed import RunFeed
 
 KEY = "cog_canary_4567"
 
@@ -225,6 +229,24 @@ def test_a_failed_run_is_resumed(canvas):
     rest = canvas.events(run, after=len(first))
     assert ("block.failed", "Get") in kinds(rest)
     assert rest[-1]["status"] == "failed"
+
+
+def test_a_run_that_failed_again_between_two_looks_is_told_anew(open_app, store):
+    async def told(feed, after):
+        return [item[1]["event"] async for item in feed.follow(after)]
+
+    with open_app() as app:
+        run = app.runs.start(workflow(START, get_session("devin-none")))
+        app.runs.follow(run)
+        seen = RunFeed(run, store, Redactor([]))
+        seen.look(app.clock.time())
+        before = len(seen.feed)
+        app.clock.wait(threading.Event(), 60)
+        app.runs.resume(run)
+        app.runs.follow(run)
+        seen.look(app.clock.time())
+    kinds = asyncio.run(told(seen.feed, before))
+    assert kinds == ["run.started", "block.failed", "run.failed", "run.result"]
 
 
 def test_a_run_says_whether_it_can_be_resumed(canvas):
