@@ -23,8 +23,8 @@ from typing import Any
 import sim_devin
 from sim_devin.app_services import AppServices
 from sim_devin.engine import dag
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.program import Program
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import NotSent, SimDevinError
 from sim_devin.request import Request
 from sim_devin.response import Response

@@ -26,7 +26,6 @@ EXAMPLE = ROOT / "tests" / "example_plugin"
 LONGEST_MODULE = 400  # lines
 LONGER_MODULES = {  # may not grow beyond this; splitting one is welcome
     "sim_devin/app.py": 560,
-    "sim_devin/engine/workflow.py": 450,
 }
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "base", "core", "manager", "helpers", "misc"}
 

@@ -21,7 +21,7 @@ def document(source: str) -> Workflow:
     Raises:
         CallerError: it cannot be read, or is not a workflow.
     """
-    from sim_devin.engine.workflow import load_workflow
+    from sim_devin.engine.document import load_workflow
 
     return load_workflow(json_object("-") if source == "-" else Path(source))
 

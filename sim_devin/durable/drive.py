@@ -13,10 +13,11 @@ from sim_devin.durable.journal import Journal
 from sim_devin.durable.leases import Watched
 from sim_devin.durable.run_budget import RunBudget
 from sim_devin.engine import engine
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Listener
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
-from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
 from sim_devin.policy import CAP

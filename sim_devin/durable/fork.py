@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 from sim_devin.engine import graph
 from sim_devin.engine.bindings import named_block
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
 from sim_devin.engine.services import Services
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.store.records import Outcome, Run
 from sim_devin.store.sql_store import SqlStore
 

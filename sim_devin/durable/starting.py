@@ -10,9 +10,9 @@ from sim_devin.app_services import AppServices
 from sim_devin.durable.secrets import known, sealed_document
 from sim_devin.engine import engine, start
 from sim_devin.engine.bindings import bind
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import CallerError
 from sim_devin.store.records import Run
 from sim_devin.store.sealing import Seal

@@ -21,10 +21,10 @@ from sim_devin.durable.secrets import SecretsHere, known, seal_of
 from sim_devin.durable.session_watch import SessionWatch
 from sim_devin.durable.turns import call_next
 from sim_devin.durable.why import why
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.store.records import ENDED, Run
 from sim_devin.store.rows import LeaseLost

@@ -13,6 +13,7 @@ from sim_devin.engine import events, pauses
 from sim_devin.engine import snapshot as snapshots
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.budget import Budget
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Listener
 from sim_devin.engine.execution import Execution
 from sim_devin.engine.from_block import require_block, start_at
@@ -22,7 +23,7 @@ from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import START_TYPES, start_output
 from sim_devin.engine.variables import initial_values
-from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.handler import BlockError
 from sim_devin.redaction import Redactor, is_secret_name

@@ -8,6 +8,7 @@ from typing import Any
 
 from sim_devin.code import javascript
 from sim_devin.engine.code_templates import code_text
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.graph import Graph, option_rows, reachable
 from sim_devin.engine.names import Names
 from sim_devin.engine.problem import Problem
@@ -17,7 +18,7 @@ from sim_devin.engine.references import Reference, normalise, split
 from sim_devin.engine.serializer import missing_fields, params, unset_credentials
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
-from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow, load_workflow
+from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow
 from sim_devin.errors import InvalidWorkflow, MissingDependency, UnknownName, did_you_mean
 
 RESERVED_NAMES = ("loop", "parallel", "variable")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app import App
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
-from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving

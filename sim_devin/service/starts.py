@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
-from sim_devin.engine.workflow import Workflow, load_workflow
+from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, CredentialsError, UnknownName
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sim_devin.engine.workflow import parse_workflow
+from sim_devin.engine.document import parse_workflow
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.web.json_text import rewrite
 

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 from sim_devin.durable.why import why
 from sim_devin.engine import events, snapshot
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.run import iso
 from sim_devin.engine.start import START_TYPES
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.store.records import ENDED, Outcome, Run, Wait
 from sim_devin.web.run_view import highlights, original_id
 

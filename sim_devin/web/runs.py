@@ -19,9 +19,9 @@ from typing import Any
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
 from sim_devin.durable.secrets import finder
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Event
 from sim_devin.engine.references import EnvName, Reference, split
-from sim_devin.engine.workflow import load_workflow
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.store import records

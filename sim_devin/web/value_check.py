@@ -8,9 +8,10 @@ from typing import Any
 from sim_devin.app import App
 from sim_devin.blocks import operation_of
 from sim_devin.engine import serializer
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import split
-from sim_devin.engine.workflow import Block, load_workflow
+from sim_devin.engine.workflow import Block
 from sim_devin.errors import InvalidParams, InvalidWorkflow, SimDevinError
 
 

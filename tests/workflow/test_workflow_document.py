@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from sim_devin.engine import dag, graph
+from sim_devin.engine.document import load_workflow, parse_text, parse_workflow
 from sim_devin.engine.program import Program, needs_plugin
-from sim_devin.engine.workflow import Loop, Parallel, load_workflow, parse_text, parse_workflow
+from sim_devin.engine.workflow import Loop, Parallel
 from sim_devin.errors import CallerError, InvalidWorkflow
 from workflow.fakes import FakeServices, block, document, edge
 
