@@ -62,6 +62,7 @@ function edgesOf(document: Document, chosen: string[]): FlowEdge[] {
       selected: chosen.includes(edge.id),
       className: handle === "error" ? "is-error" : "",
       zIndex: 0,
+      type: "smoothstep", // one that leads back runs between the rows, not behind the blocks
       ariaLabel: `From ${blocks[edge.source]!.name} to ${blocks[edge.target]!.name}${on}`,
     };
   });
