@@ -1,8 +1,8 @@
-"""What 500 blocks cost on the canvas, against a canvas with two, in one browser in one run.
+"""What 500 blocks cost on the canvas, against an empty one, in one browser in one run.
 
-Drives the built page (make canvas) in Chromium: opening a workflow, then panning the canvas and
-dragging a block by hand while the page counts its frames. Prints, for each, the median and the
-95th percentile of the time between two frames, and ratios to the small canvas.
+Drives the built page (make canvas) in Chromium: loading the page and a workflow, then panning the
+canvas and dragging a block by hand while the page counts its frames. Prints, for each, ratios of
+the median and of the 95th percentile to the canvas with a start block alone.
 
 Run: python benchmarks/canvas.py [--blocks 500] [--rounds 5]
 """
@@ -40,6 +40,9 @@ COUNT_FRAMES = """() => {
                         if (window.counting) requestAnimationFrame(tick); };
   requestAnimationFrame(tick);
 }"""
+# What the prototype this page was made from came to, in the same ratios: it loaded in at most
+# 3.6 times what an empty page took, and its frames took at most so many times 1/60 s.
+GOALS = {"loading": (3.6, None), "panning": (2.0, 7.0), "dragging a block": (1.0, 4.0)}
 STOP = "() => { window.counting = false; return window.frames_.slice(1); }"
 
 
@@ -69,11 +72,11 @@ def document(blocks: int) -> dict[str, Any]:
 
 
 def opened(page: Page, address: str, name: str) -> float:
-    """Open a workflow; return the milliseconds until its first card stands there."""
+    """Load the page and a workflow; return the milliseconds until its first card stands there."""
     page.goto("about:blank")
+    started = time.perf_counter()
     page.goto(address)
     page.get_by_role("dialog").wait_for()
-    started = time.perf_counter()
     page.get_by_role("button", name=name, exact=True).click()
     page.locator(".react-flow__node").first.wait_for()
     return (time.perf_counter() - started) * 1000
@@ -98,9 +101,9 @@ def drag(page: Page, x: float, y: float) -> None:
 
 def measure(page: Page, address: str, name: str, rounds: int) -> dict[str, list[float]]:
     """Return what was measured on one workflow."""
-    found: dict[str, list[float]] = {"opening": [], "panning": [], "dragging a block": []}
+    found: dict[str, list[float]] = {"loading": [], "panning": [], "dragging a block": []}
     for _ in range(rounds):
-        found["opening"].append(opened(page, address, name))
+        found["loading"].append(opened(page, address, name))
         page.wait_for_timeout(300)
         card = page.locator(".react-flow__node .card-head").first.bounding_box()
         canvas = page.locator(".react-flow__pane").first.bounding_box()
@@ -120,7 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, offline_app() as app:
-        (Path(folder) / "Small.json").write_text(json.dumps(document(2)))
+        (Path(folder) / "Empty.json").write_text(json.dumps(document(1)))
         (Path(folder) / "Big.json").write_text(json.dumps(document(options.blocks)))
         surroundings = Surroundings(True, 1.0, ROOT / "examples")
         api = Api(app, Folder(Path(folder)), SecretStore(), surroundings)
@@ -139,16 +142,17 @@ def main() -> None:
                 executable_path=shutil.which("chromium"), args=flags
             )
             page = browser.new_page(viewport={"width": 1360, "height": 820})
-            small = measure(page, address, "Small", options.rounds)
+            empty = measure(page, address, "Empty", options.rounds)
             big = measure(page, address, "Big", options.rounds)
             browser.close()
         server.should_exit = True
         thread.join()
-    print(f"\n{options.blocks} blocks against 2, ratios of the median and the 95th percentile")
-    for name, of_small in small.items():
-        middle = statistics.median(big[name]) / statistics.median(of_small)
-        slow = statistics.quantiles(big[name], n=20)[-1] / statistics.quantiles(of_small, n=20)[-1]
-        print(f"  {name:<20} {middle:5.2f} x {slow:5.2f} x")
+    print(f"\n{options.blocks} blocks against none, ratios of the median and the 95th percentile")
+    for name, of_empty in empty.items():
+        middle = statistics.median(big[name]) / statistics.median(of_empty)
+        slow = statistics.quantiles(big[name], n=20)[-1] / statistics.quantiles(of_empty, n=20)[-1]
+        goals = " and ".join(f"{goal} x" for goal in GOALS[name] if goal is not None)
+        print(f"  {name:<20} {middle:5.2f} x {slow:5.2f} x  (goal: at most {goals})")
 
 
 if __name__ == "__main__":
