@@ -85,7 +85,7 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
     """Let a run go on that failed, is held or is uncertain, and drive it here.
 
     Failed blocks run again. What is uncertain is looked for once more, never repeated.
-    Stopping this leaves the run to a worker, or to another resume.
+    Ctrl-C cancels the run; Devin's sessions go on.
     """
     bindings = {key: str(value) for key, value in named_values(settings).items()}
     with options.open() as app:
@@ -192,12 +192,14 @@ def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
         after = 0
         while True:
             run = app.runs.show(run_id)
-            for event in app.runs.events(run_id, after=after):
+            events = app.runs.events(run_id, after=after)  # some of them, if there are many
+            for event in events:
                 after = event.id
                 _echo_event(event, as_json=as_json)
-            if run["endedAt"] is not None or cancel.is_set():
+            if cancel.is_set() or not (events or run["endedAt"] is None):
                 break
-            app.clock.wait(cancel, 1.0)
+            if not events:
+                app.clock.wait(cancel, 1.0)
     leave(click.get_current_context(), run)
 
 

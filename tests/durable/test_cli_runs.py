@@ -1,6 +1,7 @@
 """The commands for durable runs: start, list, show, answer, resume, cancel, watch, worker."""
 
 import json
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,8 @@ from click.testing import CliRunner
 from sim_devin.cli import cli
 from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.simulator.server import serve
+from sim_devin.store.records import Event
+from sim_devin.store.sql_store import open_store
 from tests.durable.flows import block, devin, flow, wait
 
 
@@ -192,6 +195,20 @@ def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
     assert "is done" in sim_devin("runs", "resume", shown["runId"])
     assert len(simulator.truth()) == 1
     assert sim_devin("runs", "prune", "--older-than", "1d") == "Forgot 0 runs.\n"
+
+
+def test_a_watched_run_is_shown_to_its_end_however_long_it_was(sim_devin, file, tmp_path):
+    path = file(block("end", "response"))
+    run_id = sim_devin("run", path, "--detach").strip()
+    with closing(open_store(tmp_path / "runs.sqlite")) as store, store.database.write():
+        for number in range(1500):
+            store.add_event(Event(run_id, float(number), "block.waiting", {"blockId": "x"}))
+    sim_devin("worker", "--once")
+    events = [
+        json.loads(line) for line in sim_devin("runs", "watch", run_id, "--json").splitlines()
+    ]
+    assert len(events) > 1500
+    assert events[-1]["event"] == "run.done"
 
 
 def test_an_unknown_run_is_a_mistake_of_the_caller(sim_devin):
