@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.durable import approvals
 from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
 from sim_devin.store.records import ASKING, Run, Wait
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
 from sim_devin.wait import FIRST_PAUSE
@@ -23,28 +23,28 @@ TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried agai
 class Answers:
     """Takes answers and sends them on."""
 
-    def __init__(self, app: App, store: SqlStore, seal: Seal) -> None:
+    def __init__(self, app: App, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
-        self._seal = seal
+        self._seals = seals
 
     def give(self, run: Run, answer: Any, context_id: str | None) -> None:
         """Answer what a run asks. See `durable.Runs.answer`."""
         wait = self._asked(run, context_id)
-        now = self._app.clock.time()
+        now, seal = self._app.clock.time(), self._seals(run.id)
         if wait.kind == "human":
-            taken = self._store.finish_wait(wait, now, self._seal.close(answer) or {})
+            taken = self._store.finish_wait(wait, now, seal.close(answer) or {})
         elif wait.kind == "approval":
-            taken = approvals.settle(self._store, wait, self._seal.close(answer), now)
+            taken = approvals.settle(self._store, wait, seal.close(answer), now)
         elif wait.kind == "question":
             message = answer.get("message") if isinstance(answer, Mapping) else answer
             if not isinstance(message, str) or not message.strip():
                 raise CallerError("Devin's question takes a text that is not blank.")
-            taken = self._store.put_answer(wait, message, now)
+            taken = self._store.put_answer(wait, seal.close(message), now)
             if taken:
                 self.send_waiting(run.id)
         else:
-            taken = self._resolve(wait, answer, now)
+            taken = self._resolve(wait, seal.close(answer), now)
         if not taken:
             raise CallerError("It has been answered already.", hint="Look at the run again.")
 
@@ -85,13 +85,14 @@ class Answers:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
         ledger = StepLedger(self._store, run, f"{wait.step}!{number}", driven=False)
+        seal = self._seals(wait.run_id)
         try:
-            credentials = self._seal.open(wait.about.get("credentials")) or {}
+            credentials = seal.open(wait.about.get("credentials")) or {}
             self._app.call(
                 "devin_send_message",
                 {
                     "sessionId": wait.about["sessionId"],
-                    "message": wait.answer,
+                    "message": seal.open(wait.answer),
                     **credentials,
                 },
                 reconcile=True,
@@ -143,7 +144,7 @@ class Answers:
             return self._store.drop_wait(wait, now)
         if isinstance(found.get("output"), Mapping):
             resolve(self._store, wait.run_id, wait.step, "done", None)
-            return self._store.finish_wait(wait, now, self._seal.close(found["output"]))
+            return self._store.finish_wait(wait, now, found["output"])
         if found.get("fail") is True:
             resolve(self._store, wait.run_id, wait.step, "uncertain", None)
             return self._store.finish_wait(wait, now, error=str(wait.point.get("message", "")))

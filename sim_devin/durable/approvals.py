@@ -43,12 +43,12 @@ def admitted(
         Parked: a person has to say yes first.
     """
     verdict = policy.check(spec, params)
-    if isinstance(verdict, Refused):
-        raise NotAllowed(verdict.reason, hint=verdict.hint)
     wait, call = journal.wait(step), _fingerprint(journal, spec, params)
-    if wait is not None and (isinstance(verdict, Allowed) or wait.about["call"] != call):
+    if wait is not None and (not isinstance(verdict, NeedsApproval) or wait.about["call"] != call):
         journal.forget(wait)
         wait = None
+    if isinstance(verdict, Refused):
+        raise NotAllowed(verdict.reason, hint=verdict.hint)
     if isinstance(verdict, Allowed):
         return verdict
     if wait is None or wait.open:
@@ -124,13 +124,15 @@ def _declined(wait: Wait, how: str) -> str:
 def _finish(
     store: SqlStore, wait: Wait, answer: Mapping[str, Any], error: str | None, now: float
 ) -> bool:
-    if not store.finish_wait(wait, now, answer, error=error):
-        return False
     data = {
         "blockId": wait.block_id,
         "blockName": wait.point.get("blockName", ""),
         "tool": wait.about["tool"],
         "reason": answer["reason"],
     }
-    store.add_event(Event(wait.run_id, now, DECLINED if error else APPROVED, data))
-    return True
+    told = Event(wait.run_id, now, DECLINED if error else APPROVED, data)
+    with store.database.write():  # both or neither: the event is the record of who said what
+        taken = store.finish_wait(wait, now, answer, error=error)
+        if taken:
+            store.add_event(told)
+    return taken

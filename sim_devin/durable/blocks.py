@@ -77,6 +77,8 @@ class _Block:
         try:
             output = self._handler(block.over(calls))
         except Parked as parked:
+            if wait is not None and (parked.wait is None or parked.wait.kind != "turn"):
+                journal.forget(wait)  # its turn would call the run again and again meanwhile
             return self._park(parked.wait, block)
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error

@@ -113,7 +113,7 @@ class Drive:
         self._journal.settle_logs()
         result.started = run.started if run.started is not None else result.started
         if result.status == "paused":
-            store.park(run, now)
+            store.park(run, now, self._journal.parked)
             return
         body = self._seal.close(result.to_json())
         if result.status == "cancelled" and result.reason != "deadline":

@@ -14,7 +14,7 @@ from sim_devin.engine.services import Services
 from sim_devin.store.records import Outcome, Run
 from sim_devin.store.sql_store import SqlStore
 
-_OUTERMOST = re.compile(r"[^./#>]+")  # the block of the workflow itself at the head of a key
+_OUTERMOST = re.compile(r"([^/#>]+)(/?)")  # the head of a key: a block, or a container's pass
 
 
 def record_before(store: SqlStore, run: Run, block: str, services: Services) -> list[Outcome]:
@@ -35,5 +35,8 @@ def record_before(store: SqlStore, run: Run, block: str, services: Services) -> 
 
 
 def _outermost(key: str) -> str:
+    """Return the id of the block of the workflow itself that a key belongs to."""
     match = _OUTERMOST.match(key)
-    return unquote(match[0]) if match else ""
+    if match is None:
+        return ""
+    return unquote(match[1].rpartition(".")[0] if match[2] else match[1])

@@ -275,7 +275,7 @@ class Journal:
     @property
     def parked(self) -> dict[str, BlockLog]:
         """The steps that wait in this drive, and the log entries of their blocks."""
-        return {wait.step: log for log, wait in self._parked.values()}
+        return {wait.step: log for log, wait in self._parked.values() if wait.kind != "sleep"}
 
     def is_parked(self, log: BlockLog, wait: Wait) -> None:
         """Say what a block waits for."""

@@ -15,7 +15,7 @@ from sim_devin.durable.places import is_here
 from sim_devin.durable.session_watch import note
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Wait
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.verdict import Verdict, bare, classify
 from sim_devin.wait import (
@@ -46,14 +46,14 @@ class Poller:
     Args:
         app: makes the calls.
         store: where the waits are.
-        seal: puts the credentials of a wait back in place.
+        seals: put the credentials of a wait back in place.
         owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: App, store: SqlStore, seal: Seal, owner: str) -> None:
+    def __init__(self, app: App, store: SqlStore, seals: Seals, owner: str) -> None:
         self._app = app
         self._store = store
-        self._seal = seal
+        self._seals = seals
         self._owner = owner
 
     def poll(self, run_id: str | None = None) -> int:
@@ -67,10 +67,11 @@ class Poller:
         """
         now = self._app.clock.time()
         calls = 0
-        for place, credentials in self._store.groups(now, run_id):
-            turn = f"poll {place} {run_id or ''}"
+        for place, credentials, own in self._store.groups(now, run_id):
+            run = run_id or own
+            turn = f"poll {place} {run or ''}"
             try:
-                known = self._seal.open(json.loads(credentials)) if credentials else {}
+                known = self._seals(run).open(json.loads(credentials)) if credentials else {}
                 if not is_here(self._app, place, known):
                     continue
             except SimDevinError:  # the key is not known here; another process may know it
@@ -79,7 +80,7 @@ class Poller:
                 continue
             if not self._store.lease(turn, self._owner, now, TURN):
                 continue
-            calls += self._poll_group(place, credentials, known, run_id)
+            calls += self._poll_group(place, credentials, known, run)
         return calls
 
     def _poll_group(

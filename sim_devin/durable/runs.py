@@ -28,6 +28,7 @@ from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sql_store import SqlStore
+from sim_devin.store.step_ledger import day
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -246,12 +247,16 @@ class Runs:
             UncertainResult: nobody knows whether the message arrived; the run asks on.
         """
         run = self.store.run(run_id)
-        Answers(self._app, self.store, self._secrets.seal(run.id)).give(run, answer, context_id)
+        seal = self._secrets.closing(run)
+        Answers(self._app, self.store, lambda _: seal).give(run, answer, context_id)
         return run.id
 
     def prune(self, before: float) -> int:
-        """Forget the runs that ended before a moment (Unix seconds); return how many."""
-        return self.store.prune(before)
+        """Forget the runs that ended before a moment (Unix seconds); return how many.
+
+        A run that counts against today's ceiling stays until tomorrow (UTC).
+        """
+        return self.store.prune(before, day(self._app.clock.time()))
 
     @property
     def reminders(self) -> Reminders:

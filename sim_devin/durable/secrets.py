@@ -9,7 +9,8 @@ from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.workflow import Workflow
 from sim_devin.redaction import is_secret_name
-from sim_devin.store.sealing import OPEN, Seal, marker
+from sim_devin.store.records import Run
+from sim_devin.store.sealing import OPEN, OWN, Seal, marker
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -37,7 +38,7 @@ def known(
                 found[f"app:{connection.id}.{name}"] = credentials[name]
     for prefix, program in programs.items():
         for (block_id, name), value in literal_secrets(program).items():
-            found[f"set:{prefix}{block_id}.{name}"] = value
+            found[f"{OWN}{prefix}{block_id}.{name}"] = value
     return found
 
 
@@ -62,6 +63,7 @@ class SecretsHere:
     def __init__(self, app: App) -> None:
         self._app = app
         self._given: dict[str, dict[str, str]] = {}
+        self._shared: dict[str, str] = {}
         self._env: dict[str, Mapping[str, str]] = {}
 
     def add(
@@ -70,8 +72,15 @@ class SecretsHere:
         given: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Remember secrets of a run by name, and the environment it was started with."""
-        self._given[run_id] = {**self._given.get(run_id, {}), **(given or {})}
+        """Remember secrets of a run by name, and the environment it was started with.
+
+        Only what stands in its document is kept for it alone: a worker starts any number of runs.
+        """
+        for name, value in (given or {}).items():
+            if name.startswith(OWN):
+                self._given.setdefault(run_id, {})[name] = value
+            else:
+                self._shared[name] = value
         if env is not None:
             self._env[run_id] = env
 
@@ -84,16 +93,19 @@ class SecretsHere:
         return self._env.get(run_id or "") or self._app.environment()
 
     def finder(self, run_id: str | None) -> Callable[[str], str | None]:
-        """Return how the secrets of a run are found here; without a run, those of all."""
-        if run_id is None:
-            given = {key: value for own in self._given.values() for key, value in own.items()}
-        else:
-            given = self._given.get(run_id, {})
+        """Return how the secrets of a run are found here; without one, those that runs share."""
+        given = self._shared if run_id is None else self._given.get(run_id, {})
         return finder(self._app, self.environment(run_id), given)
 
     def seal(self, run_id: str | None) -> Seal:
         """Return what puts the secrets of a run back in place, as far as they are known here."""
         return Seal({}, self.finder(run_id))
+
+    def closing(self, run: Run) -> Seal:
+        """Return the same, which also takes what is secret here out of what is new to a run."""
+        names = run.options.get("secretNames", ())
+        found = known(self._app, {}, self.environment(run.id), names)
+        return Seal({**self._given.get(run.id, {}), **found}, self.finder(run.id))
 
 
 def finder(
@@ -150,7 +162,7 @@ def sealed_document(program: Program, seal: Seal, prefix: str = "") -> Any:
     for block_id, name in literal_secrets(program):
         field = document["blocks"][block_id]["subBlocks"][name]
         if not str(field["value"]).startswith(OPEN):  # too short to be found by its value
-            field["value"] = marker(f"set:{prefix}{block_id}.{name}")
+            field["value"] = marker(f"{OWN}{prefix}{block_id}.{name}")
     return document
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.durable.places import is_here
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Session
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import LONGEST
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.verdict import bare, classify
@@ -84,14 +84,14 @@ class SessionWatch:
     Args:
         app: makes the calls.
         store: where the sessions are.
-        seal: puts their credentials back in place.
+        seals: put their credentials back in place.
         owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: App, store: SqlStore, seal: Seal, owner: str) -> None:
+    def __init__(self, app: App, store: SqlStore, seals: Seals, owner: str) -> None:
         self._app = app
         self._store = store
-        self._seal = seal
+        self._seals = seals
         self._owner = owner
         self._slots = app.settings.max_sessions is not None
 
@@ -104,23 +104,25 @@ class SessionWatch:
         now = self._app.clock.time()
         calls = 0
         self._store.leave_to_waits(now)
-        for place, credentials in self._store.session_groups(now, slots=self._slots):
+        for place, credentials, own in self._store.session_groups(now, slots=self._slots):
             try:
-                known = self._seal.open(json.loads(credentials)) if credentials else {}
+                known = self._seals(own).open(json.loads(credentials)) if credentials else {}
                 if not is_here(self._app, place, known):
                     continue
             except SimDevinError:  # the key is not known here; another process may know it
                 continue
             if self._store.lease(f"sessions {place}", self._owner, now, TURN):
-                calls += self._look_at(place, credentials, known)
+                calls += self._look_at(place, credentials, own, known)
         return calls
 
-    def _look_at(self, place: str, credentials: str | None, known: Mapping[str, str]) -> int:
+    def _look_at(
+        self, place: str, credentials: str | None, run_id: str | None, known: Mapping[str, str]
+    ) -> int:
         calls = 0
         now = self._app.clock.time()
         while True:
             batch = self._store.sessions_due(
-                place, credentials, now, slots=self._slots, limit=BATCH
+                place, credentials, now, slots=self._slots, limit=BATCH, run_id=run_id
             )
             if not batch:
                 return calls

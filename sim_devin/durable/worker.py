@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sim_devin")
 
+SHORTEST_IDLE = 0.05  # seconds between first looks at a followed run that another process drives
 IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
@@ -84,6 +85,7 @@ class Worker:
         clock = self._app.clock
         result: RunResult | None = None
         parked = _Parked(self._store, on_event)
+        patience = SHORTEST_IDLE
         while True:
             run = self._store.run(run_id)
             if run.state in (*ENDED, "asking", "uncertain", "held"):
@@ -93,11 +95,13 @@ class Worker:
             claimed = self.claim(run_id)
             if claimed is not None:
                 result = self.drive(claimed, cancel, on_event, parked) or result
+                patience = SHORTEST_IDLE
             elif run.state in ("ready", "running"):
-                time.sleep(0.05)  # another process holds it: nothing of ours to wait for
+                time.sleep(patience)  # another process holds it: nothing of ours to wait for
+                patience = min(IDLE, 1.5 * patience)
             elif not self.look_after(run_id):
                 parked.tell(run_id, clock.time())
-                clock.wait(cancel, self._pause(run_id))
+                clock.wait(cancel, self._pause(run))
 
     def work(
         self,
@@ -161,18 +165,20 @@ class Worker:
         """Do what is due for parked runs, or for that one; return whether one may go on now."""
         now = self._app.clock.time()
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
-        seal = self._secrets.seal(run_id)
-        answers = Answers(self._app, self._store, seal)
+        seals = self._secrets.seal
+        answers = Answers(self._app, self._store, seals)
         sent = answers.answer_overdue() + answers.send_waiting(run_id)
-        calls = Poller(self._app, self._store, seal, self._owner).poll(run_id)
-        calls += SessionWatch(self._app, self._store, seal, self._owner).look()
+        calls = Poller(self._app, self._store, seals, self._owner).poll(run_id)
+        calls += SessionWatch(self._app, self._store, seals, self._owner).look()
         called = call_next(self._app, self._store)
         return bool(woken or sent or calls or called)
 
-    def _pause(self, run_id: str | None) -> float:
-        moment = self._store.next_moment(run_id)
-        if moment is None or (run_id is not None and self._store.is_queued(run_id)):
+    def _pause(self, run: Run | None) -> float:
+        moment = self._store.next_moment(None if run is None else run.id)
+        if moment is None or (run is not None and self._store.is_queued(run.id)):
             return IDLE  # others may make room at any moment
+        if run is not None and run.deadline is not None:
+            moment = min(moment, run.deadline)
         return min(LONGEST_IDLE, max(0.01, moment - self._app.clock.time()))
 
     def drive(

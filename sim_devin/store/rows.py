@@ -10,6 +10,7 @@ from typing import Any
 
 from sim_devin.store.database import Connection, Database
 from sim_devin.store.records import Event, Run, RunState
+from sim_devin.store.sealing import OPEN, OWN
 
 JSON: Mapping[str, Sequence[str]] = {
     "runs": ("children", "inputs", "options", "result"),
@@ -18,6 +19,15 @@ JSON: Mapping[str, Sequence[str]] = {
     "sessions": (),
 }
 _BOOLEAN = ("cancelling", "open", "retry", "working")
+
+# A step, or any call in it. Not LIKE, which would take a _ or % in a step for any text.
+OF_STEP = "(step = ? OR substr(step, 1, ?) = ?)"
+
+# Sessions that are looked at with the same key: place, credentials, and the run if the key is
+# one of its own, of which another run may have one by the same name.
+Group = tuple[str, str | None, str | None]
+GROUP = "place, credentials, CASE WHEN credentials LIKE ? THEN run_id END AS own"
+WITH_OWN = f"%{OPEN}{OWN}%"  # the value in it
 
 
 class LeaseLost(Exception):
@@ -68,9 +78,19 @@ def marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
+def of_step(step: str) -> tuple[str, int, str]:
+    """Return the values for `OF_STEP`."""
+    return (step, len(step) + 1, f"{step}/")
+
+
 def changed(connection: Connection, statement: str, values: Sequence[Any]) -> bool:
     """Execute a statement and return whether it changed a row."""
     return connection.execute(statement, values).rowcount > 0
+
+
+def group_of(row: Any) -> Group:
+    """Return the group that a row of `GROUP` stands for."""
+    return (row["place"], row["credentials"], row["own"])
 
 
 def put_event(connection: Connection, event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
@@ -174,19 +174,26 @@ class RunRows(Rows):
             data = {"error": error} if error else {}
             put_event(connection, Event(run.id, now, f"run.{state}", data))
 
-    def park(self, run: Run, now: float) -> RunState:
+    def park(self, run: Run, now: float, steps: Collection[str] = ()) -> RunState:
         """Set a run aside until something it waits for is there; return its state.
 
-        It is ready again at once when that came while it was still being driven.
+        It is ready again at once when that came while it was still being driven, when one of
+        the `steps` at which it stopped is not waited for any more, or to be cancelled.
 
         Raises:
             LeaseLost: another process has taken the run.
         """
         with self.held(run) as connection:
             woken = connection.execute(
-                "SELECT 1 FROM waits WHERE run_id = ? AND open = 0 AND used = 0", (run.id,)
+                "SELECT 1 FROM waits WHERE run_id = ? AND open = 0 AND used = 0 "
+                "UNION SELECT 1 FROM runs WHERE id = ? AND cancelling = 1",
+                (run.id, run.id),
             ).fetchone()
-            state: RunState = "ready" if woken else parked_state(connection, run.id)
+            rows = connection.execute(
+                "SELECT step FROM waits WHERE run_id = ? AND open = 1", (run.id,)
+            ).fetchall()
+            gone = set(steps).difference(row["step"] for row in rows)
+            state: RunState = "ready" if woken or gone else parked_state(connection, run.id)
             connection.execute(
                 "UPDATE runs SET state = ?, updated = ?, owner = NULL, lease_until = 0, "
                 "error = NULL WHERE id = ?",
@@ -243,13 +250,18 @@ class RunRows(Rows):
                 (now, now, *PARKED),
             ).rowcount
 
-    def prune(self, before: float) -> int:
-        """Forget runs that ended before a moment, and all that belongs to them."""
+    def prune(self, before: float, today: str) -> int:
+        """Forget runs that ended before a moment, and all that belongs to them.
+
+        Those stay that have taken something off what may be spent `today`.
+        """
         with self.database.write() as connection:
             ended = connection.execute(
-                f"DELETE FROM runs WHERE ended < ? AND state IN ({marks(ENDED)})",
-                (before, *ENDED),
+                f"DELETE FROM runs WHERE ended < ? AND state IN ({marks(ENDED)}) "
+                "AND NOT EXISTS (SELECT 1 FROM spend WHERE run_id = runs.id AND day >= ?)",
+                (before, *ENDED, today),
             ).rowcount
+            connection.execute("DELETE FROM leases WHERE until < ?", (before,))
             rows = connection.execute("SELECT document, children FROM runs").fetchall()
             used = {row["document"] for row in rows}
             used.update(*(json.loads(row["children"]).values() for row in rows))

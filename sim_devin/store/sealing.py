@@ -17,6 +17,7 @@ from sim_devin.errors import MissingCredentials
 from sim_devin.redaction import SHORTEST
 
 OPEN, CLOSE = "⟦", "⟧"
+OWN = "set:"  # begins the names of secrets that stand in a run's document: the run's own
 _LITERAL = f"{OPEN}:{CLOSE}"  # an opening bracket that stood in the data
 _NAME = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE}")
 
@@ -107,6 +108,10 @@ class Seal:
                 return None
             self._secrets[name] = value
         return self._secrets[name]
+
+
+Seals = Callable[[str | None], Seal]
+"""Run -> its seal; None -> one for what runs share."""
 
 
 def names(value: Any) -> Iterator[str]:

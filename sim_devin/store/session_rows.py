@@ -6,7 +6,18 @@ from __future__ import annotations
 from typing import Any
 
 from sim_devin.store.records import PARKED, Session
-from sim_devin.store.rows import Rows, insert, marks, record_of
+from sim_devin.store.rows import (
+    GROUP,
+    OF_STEP,
+    WITH_OWN,
+    Group,
+    Rows,
+    group_of,
+    insert,
+    marks,
+    of_step,
+    record_of,
+)
 from sim_devin.verdict import bare
 
 LONGEST = 24 * 3600.0  # seconds after which a session counts as over, whatever is known of it
@@ -74,8 +85,8 @@ class SessionRows(Rows):
         with self.database.write() as connection:
             connection.execute(
                 "UPDATE sessions SET working = 0 WHERE run_id = ? AND session_id IS NULL "
-                "AND (step = ? OR step LIKE ? || '/%')",
-                (run_id, step, step),
+                f"AND {OF_STEP}",
+                (run_id, *of_step(step)),
             )
 
     # -- the queue -------------------------------------------------------------------------------
@@ -148,8 +159,8 @@ class SessionRows(Rows):
                 "UPDATE sessions SET session_id = ?, working = 1, next_look = "
                 "CASE WHEN EXISTS (SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id "
                 "AND spend.step = sessions.step) THEN created + ? END "
-                "WHERE run_id = ? AND session_id IS NULL AND (step = ? OR step LIKE ? || '/%')",
-                (session_id, FIRST_LOOK, run_id, step, step),
+                f"WHERE run_id = ? AND session_id IS NULL AND {OF_STEP}",
+                (session_id, FIRST_LOOK, run_id, *of_step(step)),
             )
 
     def sessions_named(self, session_id: str) -> list[Session]:
@@ -201,14 +212,21 @@ class SessionRows(Rows):
                     f"UPDATE sessions SET next_look = ? WHERE {where}", (now + FIRST_LOOK, *values)
                 )
 
-    def session_groups(self, now: float, *, slots: bool) -> list[tuple[str, str | None]]:
-        """Return (place, credentials) of the sessions that `sessions_due` would return."""
+    def session_groups(self, now: float, *, slots: bool) -> list[Group]:
+        """Return the groups of the sessions that `sessions_due` would return."""
         due, values = self._due(now, slots)
-        rows = self.database.read(f"SELECT DISTINCT place, credentials FROM ({due}) AS due", values)
-        return [(row["place"], row["credentials"]) for row in rows]
+        query = f"SELECT DISTINCT {GROUP} FROM ({due}) AS due"
+        return list(map(group_of, self.database.read(query, (WITH_OWN, *values))))
 
     def sessions_due(
-        self, place: str, credentials: str | None, now: float, *, slots: bool, limit: int
+        self,
+        place: str,
+        credentials: str | None,
+        now: float,
+        *,
+        slots: bool,
+        limit: int,
+        run_id: str | None = None,
     ) -> list[Session]:
         """Return a batch of sessions to look at that no run looks after.
 
@@ -216,10 +234,11 @@ class SessionRows(Rows):
         somebody waits.
         """
         due, values = self._due(now, slots)
+        mine, own = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
         rows = self.database.read(
             f"SELECT * FROM ({due}) AS due WHERE place = ? AND coalesce(credentials, '') = ? "
-            "ORDER BY since LIMIT ?",
-            (*values, place, credentials or "", limit),
+            f"{mine} ORDER BY since LIMIT ?",
+            (*values, place, credentials or "", *own, limit),
         )
         return [record_of(Session, "sessions", row) for row in rows]
 

@@ -1,4 +1,5 @@
 """The ledger of intents in the store: whoever records one first may send, whatever crashes."""
+# ruff: noqa: S608 - only fixed fragments are put into statements, never values
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 from sim_devin.errors import NotAllowed
 from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
 from sim_devin.store.records import Run
+from sim_devin.store.rows import OF_STEP, of_step
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
 
@@ -139,8 +141,8 @@ class StepLedger:
 def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
     """Return the intents of a step, or of all calls of a block's try."""
     rows = store.database.read(
-        "SELECT * FROM intents WHERE run_id = ? AND (step = ? OR step LIKE ? || '/%') ORDER BY at",
-        (run_id, step, step),
+        f"SELECT * FROM intents WHERE run_id = ? AND {OF_STEP} ORDER BY at",
+        (run_id, *of_step(step)),
     )
     return [_intent(row) for row in rows]
 
@@ -151,8 +153,8 @@ def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str 
         _follow_up(store, run_id, step, state, session)
         return connection.execute(
             "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE run_id = ? "
-            "AND (step = ? OR step LIKE ? || '/%') AND state IN ('open', 'uncertain', 'missing')",
-            (state, session, run_id, step, step),
+            f"AND {OF_STEP} AND state IN ('open', 'uncertain', 'missing')",
+            (state, session, run_id, *of_step(step)),
         ).rowcount
 
 

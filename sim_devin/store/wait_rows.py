@@ -9,9 +9,13 @@ from typing import Any
 from sim_devin.store.database import Connection
 from sim_devin.store.records import ASKING, PARKED, Event, Run, Wait
 from sim_devin.store.rows import (
+    GROUP,
     JSON,
+    WITH_OWN,
+    Group,
     Rows,
     changed,
+    group_of,
     insert,
     marks,
     parked_state,
@@ -174,15 +178,15 @@ class WaitRows(Rows):
 
     # -- sessions that are waited for ----------------------------------------------------------
 
-    def groups(self, now: float, run_id: str | None = None) -> list[tuple[str, str | None]]:
-        """Return (place, credentials) of the session waits that are due for a look."""
+    def groups(self, now: float, run_id: str | None = None) -> list[Group]:
+        """Return the groups of the session waits that are due for a look."""
         mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
         rows = self.database.read(
-            "SELECT DISTINCT place, credentials FROM waits "
+            f"SELECT DISTINCT {GROUP} FROM waits "
             f"WHERE open = 1 AND kind = 'session' AND (next_look <= ? OR due <= ?) {mine}",
-            (now, now, *values),
+            (WITH_OWN, now, now, *values),
         )
-        return [(row["place"], row["credentials"]) for row in rows]
+        return list(map(group_of, rows))
 
     def due_sessions(
         self,
