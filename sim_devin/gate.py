@@ -111,13 +111,14 @@ class Gate:
         """
         verdict = self.admit(spec, params)
         if isinstance(verdict, NeedsApproval):
-            if approve is None or not approve(verdict):
+            if approve is None or approve(verdict) is not True:
                 how = "nobody can be asked here" if approve is None else "a person declined"
                 raise Declined(
                     f"{spec.id} needs a person's yes and did not get it: {how}.",
                     hint=NOBODY_TO_ASK if approve is None else NOT_SENT,
                 )
-            verdict = self.admit(spec, params, approved=True)
+            # The yes was to these ceilings; more may be left by now.
+            verdict = self.admit(spec, {**params, **verdict.ceilings}, approved=True)
             assert not isinstance(verdict, NeedsApproval)  # noqa: S101 - it was approved
         try:
             yield verdict

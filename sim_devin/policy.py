@@ -26,6 +26,8 @@ CAP = "maxAcuLimit"  # the parameter that bounds what a session may spend, in AC
 DESTRUCTIVE = "destructive"
 COSTS_MONEY = "costs-money"
 
+QUOTED = 1000  # characters of a value that a question shows
+
 
 @dataclass(frozen=True)
 class Spent:
@@ -113,8 +115,13 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("acu_per_call", "acu_per_run", "acu_per_day"):
             ceiling = getattr(self, name)
-            if ceiling is not None and not ceiling >= 1:
-                raise CallerError(f"{name} is {ceiling}; it must be at least 1.")
+            if ceiling is not None and not 1 <= ceiling < math.inf:
+                raise CallerError(f"{name} is {ceiling}; it must be at least 1, or None.")
+        for name in ("allow", "deny", "confirm"):
+            # The letters of a text would be patterns, the one of its "*" for every tool.
+            if isinstance(getattr(self, name), str):
+                text = getattr(self, name)
+                raise CallerError(f"{name} is a text; it must be a tuple: ({text!r},).")
 
     def offers(self, spec: ToolSpec) -> bool:
         """Return whether a tool is to be offered at all."""
@@ -253,7 +260,7 @@ def _needed(
         and "x-visibility" not in spec.properties[name]
         and value not in (None, "")
     }
-    what = ", ".join(f"{name}: {_short(value)}" for name, value in shown.items())
+    what = ", ".join(f"{name}: {_quoted(value)}" for name, value in shown.items())
     reasons = [
         words
         for words, counts in (
@@ -267,9 +274,11 @@ def _needed(
     return NeedsApproval(question, ceilings, spec.id, spec.title, shown, why)
 
 
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"
+def _quoted(value: Any) -> str:
+    """Return a value so that no text in it passes for another value, or steers a terminal."""
+    text = repr(value)
+    more = len(text) - QUOTED
+    return text if more <= 0 else f"{text[:QUOTED]}… ({more} more characters)"
 
 
 def _amount(value: Any) -> float | None:

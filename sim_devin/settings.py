@@ -43,8 +43,8 @@ class Settings:
         env: the environment that was read.
         base_url: overrides the connection's base URL; empty for none.
         max_acu: ceiling for the ACU limit of every session; None for none.
-        max_acu_day: ceiling for what the caps of all durable runs of a store may add up to in
-            one day (UTC); None for none.
+        max_acu_day: ceiling for what the caps of one day (UTC) may add up to, of the policy's and
+            this the stricter; None for none.
         max_sessions: most sessions of an organization that the durable runs of a store may
             have under way at once; None for no limit.
         max_creates_per_minute: most sessions of an organization that they may create within

@@ -162,9 +162,8 @@ def _model(settings: Settings, retries: int | None, *, simulate: bool) -> Model:
 def _under(settings: Settings, policy: Policy) -> Settings:
     """Return the settings with a policy over the file's; the stricter ceiling of a day holds."""
     both = settings.policy.tightened(policy)
-    return replace(
-        settings, policy=both, max_acu_day=_lowest(settings.max_acu_day, both.acu_per_day)
-    )
+    day = _lowest(settings.max_acu_day, both.acu_per_day)
+    return replace(settings, policy=replace(both, acu_per_day=day), max_acu_day=day)
 
 
 def _users_spending() -> FileSpending:

@@ -290,6 +290,14 @@ def test_the_day_is_one_for_functions_and_runs(open_app):
     assert caps(open_app) == [6, 4]
 
 
+def test_the_stricter_ceiling_of_a_day_binds_functions_too(open_app):
+    env = {"SIM_DEVIN_MAX_ACU_DAY": "3"}
+    app = open_app(Policy(acu_per_day=10), env=env)
+    assert app.policy.acu_per_day == app.settings.max_acu_day == 3
+    app.call_function("devin_create_session", {"prompt": "p", "maxAcuLimit": 6})
+    assert caps(open_app) == [3]
+
+
 def test_a_resumed_run_is_bound_as_well(open_app):
     form = block("form", "human_in_the_loop")
     app = open_app(Policy(confirm=(COSTS_MONEY,)))

@@ -12,9 +12,9 @@ from merge_cases import CASES, Kept, agrees
 from third_party import Plugin
 
 import sim_devin
-from sim_devin.errors import CallerError, Cancelled, UnknownName
+from sim_devin.errors import CallerError, Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions import dialects
-from sim_devin.functions.calls import FunctionAnswer
+from sim_devin.functions.calls import FunctionAnswer, carry_out
 
 USERS = {"apiKey", "orgId", "extraBody", "extraQuery", "sessionSecrets", "secretIds"}
 EVERY = [(dialect, strict) for dialect in dialects.DIALECTS for strict in (False, True)]
@@ -309,6 +309,20 @@ def test_arguments_that_are_no_object(app, arguments, words):
     assert words in app.call_function("devin_list_sessions", arguments)
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("depth", [300, 3000])
+def test_arguments_that_are_nested_too_deeply(app, depth, as_text):
+    schema = {}
+    for _ in range(depth):
+        schema = {"a": schema}
+    if as_text:
+        schema = '{"a":' * depth + "{}" + "}" * depth
+    answer = app.call_function(
+        "devin_create_session", {"prompt": "p", "structuredOutputSchema": schema}
+    )
+    assert isinstance(answer.error, InvalidParams)
+
+
 @pytest.mark.parametrize("arguments", [None, "", "{}", "null", {}, '"{}"'])
 def test_no_arguments(app, kept, arguments):
     assert not app.call_function("devin_list_sessions", arguments).is_error
@@ -442,6 +456,18 @@ def test_a_plugins_mistake_is_told_without_its_text(app, caplog):
     answer = app.call_function("acme_break")
     assert "acme_break failed inside: ZeroDivisionError" in answer
     assert "cog_a_secret" not in answer
+
+
+def test_a_plugins_mistake_is_logged_without_the_key(app, caplog):
+    key = CREDENTIALS["apiKey"]
+
+    def breaks(*_args, **_options):
+        raise ValueError(f"refused: {key}")
+
+    with pytest.raises(SimDevinError, match="failed inside"):
+        carry_out(app, app.functions.read("devin_list_sessions", {}), act=breaks)
+    assert "ValueError: refused" in caplog.text
+    assert key not in caplog.text
 
 
 def test_cancelled_is_raised(simulated):

@@ -10,10 +10,12 @@ from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
     CallerError,
+    Declined,
     InvalidParams,
     NotAllowed,
     NotSent,
     ServerError,
+    StoreError,
 )
 from sim_devin.gate import Gate, MemorySpending
 from sim_devin.policy import (
@@ -87,18 +89,34 @@ def test_a_used_up_ceiling_refuses(policy, spent, words):
     assert isinstance(policy.check(SEND, {}, spent), Allowed)  # within the session's own cap
 
 
-def test_a_ceiling_below_one_is_the_callers_mistake():
+@pytest.mark.parametrize("ceiling", [0, -1, float("inf"), float("nan")])
+def test_a_ceiling_that_is_none_is_the_callers_mistake(ceiling):
     with pytest.raises(CallerError, match="acu_per_day"):
-        Policy(acu_per_day=0)
+        Policy(acu_per_day=ceiling)
+
+
+@pytest.mark.parametrize("field", ["allow", "deny", "confirm"])
+def test_a_text_is_no_list_of_patterns(field):
+    with pytest.raises(CallerError, match=rf"{field} is a text.*\('devin_\*',\)"):
+        Policy(**{field: "devin_*"})
 
 
 def test_the_question_says_what_and_hides_the_users_values():
-    params = {"prompt": "fix\n it", "sessionSecrets": [{"key": "K", "value": "hidden"}]}
+    params = {"prompt": "fix it", "sessionSecrets": [{"key": "K", "value": "hidden"}]}
     verdict = Policy(confirm=(COSTS_MONEY,), acu_per_call=4).check(CREATE, params)
     assert "devin_create_session" in verdict.question
-    assert "prompt: fix it" in verdict.question
+    assert "prompt: 'fix it'" in verdict.question
     assert "maxAcuLimit: 4" in verdict.question
     assert "hidden" not in verdict.question
+
+
+def test_a_question_cannot_be_written_by_the_model():
+    """No value passes for another, steers a terminal, or hides how much of it is not shown."""
+    params = {"prompt": "a', maxAcuLimit: 1\n\x1b[2K\u202e", "title": "t" * 5000}
+    question = Policy(confirm=(COSTS_MONEY,)).check(CREATE, params).question
+    assert question.isprintable()
+    assert "prompt: \"a', maxAcuLimit: 1\\n" in question
+    assert question.endswith("… (4002 more characters)")
 
 
 def test_a_gate_reserves_and_gives_back_what_surely_was_not_spent():
@@ -138,6 +156,25 @@ def test_approval_reserves_once():
     assert gate.admit(CREATE, {}, approved=True).reserve == 5
     with pytest.raises(NotAllowed):
         gate.admit(CREATE, {}, approved=True)
+
+
+def test_a_yes_is_to_the_ceilings_that_were_asked_about():
+    gate = Gate(Policy(acu_per_run=10, confirm=(COSTS_MONEY,)))
+    other = gate.admit(CREATE, {"maxAcuLimit": 7}, approved=True)
+
+    def approve(needed):
+        gate.settle(other, NotSent("x"))  # meanwhile there is more
+        return needed.parameters["maxAcuLimit"] == 3
+
+    with gate.admitted(CREATE, {"maxAcuLimit": 9}, approve) as allowed:
+        assert (allowed.ceilings, allowed.reserve) == ({"maxAcuLimit": 3}, 3)
+
+
+@pytest.mark.parametrize("answer", ["n", "no", 1, None])
+def test_only_true_is_a_yes(answer):
+    gate = Gate(Policy(confirm=(DESTRUCTIVE,)))
+    with pytest.raises(Declined), gate.admitted(TERMINATE, {}, lambda _needed: answer):
+        pytest.fail("it went on")
 
 
 def test_approval_opens_nothing_that_is_denied():
@@ -193,6 +230,22 @@ def test_a_file_that_cannot_be_used(tmp_path):
     blocked.write_text("")
     with pytest.raises(CallerError, match="cannot keep"):
         FileSpending(blocked / "spent.db")
+
+
+def test_a_file_that_breaks_later_spends_nothing(tmp_path):
+    file = tmp_path / "spent.db"
+    with sim_devin.open_app(
+        simulate=True,
+        env={},
+        discover=False,
+        policy=Policy(acu_per_day=5),
+        spending=FileSpending(file),
+    ) as app:
+        file.write_text("no database")
+        answer = app.call_function("devin_create_session", {"prompt": "p"})
+        assert isinstance(answer.error, StoreError)
+        assert "cannot keep what was spent" in answer
+        assert app.call("devin_list_sessions")["sessions"] == []
 
 
 @pytest.fixture

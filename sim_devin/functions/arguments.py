@@ -10,6 +10,9 @@ from sim_devin.errors import InvalidParams
 from sim_devin.functions import dialects
 from sim_devin.spec import Schema
 
+DEEPEST = 100  # levels of nesting; what handles the arguments afterwards follows them by calls
+TOO_DEEP = "the arguments are nested too deeply"
+
 
 def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the arguments of the function `name` as an object; text may hold JSON text.
@@ -24,7 +27,7 @@ def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, 
         try:
             value = json.loads(value or "{}", parse_constant=_no_constant)
         except RecursionError:
-            raise InvalidParams(name, ["the arguments are nested too deeply"]) from None
+            raise InvalidParams(name, [TOO_DEEP]) from None
         except ValueError as error:
             problem = f"the arguments are not JSON ({error}); pass one JSON object"
             raise InvalidParams(name, [problem]) from None
@@ -40,17 +43,25 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def read(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as their schema means them.
+def read(name: str, schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the function `name` as their schema means them.
 
     JSON text is parsed where no text is wanted, and a null that is not wanted is left out.
+
+    Raises:
+        InvalidParams: they are nested too deeply.
     """
-    result: dict[str, Any] = _read(schema, values, schema)
+    try:
+        result: dict[str, Any] = _read(schema, values, schema, 0)
+    except RecursionError:
+        raise InvalidParams(name, [TOO_DEEP]) from None
     return result
 
 
-def _read(schema: Any, value: Any, root: Schema) -> Any:
+def _read(schema: Any, value: Any, root: Schema, depth: int) -> Any:
     """Return a value as its schema means it: JSON text parsed, nulls for absent left out."""
+    if depth > DEEPEST:
+        raise RecursionError
     schema = dialects.resolve(schema, root)
     if isinstance(value, str):
         value = _untexted(schema, value, root)
@@ -58,12 +69,12 @@ def _read(schema: Any, value: Any, root: Schema) -> Any:
         properties = schema.get("properties", {})
         others = None if schema.get("additionalProperties") is False else {"type": "null"}
         return {
-            key: _read(properties.get(key, {}), item, root)
+            key: _read(properties.get(key, {}), item, root, depth + 1)
             for key, item in value.items()
             if item is not None or "null" in dialects.types(properties.get(key, others), root)
         }
     if isinstance(value, list):
-        return [_read(schema.get("items", {}), item, root) for item in value]
+        return [_read(schema.get("items", {}), item, root, depth + 1) for item in value]
     return value
 
 

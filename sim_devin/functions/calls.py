@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownNam
 from sim_devin.functions.schemas import FunctionCall
 from sim_devin.gate import Gate
 from sim_devin.policy import Approve
+from sim_devin.redaction import Redactor
 from sim_devin.spec import ToolSpec
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ def carry_out(
             lowest[limit] = min(most, lowest.get(limit, most))
         if allowed.dry_run:
             return dry_run(app, spec, lowered(params, lowest), options.get("credentials"))
-        return _call(act or app.call, spec, params, {**options, "ceilings": lowest})
+        options["ceilings"] = lowest
+        return _call(act or app.call, spec, params, options, app.redactor)
 
 
 def _call(
@@ -149,6 +152,7 @@ def _call(
     spec: ToolSpec,
     params: Mapping[str, Any],
     options: Mapping[str, Any],
+    redactor: Redactor,
 ) -> dict[str, Any]:
     try:
         return act(spec.id, params, **options)
@@ -156,7 +160,8 @@ def _call(
         raise
     except Exception as error:
         # A plugin's mistake must not end the conversation; its text may hold anything.
-        logger.exception("the tool %s failed", spec.id)
+        trace = "".join(traceback.format_exception(error))
+        logger.error("the tool %s failed\n%s", spec.id, redactor.text(trace))
         raise SimDevinError(
             f"{spec.id} failed inside: {type(error).__name__}.",
             hint="It may or may not have had an effect; do not repeat it blindly.",

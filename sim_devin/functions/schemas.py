@@ -127,7 +127,7 @@ class Functions:
             if key not in bound and not self._is_users(spec, key)
         }
         checker = self.visible(spec, bound)
-        read = function_arguments.read(checker.schema, given)
+        read = function_arguments.read(name, checker.schema, given)
         problems = checker.problems(checker.coerce(read), read)
         if problems:
             raise InvalidParams(name, problems, hint="Nothing was sent; call again with all of it.")
