@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -69,19 +70,31 @@ class Answers:
                 settled += self._store.finish_wait(wait, now, default)
         return settled
 
-    def send_waiting(self, run_id: str | None = None) -> int:
+    def to_send(self, run_id: str | None = None) -> list[Wait]:
+        """Return the waits whose answers are recorded and not sent yet, those due for a try."""
+        now = self._app.clock.time()
+        return [
+            wait
+            for wait in self._store.open_waits("sending")
+            if run_id in (None, wait.run_id) and wait.next_look <= now
+        ]
+
+    def send_waiting(
+        self, run_id: str | None = None, *, cancel: threading.Event | None = None
+    ) -> int:
         """Send the answers that are recorded and not sent yet; return how many were.
 
-        Any number of processes may try; each message arrives once.
+        Any number of processes may try; each message arrives once. Setting `cancel` leaves
+        the rest for later.
         """
         sent = 0
-        now = self._app.clock.time()
-        for wait in self._store.open_waits("sending"):
-            if run_id in (None, wait.run_id) and wait.next_look <= now:
-                sent += self._send(wait)
+        for wait in self.to_send(run_id):
+            if cancel is not None and cancel.is_set():
+                break
+            sent += self._send(wait, cancel)
         return sent
 
-    def _send(self, wait: Wait) -> bool:
+    def _send(self, wait: Wait, cancel: threading.Event | None) -> bool:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
         ledger = StepLedger(self._store, run, f"{wait.step}!{number}", driven=False)
@@ -98,6 +111,7 @@ class Answers:
                 reconcile=True,
                 ledger=ledger,
                 settle=self._app.settle,
+                cancel=cancel,
             )
         except UncertainResult as error:
             self._ask_again(wait, f"{error} Look at the session before you answer again.")

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
@@ -40,6 +40,7 @@ SHORTEST_IDLE = 0.05  # seconds between first looks at a followed run that anoth
 IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
+SENDING = "answers"  # stands for a run among those that a worker is busy with
 
 
 class Worker:
@@ -120,34 +121,41 @@ class Worker:
         failures: list[BaseException] = []
         driven = 0
 
-        def drive(run: Run) -> None:
-            try:
-                self.drive(run, None, on_event)
-            except BaseException as error:
-                failures.append(error)
-            finally:
-                active.pop(run.id, None)
-                ended.set()
+        def begin(name: str, act: Callable[[], Any]) -> None:
+            def carry_out() -> None:
+                try:
+                    act()
+                except BaseException as error:
+                    failures.append(error)
+                finally:
+                    active.pop(name, None)
+                    ended.set()
 
+            active[name] = threading.Thread(target=carry_out, name=f"run {name}")
+            active[name].start()
+
+        answers = Answers(self._app, self._store, self._secrets.seal)
         try:
             while not cancel.is_set() and not failures:
-                moved = each_turn() | self.look_after(None)
+                busy = bool(active)  # who ends meanwhile may leave something to be done
+                moved = each_turn() | self.look_after(None, send=False)
                 reminders.remind(on_event=on_event)
-                while len(active) < concurrency and not cancel.is_set():
+                # Whether an answer has arrived may take minutes to find out.
+                if SENDING not in active and answers.to_send():
+                    begin(SENDING, partial(answers.send_waiting, cancel=cancel))
+                while len(active) < concurrency + (SENDING in active) and not cancel.is_set():
                     run = self.claim()
                     if run is None:
                         break
                     driven += 1
                     moved = True
-                    thread = threading.Thread(target=drive, args=(run,), name=f"run {run.id}")
-                    active[run.id] = thread
-                    thread.start()
+                    begin(run.id, partial(self.drive, run, None, on_event))
                 if active:
                     ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
                     ended.clear()
-                elif once and not moved:
+                elif once and not (moved or busy):
                     break
-                elif not moved:
+                elif not (moved or busy):
                     self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
         finally:
             self._leases.give_back(list(active))
@@ -161,13 +169,16 @@ class Worker:
         """Take a run, or that one, to drive it; None if there is none that nobody drives."""
         return self._leases.claim(self._app.clock.time(), run_id)
 
-    def look_after(self, run_id: str | None = None) -> bool:
-        """Do what is due for parked runs, or for that one; return whether one may go on now."""
+    def look_after(self, run_id: str | None = None, *, send: bool = True) -> bool:
+        """Do what is due for parked runs, or for that one; return whether one may go on now.
+
+        With `send` answers to Devin are sent, too.
+        """
         now = self._app.clock.time()
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
         seals = self._secrets.seal
         answers = Answers(self._app, self._store, seals)
-        sent = answers.answer_overdue() + answers.send_waiting(run_id)
+        sent = answers.answer_overdue() + (answers.send_waiting(run_id) if send else 0)
         calls = Poller(self._app, self._store, seals, self._owner).poll(run_id)
         calls += SessionWatch(self._app, self._store, seals, self._owner).look()
         called = call_next(self._app, self._store)

@@ -165,7 +165,7 @@ SAID = f"Use ⟦main⟧ and {SECRET}"
 
 
 def said(simulator):
-    (session,) = simulator.truth()
+    session = simulator.truth()[0]
     return [item["message"] for item in session["messages"] if item["source"] == "user"][1:]
 
 
@@ -189,6 +189,55 @@ def test_devin_gets_an_answer_as_it_was_given_and_the_store_no_secret(
         app.runs.work(once=True)
     assert said(simulator) == [SAID]
     assert SECRET not in stored(store)
+
+
+def test_runs_are_driven_while_an_answer_is_on_its_way(open_app, transport, simulator):
+    app = open_app()
+    run_id = start(app, ASKS, wait(), on_question="hold", answer_within=60.0, default_answer="main")
+    app.runs.follow(run_id)
+    app.clock.advance(61)
+    other = start(app, CREATE)
+    stop, gone = threading.Event(), threading.Event()
+
+    class Slow:
+        def send(self, request, *, timeout):
+            if request.method == "POST" and request.url.endswith("/messages"):
+                assert gone.wait(30)
+            return transport.send(request, timeout=timeout)
+
+    def listen(event):
+        if event.kind == "run.finished":
+            (gone if event.run_id == other else stop).set()
+
+    open_app(transport=Slow()).runs.work(cancel=stop, concurrency=1, on_event=listen)
+    assert state(app, other) == state(app, run_id) == "done"
+    assert said(app.transport.simulator) == ["main"]
+
+
+def test_a_worker_that_stops_looks_at_what_was_driven_last(open_app, transport, monkeypatch):
+    driven = threading.Event()
+
+    class Slow:
+        def send(self, request, *, timeout):
+            assert driven.wait(30)
+            return transport.send(request, timeout=timeout)
+
+    app = open_app(transport=Slow())
+    run_id = start(app, devin("look", "list_sessions"), FORM, remind_every=60.0)
+    claims, claim = [], app.runs.worker.claim
+
+    def claim_late():
+        claims.append(claim())
+        if len(claims) == 3:  # the second turn: the run ends just before the worker would stop
+            driven.set()
+            for thread in threading.enumerate():
+                if thread.name == f"run {run_id}":
+                    thread.join()
+        return claims[-1]
+
+    monkeypatch.setattr(app.runs.worker, "claim", claim_late)
+    app.runs.work(once=True)
+    assert "run.reminder" in [event.kind for event in app.runs.events(run_id)]
 
 
 def test_a_form_is_filled_in_with_a_secret_that_is_not_stored(open_app, store):
