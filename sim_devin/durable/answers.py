@@ -114,11 +114,18 @@ class Answers:
                 cancel=cancel,
             )
         except UncertainResult as error:
-            self._ask_again(wait, f"{error} Look at the session before you answer again.")
+            # A default answer would be a second message: only a person may answer now.
+            why = f"{error} Look at the session before you answer again."
+            self._ask_again(wait, why, answer_by=None)
             return False
         except SimDevinError as error:
             if error.exit_code in (2, 5) and not getattr(error, "accepted", False):
-                self._ask_again(wait, f"The answer could not be sent: {error}")
+                why = f"The answer could not be sent: {error}"
+                now = self._app.clock.time()
+                if wait.answer_by is not None and wait.answer_by <= now:
+                    self._store.finish_wait(wait, now, error=why)
+                else:
+                    self._ask_again(wait, why)
             else:
                 later = self._app.clock.time() + TRY_AGAIN
                 self._store.change_wait(wait, "sending", next_look=later)
@@ -128,9 +135,11 @@ class Answers:
             wait, "sending", kind="session", answer=None, next_look=later, pause=FIRST_PAUSE
         )
 
-    def _ask_again(self, wait: Wait, why: str) -> None:
+    def _ask_again(self, wait: Wait, why: str, **changes: Any) -> None:
         point = {**wait.point, "note": why}
-        self._store.change_wait(wait, "sending", kind="question", answer=None, point=point)
+        self._store.change_wait(
+            wait, "sending", kind="question", answer=None, point=point, **changes
+        )
 
     def _asked(self, run: Run, context_id: str | None) -> Wait:
         asked = [wait for wait in self._store.waits(run.id, only_open=True) if wait.kind in ASKING]

@@ -191,6 +191,41 @@ def test_devin_gets_an_answer_as_it_was_given_and_the_store_no_secret(
     assert SECRET not in stored(store)
 
 
+def default_given(app):
+    """Return a run whose question has just got the default answer."""
+    run_id = start(app, ASKS, wait(), on_question="hold", answer_within=60.0, default_answer="main")
+    app.runs.follow(run_id)
+    app.clock.advance(61)
+    for _ in range(5):
+        app.runs.work(once=True)
+        app.clock.advance(1)
+    return run_id
+
+
+def test_a_default_answer_that_is_refused_fails_the_block(open_app, simulator):
+    app = open_app()
+    simulator.faults.add(Fault("status", method="POST", path="/messages$", status=400, times=9))
+    run_id = default_given(app)
+    assert state(app, run_id) == "failed"
+    assert "could not be sent" in app.runs.show(run_id)["error"]
+    sent = [e for e in simulator.log if e.method == "POST" and e.path.endswith("/messages")]
+    assert len(sent) == 1
+
+
+def test_a_default_answer_that_may_have_arrived_is_not_given_again(open_app, simulator):
+    app = open_app()
+    simulator.faults.add(Fault("reset", method="POST", path="/messages$", commit=False))
+    run_id = default_given(app)
+    assert kinds(app, run_id) == ["question"]
+    assert "not known" in app.runs.show(run_id)["waits"][0]["note"]
+    sent = [e for e in simulator.log if e.method == "POST" and e.path.endswith("/messages")]
+    assert len(sent) == 1
+    app.runs.answer(run_id, "main")
+    app.runs.follow(run_id)
+    assert said(simulator) == ["main"]
+    assert state(app, run_id) == "done"
+
+
 def test_runs_are_driven_while_an_answer_is_on_its_way(open_app, transport, simulator):
     app = open_app()
     run_id = start(app, ASKS, wait(), on_question="hold", answer_within=60.0, default_answer="main")
