@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,6 +15,7 @@ from sim_devin.commands.output import echo_json, echo_table, harmless
 from sim_devin.commands.run_view import reminder
 from sim_devin.commands.runs_report import leave, moment, tell
 from sim_devin.engine.events import RUN_REMINDER
+from sim_devin.store.records import RunState
 
 if TYPE_CHECKING:
     from sim_devin.store.records import Event
@@ -26,7 +27,13 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--state", "states", multiple=True, help="Only runs in this state. Repeatable.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(get_args(RunState)),
+    help="Only runs in this state. Repeatable.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

@@ -160,10 +160,15 @@ class RunRows(Rows):
     ) -> None:
         """Record how a run ended, or why it is held, and give up its lease.
 
+        One that was to be cancelled meanwhile is cancelled instead of held.
+
         Raises:
             LeaseLost: another process has taken the run.
         """
         with self.held(run) as connection:
+            row = connection.execute("SELECT cancelling FROM runs WHERE id = ?", (run.id,))
+            if state == "held" and row.fetchone()["cancelling"]:
+                state = "cancelled"
             connection.execute(
                 "UPDATE runs SET state = ?, result = ?, error = ?, updated = ?, ended = ?, "
                 "owner = NULL, lease_until = 0 WHERE id = ?",

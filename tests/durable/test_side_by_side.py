@@ -55,6 +55,17 @@ def test_a_run_that_is_cancelled_as_it_is_set_aside_is_cancelled(open_app, trans
     assert state(other, run_id) == "cancelled"
 
 
+def test_a_run_that_is_cancelled_as_it_is_held_is_cancelled(open_app):
+    document = flow(devin("create", "create_session", prompt="Fix it"))
+    document["blocks"]["create"]["subBlocks"]["apiKey"]["value"] = "{{OTHER_API_KEY}}"
+    run_id = open_app().runs.start(document, env={"OTHER_API_KEY": "cog_other_key_99"})
+    app = open_app()  # which does not know that key
+    run = app.runs.worker.claim(run_id)
+    open_app().runs.cancel(run_id)
+    assert app.runs.worker.drive(run, None, None) is None
+    assert state(app, run_id) == "cancelled"
+
+
 def test_what_is_to_be_tried_again_is_though_the_run_was_just_driven(
     open_app, transport, simulator
 ):
