@@ -216,6 +216,12 @@ class Api:
 
     def _start(self, _request: Request, body: Any) -> Response:
         document, literals = self._given(body)
+        for name in ("fromBlock", "earlier", "stopAfter"):
+            if not isinstance(body.get(name), str | None):
+                raise CallerError(f"{name} has to be an id.")
+        for name in ("deadline", "maxAcu"):
+            if body.get(name) is not None and not _is_above_zero(body[name]):
+                raise CallerError(f"{name} has to be a number above 0.")
         run = self.runs.start(
             document,
             body.get("inputs"),
@@ -323,6 +329,10 @@ def _with_field(problem: Problem) -> dict[str, Any]:
     """Return a problem with the id of the field it points at, if it points at one."""
     _, _, field = problem.place.rpartition(".") if problem.block_id else ("", "", "")
     return {**problem.to_json(), "field": field if " " not in field else ""}
+
+
+def _is_above_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 async def _body(request: Request) -> Any:

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 from sim_devin.engine.document import parse_workflow
 from sim_devin.errors import CallerError, UnknownName
@@ -19,6 +21,7 @@ from sim_devin.web.json_text import rewrite
 ENDING = ".json"
 # No separators, no leading dot: a name stays directly in the folder on every system.
 _NAME = re.compile(r"[\w][\w .()\[\]-]{0,119}")
+_LONGEST = 255  # bytes that file systems take for a name, with its ending
 
 
 class Changed(CallerError):
@@ -54,7 +57,7 @@ class Folder:
         found = [
             item.name.removesuffix(ENDING)
             for item in self.path.glob(f"*{ENDING}")
-            if _NAME.fullmatch(item.name.removesuffix(ENDING))
+            if _NAME.fullmatch(item.name.removesuffix(ENDING)) and item.is_file()
         ]
         return sorted((name for name in found if self._holds_workflow(name)), key=str.casefold)
 
@@ -63,15 +66,17 @@ class Folder:
 
         Raises:
             UnknownName: there is none of that name.
-            CallerError: it is not JSON.
+            CallerError: it cannot be read, or is not JSON.
         """
-        try:
-            data = self._file(name).read_bytes()
-        except (FileNotFoundError, IsADirectoryError):
-            raise UnknownName("workflow", name, self.names()) from None
+        with _saying(f"{name}{ENDING} cannot be read"):
+            try:
+                data = self._file(name).read_bytes()
+            except (FileNotFoundError, IsADirectoryError):
+                raise UnknownName("workflow", name, self.names()) from None
         try:
             text = data.decode("utf-8-sig")
-            return Document(name, text, json.loads(text), _etag(data))
+            content = json.loads(text, parse_constant=_no_constant)
+            return Document(name, text, content, _etag(data))
         except (ValueError, RecursionError) as error:
             raise CallerError(f"{name}{ENDING} is not JSON: {error}.") from None
 
@@ -84,10 +89,11 @@ class Folder:
         Raises:
             Changed: the file is another.
             InvalidWorkflow: it is not a workflow.
+            CallerError: it cannot be written.
         """
         parse_workflow(content)
         file = self._file(name)
-        with self._lock:
+        with self._lock, _saying(f"{name}{ENDING} cannot be written"):
             before = file.read_bytes() if file.is_file() else None
             if (None if before is None else _etag(before)) != etag:
                 raise Changed(name, "" if before is None else _etag(before))
@@ -103,8 +109,9 @@ class Folder:
         Raises:
             UnknownName: there is none of that name.
             Changed: it is not the version the caller has seen.
+            CallerError: it cannot be deleted.
         """
-        with self._lock:
+        with self._lock, _saying(f"{name}{ENDING} cannot be deleted"):
             found = self.read(name)
             if found.etag != etag:
                 raise Changed(name, found.etag)
@@ -118,7 +125,7 @@ class Folder:
             Changed: it is not the version the caller has seen.
             CallerError: the new name is taken, or cannot be one.
         """
-        with self._lock:
+        with self._lock, _saying(f"{name}{ENDING} cannot be renamed"):
             found = self.read(name)
             if found.etag != etag:
                 raise Changed(name, found.etag)
@@ -127,12 +134,11 @@ class Folder:
                 target.hardlink_to(file)  # unlike a rename, it fails where there is a file
             except FileExistsError:
                 raise CallerError(f"There is a file {to}{ENDING} already.") from None
-            except OSError as error:
-                raise CallerError(f"{name}{ENDING} cannot be renamed: {error.strerror}.") from None
             file.unlink()
 
     def _file(self, name: str) -> Path:
-        if not _NAME.fullmatch(name) or name != name.strip():
+        is_long = len(f"{name}{ENDING}".encode(errors="replace")) > _LONGEST
+        if is_long or not _NAME.fullmatch(name) or name != name.strip():
             raise CallerError(
                 f"{name[:60]!r} cannot be the name of a workflow.",
                 hint="Use letters, digits, blanks and - _ . ( ), up to 120.",
@@ -146,6 +152,19 @@ class Folder:
             return False
         state = content.get("state", content) if isinstance(content, dict) else None
         return isinstance(state, dict) and {"blocks", "edges"} <= state.keys()
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Turn what the file system refuses into an error that says what was tried and why not."""
+    try:
+        yield
+    except OSError as error:
+        raise CallerError(f"{what}: {error.strerror or error}.") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON")
 
 
 def _etag(data: bytes) -> str:

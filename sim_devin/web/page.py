@@ -30,8 +30,11 @@ class Page:
         if not is_built(self._folder):
             return PlainTextResponse(NOT_BUILT + "\n", 503)
         path = request.path_params.get("path") or "index.html"
-        file = (self._folder / path).resolve()
-        if not file.is_relative_to(self._folder) or not file.is_file():
+        try:
+            file = (self._folder / path).resolve()
+            if not file.is_relative_to(self._folder) or not file.is_file():
+                return PlainTextResponse("Not found.\n", 404)
+        except (OSError, ValueError):  # too long for a name, or with a zero byte in it
             return PlainTextResponse("Not found.\n", 404)
         # Assets carry a hash of their content in their name; the page itself does not.
         lasting = path.startswith("assets/")

@@ -149,7 +149,9 @@ def test_a_file_keeps_its_mode_and_nothing_else_stays(canvas):
     assert [item.name for item in canvas.folder.iterdir()] == ["mine.json"]
 
 
-@pytest.mark.parametrize("name", ["..%2fescape", ".hidden", "a%00b", "%20", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["..%2fescape", ".hidden", "a%00b", "%20", "x" * 200, "\u6f22" * 100]
+)
 def test_names_that_leave_the_folder_are_refused(canvas, name):
     answer = put(canvas, name, canvas.load("first_run"), if_none_match="*")
     assert answer.status_code in (404, 405, 422)
@@ -162,6 +164,19 @@ def test_what_is_no_workflow_is_not_written_and_not_listed(canvas):
     (canvas.folder / "broken.json").write_text("{")
     assert canvas.get("workflows").json() == {"workflows": []}
     assert canvas.get("workflows/broken").status_code == 422
+
+
+def test_what_is_no_file_does_not_hide_the_files(canvas):
+    put(canvas, "mine", canvas.load("first_run"), if_none_match="*")
+    (canvas.folder / "folder.json").mkdir()
+    (canvas.folder / "nowhere.json").symlink_to(canvas.folder / "gone")
+    (canvas.folder / "nan.json").write_text('{"blocks": {}, "edges": [], "x": NaN}')
+    assert canvas.get("workflows").json() == {"workflows": ["mine"]}
+    for name, status in (("folder", 404), ("nowhere", 404), ("nan", 422)):
+        assert canvas.get(f"workflows/{name}").status_code == status
+    refused = put(canvas, "folder", canvas.load("first_run"), if_none_match="*")
+    assert refused.status_code == 422
+    assert refused.json()["error"]["message"].startswith("folder.json cannot be written: ")
 
 
 def test_the_examples_are_templates(canvas):

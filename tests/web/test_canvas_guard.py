@@ -56,5 +56,6 @@ def test_answers_are_hardened_and_not_kept(canvas):
 
 
 def test_names_outside_the_page_are_not_found(canvas, tmp_path):
-    for path in ("/../../pyproject.toml", "/%2e%2e/%2e%2e/pyproject.toml", "/api.py", "/nothing"):
+    odd = ("/../../pyproject.toml", "/%2e%2e/%2e%2e/pyproject.toml", "/a%00b", "/" + "a" * 3000)
+    for path in (*odd, "/api.py", "/nothing"):
         assert canvas.client.get(path).status_code in (404, 503)

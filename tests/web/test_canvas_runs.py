@@ -131,6 +131,17 @@ def test_what_cannot_run_is_refused_before_anything_does(canvas):
     assert canvas.get("runs/none/events").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fromBlock": ["a"]}, {"earlier": 5}, {"stopAfter": {}}, {"deadline": "soon"}, {"maxAcu": 0}],
+)
+def test_a_start_that_makes_no_sense_is_refused(canvas, wrong):
+    refused = canvas.send("POST", "runs", {"document": workflow(START), **wrong})
+    assert refused.status_code == 422
+    assert next(iter(wrong)) in refused.json()["error"]["message"]
+    assert canvas.get("runs").json() == {"runs": []}
+
+
 def test_a_paused_run_is_stopped(canvas):
     run = canvas.send("POST", "runs", {"document": workflow(START, ASK)}).json()["id"]
     canvas.events(run)
