@@ -51,10 +51,30 @@ def test_an_export_is_imported_by_dropping_it(new_workflow, site, expect):
 
 def test_what_is_no_workflow_is_not_imported(new_workflow, expect):
     page = new_workflow()
-    drop_file(page, "odd.json", "{}")
-    expect(page.get_by_role("alert")).to_contain_text("not a workflow")
+    for text in ("{}", "null", "[]", "5"):
+        drop_file(page, f"odd {text}.json", text)
+        expect(page.get_by_role("alert")).to_contain_text(f"odd {text}.json is not a workflow")
     drop_file(page, "odd.json", "{")
     expect(page.get_by_role("alert")).to_contain_text("not JSON")
+
+
+def test_a_file_of_any_name_is_imported(new_workflow, site, expect):
+    page = new_workflow()
+    drop_file(page, "[old] " + "\u6f22" * 90 + ".json", NESTED.read_text())
+    expect(page.locator(".toolbar h1")).to_have_text("old] " + "\u6f22" * 55)
+
+
+def test_a_file_that_cannot_be_drawn_leaves_the_page_in_use(page, site, expect):
+    note = {"id": "a", "type": "note", "name": "Note", "subBlocks": {}}
+    unknown = {**note, "type": "odd", "position": {"x": 0, "y": 0}, "subBlocks": {"x": None}}
+    site.put("broken", {"blocks": {"a": note}, "edges": []})
+    site.put("odd", {"blocks": {"a": unknown}, "edges": []})
+    page.reload()
+    page.get_by_role("button", name="broken", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Block a missing or invalid position")
+    page.get_by_role("button", name="Workflows", exact=True).click()
+    page.get_by_role("button", name="odd", exact=True).click()
+    expect(card(page, "Note")).to_contain_text("Unknown block")
 
 
 def test_an_edit_changes_its_bytes_and_no_others(page, site, expect):
@@ -131,6 +151,23 @@ def test_a_conflict_is_settled_either_way(new_workflow, site, expect):
         expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.locator(".react-flow__node")).to_have_count(count)
         assert len(site.document("Mine")["blocks"]) == count
+
+
+def test_no_other_workflow_takes_the_place_of_one_in_conflict(new_workflow, site, expect):
+    new_workflow("Other").get_by_role("button", name="Workflows").click()
+    page = new_workflow("Mine")
+    document = json.loads((site.folder / "Mine.json").read_text())
+    document["state"]["metadata"] = {"name": "Theirs"}
+    site.put("Mine", document)
+    page.locator("[data-block=note]").click()
+    page.get_by_role("button", name="Workflows").click()
+    page.get_by_role("button", name="Other", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("alert")).to_contain_text("Mine is not saved")
+    dialog.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Keep mine").click()
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    assert len(site.document("Mine")["blocks"]) == 2
 
 
 def test_an_export_leaves_secrets_out(page, site, expect):

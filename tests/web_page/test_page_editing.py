@@ -2,7 +2,7 @@
 
 import json
 
-from page_flows import card
+from page_flows import card, stand_still
 
 OPERATIONS = {
     "create_session": "Prompt",
@@ -132,6 +132,33 @@ def test_copy_cut_paste_duplicate_delete(open_page, new_workflow, expect, page):
     expect(nodes).to_have_count(3)
 
 
+def test_copies_refer_to_one_another_in_another_tab_too(new_workflow, page, site, expect):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = new_workflow()
+    page.locator("[data-block=devin]").click()
+    page.locator("[data-block=devin_wait]").click()
+    page.get_by_label("Session ID").fill("<devin.sessionId>")
+    card(page, "Devin").click()
+    card(page, "Devin Wait").click(modifiers=["Control"])
+    page.keyboard.press("Control+c")
+    saved(page, expect)
+    other = page.context.new_page()
+    other.goto(site.url)
+    other.get_by_label("New workflow").fill("Second")
+    other.get_by_role("button", name="Create", exact=True).click()
+    stand_still(other)
+    for name in ("Devin Wait", "Devin Wait 2"):
+        other.locator(".react-flow").focus()
+        other.keyboard.press("Control+v")
+        expect(card(other, name)).to_have_count(1)
+    saved(other, expect)
+    blocks = site.document("Second")["blocks"].values()
+    refers = {
+        b["name"]: b["subBlocks"]["sessionId"]["value"] for b in blocks if b["type"] == "devin_wait"
+    }
+    assert refers == {"Devin Wait": "<devin.sessionId>", "Devin Wait 2": "<devin2.sessionId>"}
+
+
 def test_a_copied_condition_has_branches_of_its_own(new_workflow, site, expect):
     page = new_workflow()
     drop(page, "condition", 420, 160)
@@ -152,8 +179,8 @@ def test_a_block_dropped_into_a_loop_is_inside_it(new_workflow, site, expect):
     drop(page, "loop", 420, 80)
     drop(page, "devin", 600, 160)
     expect(page.locator(".react-flow__node")).to_have_count(3)
-    wire(page, "Loop", "Devin", "loop-start-source")
-    wire(page, "Start", "Loop")
+    wire(page, "Loop 1", "Devin", "loop-start-source")
+    wire(page, "Start", "Loop 1")
     expect(page.locator(".react-flow__edge")).to_have_count(2)
     saved(page, expect)
     state = site.document("Flow")
@@ -161,7 +188,7 @@ def test_a_block_dropped_into_a_loop_is_inside_it(new_workflow, site, expect):
     inner = next(b for b in state["blocks"].values() if b["type"] == "devin")
     assert inner["data"]["parentId"] == loop["id"]
     assert state["loops"][loop["id"]]["nodes"] == [inner["id"]]
-    card(page, "Loop").locator(".card-head").click()
+    card(page, "Loop 1").locator(".card-head").click()
     page.get_by_label("Runs").select_option("forEach")
     page.get_by_label("Items").fill('["a"]')
     page.keyboard.press("Escape")

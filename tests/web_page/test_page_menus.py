@@ -81,9 +81,9 @@ def test_a_wire_stays_in_its_container(new_workflow, site, expect):
     )
     let_go(page, page.locator('[data-handleid="loop-start-source"]'), 560, 260)
     add(page, "function")
-    assert edges(site, expect, page) == [("Loop", "loop-start-source", "Function")]
+    assert edges(site, expect, page) == [("Loop 1", "loop-start-source", "Function")]
     blocks = site.document("Flow")["blocks"].values()
-    loop, inner = (next(b for b in blocks if b["name"] == name) for name in ("Loop", "Function"))
+    loop, inner = (next(b for b in blocks if b["name"] == name) for name in ("Loop 1", "Function"))
     assert inner["data"]["parentId"] == loop["id"]
 
 

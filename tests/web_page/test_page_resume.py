@@ -1,5 +1,7 @@
 """Runs that stand still, resumed and decided on the page; runs that somebody else started."""
 
+from datetime import datetime, timedelta
+
 import pytest
 from page_flows import CREDENTIALS, block, card, chain, stand_still
 
@@ -148,3 +150,28 @@ def test_a_loop_counts_its_passes_while_it_runs(page, site, expect):
         reply.get_by_label("Your answer").fill("main")
         reply.get_by_role("button", name="Send").click()
         expect(card(page, "Again").locator(".status")).to_contain_text(f"Running, pass {number}")
+    reply = card(page, "Waiter").get_by_role("form", name="Reply to Waiter")
+    reply.get_by_label("Your answer").fill("main")
+    reply.get_by_role("button", name="Send").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    page.get_by_role("tab", name="Timeline").click()
+    rows = page.locator(".timeline-row")
+    expect(rows.filter(has_text="Again")).to_have_count(1)
+    begins = {
+        row.locator("button").inner_text(): float(row.locator("rect").get_attribute("x"))
+        for row in rows.all()
+    }
+    assert begins["Again"] <= begins["Create (iteration 0)"] < begins["Create (iteration 1)"]
+
+
+def test_moments_are_told_by_the_clock_of_who_looks(open_page, site, expect):
+    site.put("quick", chain(START))
+    page = open_page(timezone_id="Asia/Kathmandu")
+    choose(page, "quick")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    page.get_by_role("tab", name="History").click()
+    began = page.locator(".history time")
+    moment = datetime.fromisoformat(began.get_attribute("datetime"))
+    there = moment + timedelta(hours=5, minutes=45)
+    expect(began).to_have_text(there.strftime("%Y-%m-%d %H:%M:%S"))

@@ -1,20 +1,20 @@
 /** The page: toolbar, palette, canvas, side panel and run panel. */
 
 import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
-import { useEffect, useState } from "react";
+import { Component, type ReactNode, useEffect, useState } from "react";
 import { clipText, duplicate, pasteText, remove, turn, useTidy } from "./actions";
 import { exported, stateOf } from "./document";
-import { Dialogs, inputRows, useAdd } from "./dialogs";
+import { Dialogs, inputRows, Notice, useAdd } from "./dialogs";
 import { DRAG_TYPE, Flow } from "./Flow";
 import { isBuiltIn } from "./form";
 import { Menu } from "./Menu";
 import { Icon } from "./nodes";
-import { Panel } from "./Panel";
+import { Panel, WorkflowProblems } from "./Panel";
 import { RunPanel } from "./RunPanel";
 import { useConnection } from "./api";
 import { isActive, startedElsewhere, startRun, stopRun, watch } from "./runs";
 import { importFile, openMenu, redo, report, save, select, settle, show, undo, useCanvas } from "./store";
-import type { Spec } from "./types";
+import type { Document, Spec } from "./types";
 
 export function App() {
   return <ReactFlowProvider><Page /></ReactFlowProvider>;
@@ -29,8 +29,8 @@ function useTheme(): ["light" | "dark", () => void] {
 
 function Page() {
   const [theme, turn] = useTheme();
-  const hasDocument = useCanvas((state) => state.document !== null);
-  const notice = useCanvas((state) => state.notice);
+  const document = useCanvas((state) => state.document);
+  const hasDialog = useCanvas((state) => state.dialog !== null);
   useKeys();
   useClipboard();
   return (
@@ -39,19 +39,38 @@ function Page() {
       <Connection />
       <Conflict />
       <Elsewhere />
-      {notice && <div className={`notice is-${notice.kind}`} role={notice.kind === "error" ? "alert" : "status"}><span>{notice.text}</span><button type="button" className="quiet" aria-label="Dismiss" onClick={() => useCanvas.setState({ notice: null })}>✕</button></div>}
-      <div className="work">
-        <Palette />
-        <main>
-          {hasDocument ? <Flow theme={theme} /> : <div className="blank" />}
-          {hasDocument && <RunPanel />}
-          <Menu />
-        </main>
-        {hasDocument && <Panel />}
-      </div>
+      {!hasDialog && <Notice />}
+      <Showable of={document}>
+        <div className="work">
+          <Palette />
+          <main>
+            {document ? <Flow theme={theme} /> : <div className="blank" />}
+            {document && <RunPanel />}
+            <Menu />
+          </main>
+          {document && <Panel />}
+        </div>
+      </Showable>
       <Dialogs />
     </div>
   );
+}
+
+/** Says what is wrong with a document that cannot be drawn, and keeps the toolbar, to open another or undo. */
+class Showable extends Component<{ of: Document | null; children: ReactNode }, { failed: Document | null }> {
+  override state = { failed: null };
+
+  static getDerivedStateFromError = () => ({ failed: useCanvas.getState().document });
+
+  override render(): ReactNode {
+    if (!this.state.failed || this.state.failed !== this.props.of) return this.props.children;
+    return (
+      <main className="unshown" role="alert">
+        <p>This workflow cannot be shown. Its file is left as it is.</p>
+        <WorkflowProblems />
+      </main>
+    );
+  }
 }
 
 const SAVING = { saved: "Saved", unsaved: "Unsaved", saving: "Saving…", conflict: "Changed elsewhere", failed: "Not saved" };

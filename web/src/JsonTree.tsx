@@ -1,5 +1,6 @@
 /** JSON to be read: collapsible, links that open, nothing interpreted as markup. */
 
+import { useState } from "react";
 import type { Json } from "./types";
 
 export function Value({ value }: { value: Json | undefined }) {
@@ -11,15 +12,16 @@ export function Value({ value }: { value: Json | undefined }) {
 }
 
 export function JsonTree({ value, name, open = 1 }: { value: Json | undefined; name?: string; open?: number }) {
+  const [isOpen, setOpen] = useState(open > 0); // what is closed is not drawn: outputs may be large
   if (value === null || typeof value !== "object")
     return <div className="json-row">{name !== undefined && <span className="json-key">{name}: </span>}<Value value={value} /></div>;
   const pairs = Array.isArray(value) ? value.map((item, index) => [String(index), item] as const) : Object.entries(value);
   const size = Array.isArray(value) ? `${pairs.length} item${pairs.length === 1 ? "" : "s"}` : `${pairs.length} key${pairs.length === 1 ? "" : "s"}`;
   if (!pairs.length) return <div className="json-row">{name !== undefined && <span className="json-key">{name}: </span>}<span className="json-plain">empty</span></div>;
   return (
-    <details className="json" open={open > 0}>
+    <details className="json" open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{name !== undefined && <span className="json-key">{name} </span>}<span className="json-size">{size}</span></summary>
-      {pairs.map(([key, item]) => <JsonTree key={key} name={key} value={item} open={open - 1} />)}
+      {isOpen && pairs.map(([key, item]) => <JsonTree key={key} name={key} value={item} open={open - 1} />)}
     </details>
   );
 }

@@ -28,7 +28,7 @@ export function Panel() {
   );
 }
 
-function WorkflowProblems() {
+export function WorkflowProblems() {
   const problems = useCanvas((state) => state.problems);
   if (!problems.length) return null;
   return (
@@ -115,8 +115,8 @@ function Form({ block, spec }: { block: Block; spec: Spec }) {
 function RawForm({ block }: { block: Block }) {
   return (
     <dl className="raw">
-      {Object.values(block.subBlocks ?? {}).map((sub) => (
-        <div key={sub.id}><dt>{sub.id}</dt><dd>{plain(sub.value) || "–"}</dd></div>
+      {Object.entries(block.subBlocks ?? {}).map(([name, sub]) => (
+        <div key={name}><dt>{name}</dt><dd>{plain(sub?.value) || "–"}</dd></div>
       ))}
     </dl>
   );

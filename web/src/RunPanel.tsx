@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import { askedBy, PauseForm, Reply } from "./answers";
 import { api } from "./api";
 import { JsonTree, Value } from "./JsonTree";
-import { bare, duration, noteOf, type RunView, told } from "./runState";
+import { bare, duration, localTime, noteOf, type RunView, told } from "./runState";
 import { resumeRun, watch } from "./runs";
 import { select, useCanvas } from "./store";
 import type { Block, Highlights, Json, RunEvent, RunStatus } from "./types";
@@ -101,7 +101,7 @@ function Log({ run }: { run: RunView }) {
     <ol className="log">
       {lines.map((event, index) => (
         <li key={index} className={`is-${event.event.split(".")[1]}`}>
-          <time>{event.time?.slice(11, 19)}</time>
+          <time dateTime={event.time}>{event.time && localTime(event.time).slice(11)}</time>
           {event.blockName && (event.block && !event.child ? <button type="button" className="link" onClick={() => select([event.block!])}>{event.blockName}</button> : <span>{event.blockName}</span>)}
           <span>{lineText(event)}</span>
         </li>
@@ -163,7 +163,7 @@ function History() {
       <tbody>
         {runs.map((run) => (
           <tr key={run.id} className={run.id === shown ? "is-shown" : ""}>
-            <td>{run.startedAt.slice(0, 19).replace("T", " ")}</td>
+            <td><time dateTime={run.startedAt}>{localTime(run.startedAt)}</time></td>
             <td>{run.title || "unnamed"}</td>
             <td><span className={`run-status is-${run.status}`}>{statusText(run.status, run.state)}</span> {run.error}</td>
             <td className="row-actions">

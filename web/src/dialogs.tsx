@@ -20,6 +20,17 @@ export function Dialogs() {
   return null;
 }
 
+export function Notice() {
+  const notice = useCanvas((state) => state.notice);
+  if (!notice) return null;
+  return (
+    <div className={`notice is-${notice.kind}`} role={notice.kind === "error" ? "alert" : "status"}>
+      <span>{notice.text}</span>
+      <button type="button" className="quiet" aria-label="Dismiss" onClick={() => useCanvas.setState({ notice: null })}>✕</button>
+    </div>
+  );
+}
+
 function Frame({ title, children, closable = true }: { title: string; children: React.ReactNode; closable?: boolean }) {
   const frame = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -37,6 +48,7 @@ function Frame({ title, children, closable = true }: { title: string; children: 
   return (
     <dialog ref={frame} aria-label={title} onKeyDown={onKeyDown} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && show(null)}>
       <header><h1>{title}</h1>{closable && <button type="button" className="quiet" aria-label="Close" onClick={() => show(null)}>✕</button>}</header>
+      <Notice />
       {children}
     </dialog>
   );

@@ -113,7 +113,7 @@ export function newBlock(state: State, spec: Spec, position: Block["position"], 
   return {
     id,
     type: spec.type,
-    name: uniqueName(state, spec.title),
+    name: uniqueName(state, isContainer(spec.type) ? `${spec.title} 1` : spec.title), // <loop.…> is the loop around
     position: { x: Math.round(position.x), y: Math.round(position.y) },
     subBlocks,
     outputs: {},
@@ -194,11 +194,12 @@ export function clipOf(document: Document, ids: string[]): Clip {
   };
 }
 
-/** Put copies in: new ids, free names, stored secrets left behind. Returns the new ids, too. */
+/** Put copies in: new ids, free names, references among them kept, stored secrets left behind. Returns the new ids, too. */
 export function pasted(document: Document, clip: Clip): [Document, string[]] {
   const ids = new Map(clip.blocks.map((block) => [block.id, crypto.randomUUID() as string]));
   const swap = (text: string) => [...ids].reduce((all, [from, to]) => all.replaceAll(from, to), text);
   let result = document;
+  const renames: [from: string, to: string][] = [];
   for (const original of clip.blocks) {
     const id = ids.get(original.id)!;
     const parent = parentOf(original);
@@ -229,7 +230,13 @@ export function pasted(document: Document, clip: Clip): [Document, string[]] {
       subBlocks,
       data,
     };
+    if (block.name !== original.name) renames.unshift([original.name, block.name]);
     result = withState(result, { blocks: { ...stateOf(result).blocks, [id]: block } });
+  }
+  // The last first: a copy may have got the name that a later one had.
+  for (const id of ids.values()) {
+    const { blocks } = stateOf(result);
+    result = withState(result, { blocks: { ...blocks, [id]: renames.reduce((block, [from, to]) => renameReferences(block, from, to), blocks[id]!) } });
   }
   const edges = clip.edges.map((edge) => ({
     ...edge,

@@ -14,4 +14,5 @@ window.addEventListener("hashchange", (event) => {
   if (takeToken(new URL(event.oldURL).hash)) void refreshRuns().catch(() => undefined);
 });
 window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); });
-createRoot(document.getElementById("root")!).render(<App />);
+// What could not be drawn is said on the page.
+createRoot(document.getElementById("root")!, { onCaughtError: () => undefined }).render(<App />);

@@ -38,7 +38,7 @@ function short(value: Json | undefined): string {
 }
 
 function summary(spec: Spec | undefined, block: Block): [string, string][] {
-  if (!spec) return Object.values(block.subBlocks ?? {}).slice(0, 2).map((sub) => [sub.id, plain(sub.value)]);
+  if (!spec) return Object.entries(block.subBlocks ?? {}).slice(0, 2).map(([name, sub]) => [name, plain(sub?.value)]);
   const values = valuesOf(block);
   return spec.fields
     .filter((field) => field.id !== spec.operationField && !(field.id in spec.credentials) && !field.secret)
@@ -72,7 +72,7 @@ const useBlock = (id: string) => useCanvas((state) => (state.document ? stateOf(
 const useStatus = (id: string) => useCanvas((state) => state.run?.blocks[id]?.status ?? "");
 
 function useProblems(id: string): string {
-  return useCanvas((state) => state.problems.filter((item) => item.blockId === id && item.level === "error").map((item) => item.problem).join("; "));
+  return useCanvas((state) => state.problems.filter((item) => item.blockId === id && item.level === "error").map((item) => item.problem).join("\n"));
 }
 
 export const BlockNode = memo(function BlockNode({ id, selected }: NodeProps) {
@@ -92,7 +92,7 @@ export const BlockNode = memo(function BlockNode({ id, selected }: NodeProps) {
       <div className="card-head">
         <Icon spec={spec} type={block.type} />
         <span className="card-name" title={block.name}>{block.name}</span>
-        {problems && <span className="badge is-error" title={problems}>{problems.split("; ").length} to fix</span>}
+        {problems && <span className="badge is-error" title={problems}>{problems.split("\n").length} to fix</span>}
         {block.enabled === false && <span className="badge">Off</span>}
         {!spec && <span className="badge is-unknown">Unknown block</span>}
       </div>
@@ -165,7 +165,7 @@ export const ContainerNode = memo(function ContainerNode({ id, selected }: NodeP
         <Icon spec={spec} type={block.type} />
         <span className="card-name">{block.name}</span>
         <span className="container-kind">{loopText(block)}</span>
-        {problems && <span className="badge is-error" title={problems}>{problems.split("; ").length} to fix</span>}
+        {problems && <span className="badge is-error" title={problems}>{problems.split("\n").length} to fix</span>}
       </div>
       <div className="container-start"><span>Start</span><Handle type="source" position={Position.Right} id={`${block.type}-start-source`} /></div>
       <StatusLine id={id} />

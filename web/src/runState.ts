@@ -71,7 +71,8 @@ export function folded(run: RunView, events: [number, RunEvent][]): RunView {
   return next;
 }
 
-function take(run: RunView, event: RunEvent): void {
+function take(run: RunView, told: RunEvent): void {
+  const event = sinceFirstPass(run, told);
   if (event.event === "run.started") Object.assign(run, { status: "running", state: "", canResume: false, result: null, pauses: [] });
   if (event.event === "run.result") {
     run.status = event.status ?? "finished";
@@ -110,6 +111,13 @@ function take(run: RunView, event: RunEvent): void {
     start: Date.parse(event.startedAt ?? event.time ?? ""),
     end: event.endedAt ? Date.parse(event.endedAt) : null,
   };
+}
+
+/** Of a container the last step alone is timed where the run was set aside meanwhile; it began with its first pass. */
+function sinceFirstPass(run: RunView, event: RunEvent): RunEvent {
+  const before = event.block && !event.child ? run.blocks[event.block] : undefined;
+  if (!before?.pass || !event.endedAt) return event;
+  return { ...event, startedAt: before.startedAt, durationMs: Date.parse(event.endedAt) - Date.parse(before.startedAt) };
 }
 
 /** A container has no start of its own: it runs while something inside it does. */
@@ -161,6 +169,9 @@ export function noteOf(event: RunEvent): string {
   if (event.event === "block.retrying") return `try ${event.attempt}: ${event.error ?? ""}`;
   return event.error ?? "";
 }
+
+/** A moment as this machine's clock shows it: 2026-11-24 17:05:09. */
+export const localTime = (moment: string) => new Date(moment).toLocaleString("sv");
 
 export function duration(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds) / 1000;

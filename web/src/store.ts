@@ -80,13 +80,21 @@ export async function boot(): Promise<void> {
   try {
     const [info, blocks] = await Promise.all([api.info(), api.blocks()]);
     set({ info, specs: Object.fromEntries(blocks.map((block) => [block.type, block])), ready: true });
-    const wanted = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+    const wanted = nameInAddress();
     const all = await api.workflows();
     if (wanted && all.includes(wanted)) await open(wanted);
     else set({ dialog: "open" });
     set({ runs: await api.runs() });
   } catch (error) {
     report(error);
+  }
+}
+
+function nameInAddress(): string {
+  try {
+    return decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+  } catch {
+    return ""; // an address that was cut off names nothing
   }
 }
 
@@ -180,8 +188,8 @@ export async function settle(how: "theirs" | "ours" | "copy"): Promise<void> {
   const { workflow, document } = get();
   if (!document) return;
   try {
-    if (how === "theirs") await open(workflow);
-    else if (how === "copy") await createWorkflow(`${workflow} (copy)`, document);
+    if (how === "theirs") await load(workflow);
+    else if (how === "copy") await put(`${workflow} (copy)`, document);
     else {
       const { etag } = await api.read(workflow).catch(() => ({ etag: "" }));
       set({ etag: await api.write(workflow, document, etag || null), saving: "saved" });
@@ -202,26 +210,41 @@ function adopt(workflow: string, document: Document, etag: string): void {
   clearTimeout(saveTimer);
   lastKey = "";
   name(workflow);
-  set({ document, opened: get().opened + 1, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null });
+  set({ document, opened: get().opened + 1, etag, saving: "saved", past: [], future: [], selected: [], problems: [], run: null, dialog: null, menu: null, notice: null });
   scheduleCheck();
 }
 
-export async function open(workflow: string): Promise<void> {
+/** Save before another workflow takes this one's place; refuses if that would lose what is not in the file. */
+async function leave(): Promise<void> {
   await save();
+  const { saving, workflow } = get();
+  if (saving === "conflict" || saving === "failed") throw new Error(`${workflow} is not saved. Settle that first, or reload the page to give it up.`);
+}
+
+async function load(workflow: string): Promise<void> {
   const { document, etag } = await api.read(workflow);
   adopt(workflow, document, etag);
 }
 
+export async function open(workflow: string): Promise<void> {
+  await leave();
+  await load(workflow);
+}
+
 export async function createWorkflow(wanted: string, content?: Document): Promise<void> {
-  await save();
+  await leave();
+  await put(wanted, content);
+}
+
+async function put(wanted: string, content?: Document): Promise<void> {
   const taken = new Set((await api.workflows()).map((name) => name.toLowerCase()));
-  const stem = wanted.replace(/[^\p{L}\p{N} _.()[\]-]/gu, " ").trim() || "Workflow";
+  const letters = [...wanted.replace(/[^\p{L}\p{N} _.()[\]-]/gu, " ").replace(/^[^\p{L}\p{N}_]+/u, "")];
+  const stem = letters.slice(0, 60).join("").trim() || "Workflow"; // what the server takes, in any script
   let name = stem;
   for (let number = 2; taken.has(name.toLowerCase()); number++) name = `${stem} ${number}`;
   const document = content ?? emptyDocument(name);
   await api.write(name, document, null);
-  const read = await api.read(name);
-  adopt(name, read.document, read.etag);
+  await load(name);
 }
 
 /** The version of a file that a question about it is asked of. */
@@ -246,9 +269,9 @@ export async function deleteWorkflow(workflow: string, etag: string): Promise<vo
 
 export async function importFile(file: File): Promise<void> {
   try {
-    const content = JSON.parse(await file.text()) as Document;
-    const { blocks, edges } = stateOf(content) ?? {};
-    if (!blocks || !Array.isArray(edges)) throw new Error(`${file.name} is not a workflow: it has no blocks and edges.`);
+    const content = JSON.parse(await file.text()) as Document | null;
+    const { blocks, edges } = typeof content === "object" && content ? stateOf(content) : {};
+    if (!content || !blocks || !Array.isArray(edges)) throw new Error(`${file.name} is not a workflow: it has no blocks and edges.`);
     await createWorkflow(file.name.replace(/\.json$/i, ""), content);
     notify(`${file.name} was imported. Nothing runs until you start it.`);
   } catch (error) {
