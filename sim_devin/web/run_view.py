@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +44,12 @@ def shown(value: Any, redactor: Redactor) -> Any:
 
 
 def shortened(value: Any) -> Any:
-    """Return JSON data with very long texts and lists cut, saying so."""
+    """Return JSON data with very long texts and lists cut, saying so.
+
+    Numbers that JSON has none of are null, as JavaScript writes them.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT} more characters)"
     if isinstance(value, Mapping):

@@ -87,6 +87,15 @@ def test_a_block_of_a_run_shows_its_input_and_output(canvas):
     assert canvas.get(f"runs/{run}/logs/999").status_code == 404
 
 
+def test_a_number_beyond_json_is_shown_as_null(canvas):
+    rows = [{"id": "a", "name": "x", "type": "number", "value": ""}]
+    document = workflow(block("Start", "start_trigger", {"inputFormat": rows}))
+    body = {"document": document, "inputs": {"x": float("inf")}}
+    run = canvas.send("POST", "runs", body).json()["id"]
+    assert canvas.events(run)[-1]["status"] == "finished"
+    assert canvas.get(f"runs/{run}/logs/1").json()["output"]["x"] is None
+
+
 def test_a_waiting_block_says_where_to_look_and_what_it_cost(canvas):
     run = canvas.send("POST", "runs", {"document": canvas.load("first_run")}).json()["id"]
     waits = [e["progress"] for e in canvas.events(run) if "progress" in e]
