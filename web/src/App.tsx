@@ -212,6 +212,12 @@ function menuOfFocus(): void {
   openMenu({ x: left + width / 2, y: top + Math.min(height / 2, 60), ...(id ? { [kind]: id } : {}) });
 }
 
+/** Put the focus on the first field of the selected block: by Tab it is a long way there. */
+function goToSettings(): void {
+  const field = document.querySelector(".panel form :is(input, select, textarea, button)") ?? document.querySelector(".panel-head input");
+  if (field instanceof HTMLElement) field.focus();
+}
+
 function useKeys(): void {
   const flow = useReactFlow();
   const tidy = useTidy();
@@ -235,6 +241,7 @@ function useKeys(): void {
       if (event.key === "?") return show("keys"), true;
       if (event.shiftKey && key === "l") return tidy(), true;
       if (key === "d" && selected.length) return turn(selected), true;
+      if (key === "e" && selected.length === 1) return goToSettings(), true;
       return false;
     };
     // In the capture phase: React Flow takes Enter with Ctrl held as "add to the selection".

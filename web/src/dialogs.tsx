@@ -294,7 +294,7 @@ function Secrets() {
 
 export const SHORTCUTS: [string, string][] = [
   ["Ctrl K", "Add a block by name"], ["Ctrl Enter", "Run, or stop the run"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"],
-  ["Ctrl C / X / V", "Copy, cut, paste"], ["Ctrl D", "Duplicate"], ["Delete", "Delete what is selected"], ["D", "Disable or enable the block"],
+  ["Ctrl C / X / V", "Copy, cut, paste"], ["Ctrl D", "Duplicate"], ["Delete", "Delete what is selected"], ["D", "Disable or enable the block"], ["E", "Go to the settings of the block"],
   ["Shift L", "Tidy up"], ["Ctrl Shift F", "Show everything"], ["Tab, Enter", "Go to a block and select it"], ["Arrows", "Move the selected block"], ["Shift F10", "Menu of the block, connection or canvas"], ["Escape", "Select nothing"], ["?", "This list"],
 ];
 
