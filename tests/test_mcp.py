@@ -421,8 +421,9 @@ async def test_the_transcript_of_a_session(connect):
     assert "Fix the *login*" in content.text
 
 
-async def test_a_transcript_needs_the_tools_it_takes(connect):
-    async with connect(policy=Policy(deny=("devin_list_session_messages",))) as client:
+@pytest.mark.parametrize("field", ["deny", "confirm"])
+async def test_a_transcript_needs_the_tools_it_takes(connect, field):
+    async with connect(policy=Policy(**{field: ("devin_list_session_messages",)})) as client:
         assert (await client.list_resource_templates()).resource_templates == []
         with pytest.raises(MCPError):
             await client.read_resource("devin://sessions/x/transcript")

@@ -255,6 +255,37 @@ async def test_a_models_answer_is_confirmed_where_the_policy_wants_it(connect):
     assert refused.is_error
 
 
+@pytest.mark.parametrize("field", ["deny", "confirm"])
+async def test_a_model_answers_nothing_that_it_may_not_send(connect, open_app, field):
+    app = open_app(policy=Policy(**{field: ("devin_send_message",)}))
+    async with connect(question(), target=app, model_may_answer=True) as client:
+        run = await paused_run(client, "run_fix", task="t")
+        refused = await client.call_tool(ANSWER_TOOL, {**run, "message": "The main one"})
+        still = await client.call_tool(RESULT_TOOL, run)
+    assert "A person has to answer" in text(refused)
+    assert still.structured_content["status"] == "paused"
+
+
+async def test_a_field_that_is_called_like_the_cap_gets_it(connect, transport):
+    begin = block(
+        "start", "start_trigger", "Start", inputFormat=[{"name": "maxAcuLimit", "type": "string"}]
+    )
+    create = devin("create", "create_session", prompt="At most <start.maxAcuLimit>")
+    async with connect(named("Fix", flow(begin, create, start=False))) as client:
+        ended = await client.call_tool("run_fix", {"maxAcuLimit": 4})
+    assert ended.structured_content["status"] == "completed", text(ended)
+    (session,) = transport.simulator.truth()
+    assert session["messages"][0]["message"] == "At most 4"
+
+
+async def test_what_is_shown_does_not_look_like_more_than_it_is(connect):
+    client_options, asked = person(accept(approved=True))
+    async with connect(form(), client=client_options) as client:
+        run = await paused_run(client, "run_ship", change="v2\nreviewed: yes")
+        await client.call_tool(ANSWER_TOOL, run)
+    assert "\nchange: v2\n    reviewed: yes" in asked[0].message
+
+
 @pytest.mark.parametrize("approved", [True, False])
 async def test_a_held_call_is_put_to_a_person(connect, open_app, transport, approved):
     answers = (accept(confirm=True), accept(approved=approved, reason="so it is"))

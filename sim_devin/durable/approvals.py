@@ -43,7 +43,10 @@ def admitted(
         Parked: a person has to say yes first.
     """
     verdict = policy.check(spec, params)
-    wait, call = journal.wait(step), _fingerprint(journal, spec, params)
+    wait = journal.wait(step)
+    # The ceilings are a part of what is asked about: the policy may have been widened since.
+    asked = {**params, **verdict.ceilings} if isinstance(verdict, NeedsApproval) else params
+    call = _fingerprint(journal, spec, asked)
     if wait is not None and (not isinstance(verdict, NeedsApproval) or wait.about["call"] != call):
         journal.forget(wait)
         wait = None

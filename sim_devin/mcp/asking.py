@@ -59,7 +59,9 @@ def words(wait: Wait) -> str:
     lines = [f"{asked['block']} waits for you."]
     lines += [str(asked[name]) for name in ("asks", "note", "url") if asked.get(name)]
     for name, value in asked.get("shows", {}).items():
-        lines.append(f"{name}: {value if isinstance(value, str) else json.dumps(value)}")
+        text = value if isinstance(value, str) else json.dumps(value)
+        # Deeper than the names, so that no text looks like a line of its own.
+        lines.append(f"{name}: " + "\n    ".join(text.splitlines()))
     return "\n".join(lines)
 
 

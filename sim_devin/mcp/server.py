@@ -33,7 +33,7 @@ from sim_devin.mcp import transcript as mcp_transcript
 from sim_devin.mcp import worker as mcp_worker
 from sim_devin.mcp.elicitation import Questions, can_ask
 from sim_devin.mcp.workflows import ANSWER_TOOL, WorkflowTools
-from sim_devin.policy import NeedsApproval, Policy
+from sim_devin.policy import Allowed, NeedsApproval, Policy
 from sim_devin.spec import ToolSpec
 
 LONGEST_CALL = 50.0  # real seconds; clients give up after 60 by default
@@ -96,7 +96,7 @@ class _Served:
 
     def server(self) -> Server[Any]:
         """Return the SDK's server with everything of this one."""
-        transcript = mcp_transcript.Transcript(self.app, self.offers, self.limiter)
+        transcript = mcp_transcript.Transcript(self.app, self.lets, self.limiter)
         return Server(
             "sim-devin",
             version=version("sim-devin"),
@@ -116,6 +116,11 @@ class _Served:
     def offers(self, tool_id: str) -> bool:
         """Return whether the tool is offered."""
         return tool_id in self.registry.tools
+
+    def lets(self, tool_id: str) -> bool:
+        """Return whether the tool, which takes no ceiling, is offered and called unasked."""
+        spec = self.registry.tools.get(tool_id)
+        return spec is not None and isinstance(self.gate.policy.check(spec, {}), Allowed)
 
     @cached_property
     def listed(self) -> types.ListToolsResult:

@@ -28,13 +28,13 @@ Context = ServerRequestContext[Any, Any]
 
 
 class Transcript:
-    """Reads transcripts, where the tools that this takes are offered."""
+    """Reads transcripts, where the policy lets the tools that this takes be called unasked."""
 
     def __init__(
-        self, app: App, offers: Callable[[str], bool], limiter: anyio.CapacityLimiter
+        self, app: App, lets: Callable[[str], bool], limiter: anyio.CapacityLimiter
     ) -> None:
         self._app = app
-        self._offered = all(map(offers, _TOOLS))
+        self._offered = all(map(lets, _TOOLS))
         self._limiter = limiter
 
     async def list(

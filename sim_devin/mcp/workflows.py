@@ -20,7 +20,8 @@ from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
-from sim_devin.policy import CAP
+from sim_devin.policy import CAP, Allowed
+from sim_devin.reconcile import SEND
 from sim_devin.spec import Schema, ToolSpec, Traits
 from sim_devin.store.records import Event, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY
@@ -81,6 +82,7 @@ class WorkflowTools:
         self._longest = longest_call
         self._model_may_answer = model_may_answer
         self._workflows: dict[str, Workflow] = {}
+        self._take_cap: set[str] = set()
         self._mine: set[str] = set()
         self.specs: dict[str, ToolSpec] = {}
         for file in files:
@@ -99,13 +101,16 @@ class WorkflowTools:
         if tool_id in self.specs or tool_id in self._app.registry.tools:
             raise CallerError(f"{file}: there already is a tool called {tool_id!r}.")
         self._workflows[tool_id] = workflow
+        fields = _fields(self._app, workflow)
+        if any(row["name"] == CAP for row in fields):
+            self._take_cap.add(tool_id)
         self.specs[tool_id] = ToolSpec(
             id=tool_id,
             title=workflow.name or file.stem,
             description=f"Run the workflow {workflow.name or file.stem}. {workflow.description} "
             "Returns its output; if it takes longer than one call, the id of the run; if it "
             "waits for somebody, what it asks.",
-            params=_params(self._app, workflow),
+            params=_params(fields),
             output=_OUTPUT,
             traits=Traits(destructive=True, costsMoney=True),
         )
@@ -168,10 +173,14 @@ class WorkflowTools:
 
     def _start(self, tool_id: str, params: Mapping[str, Any], ceilings: Mapping[str, float]) -> str:
         caps = [int(cap) for cap in (params.get(CAP), ceilings.get(CAP)) if cap is not None]
+        most = min(caps, default=None)
+        inputs = {name: value for name, value in params.items() if name != CAP}
+        if most is not None and tool_id in self._take_cap:
+            inputs[CAP] = most
         run_id = self._runs.start(
             self._workflows[tool_id],
-            {name: value for name, value in params.items() if name != CAP},
-            max_acu=min(caps, default=None),
+            inputs,
+            max_acu=most,
             on_question="hold",
         )
         now = self._app.clock.time()
@@ -216,8 +225,12 @@ class WorkflowTools:
         return [wait for wait in waits if wait.kind not in GOES_ON]
 
     def _is_for_model(self, wait: Wait, params: Mapping[str, Any]) -> bool:
-        given = asking.MESSAGE in params
-        return given and self._model_may_answer and asking.is_devins_question(wait)
+        if not (self._model_may_answer and asking.MESSAGE in params):
+            return False
+        # The answer goes out as a message, and so by the policy that binds blocks.
+        message = self._app.registry.tool(SEND)
+        let = isinstance(self._app.policy.check(message, {}), Allowed)
+        return let and asking.is_devins_question(wait)
 
     def _answer(self, params: Mapping[str, Any], answer: asking.Answer | None) -> None:
         wait = self._asked(params)
@@ -307,14 +320,18 @@ def _tool_id(name: str) -> str:
     return f"run_{slug or 'workflow'}"[:56].rstrip("_")
 
 
-def _params(app: App, workflow: Workflow) -> Schema:
-    """Return what a workflow's start block takes, and a cap for its sessions together."""
+def _fields(app: App, workflow: Workflow) -> list[Mapping[str, Any]]:
+    """Return what a workflow's start block takes."""
 
     def is_trigger(block_type: str) -> bool:
         block = app.registry.blocks.get(block_type)
         return block is not None and block.category == "triggers"
 
-    fields = input_fields(start_block(workflow, "manual", is_trigger))
+    return list(input_fields(start_block(workflow, "manual", is_trigger)))
+
+
+def _params(fields: Iterable[Mapping[str, Any]]) -> Schema:
+    """Return parameters for the fields, and a cap for the sessions of a run together."""
     properties: dict[str, Schema] = {}
     for row in fields:
         kind = row.get("type") if row.get("type") in _TYPES else None
@@ -326,12 +343,10 @@ def _params(app: App, workflow: Workflow) -> Schema:
         properties[row["name"]] = schema
     if not properties:
         properties["input"] = {"type": "string", "description": "What the workflow is given."}
-    properties.setdefault(
-        CAP,
-        {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Most ACUs that all Devin sessions of the run may use together.",
-        },
-    )
+    # A field of that name means the same, and gets the value as well.
+    properties[CAP] = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "Most ACUs that all Devin sessions of the run may use together.",
+    }
     return {"type": "object", "properties": properties, "additionalProperties": False}

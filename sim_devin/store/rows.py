@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ JSON: Mapping[str, Sequence[str]] = {
     "waits": ("point", "output", "about", "seen", "answer"),
     "sessions": (),
 }
+_HALF = re.compile("[\ud800-\udfff]")
 _BOOLEAN = ("cancelling", "open", "retry", "working")
 
 # A step, or any call in it. Not LIKE, which would take a _ or % in a step for any text.
@@ -70,7 +72,14 @@ def parked_state(connection: Connection, run_id: str) -> RunState:
 
 def text(value: Any) -> str | None:
     """Return a value as JSON text; None stays None."""
-    return None if value is None else json.dumps(value, default=str, ensure_ascii=False)
+    return None if value is None else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON text that UTF-8 has bytes for."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    # Half of a character, as JavaScript can cut one, can only be kept as an escape.
+    return json.dumps(value, default=str) if _HALF.search(text) else text
 
 
 def marks(values: Sequence[Any]) -> str:

@@ -10,7 +10,17 @@ from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
-from sim_devin.store.rows import Rows, changed, insert, marks, parked_state, put_event, run_of, text
+from sim_devin.store.rows import (
+    Rows,
+    changed,
+    insert,
+    json_text,
+    marks,
+    parked_state,
+    put_event,
+    run_of,
+    text,
+)
 
 
 class RunRows(Rows):
@@ -44,7 +54,7 @@ class RunRows(Rows):
 
     def put_document(self, document: Any) -> str:
         """Keep a workflow document; return its id, the same for the same document."""
-        body = json.dumps(document, default=str, ensure_ascii=False)
+        body = json_text(document)
         key = hashlib.sha256(body.encode()).hexdigest()
         with self.database.write() as connection:
             connection.execute(

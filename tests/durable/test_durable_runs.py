@@ -42,6 +42,15 @@ def test_a_run_creates_waits_and_tells_a_session_something(app, simulator):
     assert outputs(app, run_id)["wait"]["outcome"] == "done"
 
 
+def test_half_a_character_is_kept(app):
+    """JavaScript and models can cut one in two; UTF-8 has no bytes for it."""
+    half = "cut \ud83d"
+    done = block("done", "response", dataMode="json", data='{"text": "<start.text>"}')
+    run_id = start(app, done, inputs={"text": half})
+    assert app.runs.follow(run_id).success
+    assert outputs(app, run_id)["done"]["data"] == {"text": half}
+
+
 def test_a_waiting_run_is_a_row_that_any_process_wakes(open_app, simulator):
     first = open_app()
     run_id = start(first, CREATE, wait())

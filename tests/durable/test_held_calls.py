@@ -195,6 +195,18 @@ def test_another_call_at_the_step_is_asked_about_anew(open_app, simulator):
     assert session["messages"][0]["message"] == "Fix that"
 
 
+def test_a_higher_ceiling_than_the_one_shown_is_asked_about_anew(open_app, simulator):
+    bare = flow(devin("create", "create_session", prompt="Fix it"))
+    app = open_app(policy=Policy(confirm=(COSTS_MONEY,), acu_per_call=5))
+    run_id = start(app, bare)
+    assert asked(app, run_id)["parameters"]["maxAcuLimit"] == 5
+    app.runs.answer(run_id, {"approved": True})
+    wider = open_app(policy=Policy(confirm=(COSTS_MONEY,), acu_per_call=50))
+    wider.runs.follow(run_id)
+    assert asked(wider, run_id)["parameters"]["maxAcuLimit"] == 50
+    assert simulator.truth() == []
+
+
 def test_a_policy_that_asks_no_longer_lets_it_go_on(open_app, simulator, store):
     run_id = start(
         open_app(policy=HELD),
