@@ -131,6 +131,11 @@ def test_strict_responses_say_strict_either_way(app):
     [
         ({"const": "x"}, {"type": "string", "enum": ["x"]}),
         ({"enum": [1, 2]}, {"type": "integer", "description": "One of 1, 2."}),
+        ({"type": "string", "enum": ["a", None, 1]}, {"type": "string", "enum": ["a"]}),
+        (
+            {"type": "number", "enum": [1, 2.5]},
+            {"type": "number", "description": "One of 1, 2.5."},
+        ),
         ({"type": ["integer", "null"]}, {"type": ["integer", "null"]}),
         ({"type": "object"}, {"type": "object", "additionalProperties": True}),
         (
@@ -170,6 +175,12 @@ def test_recursion_ends_in_json_text():
     whole = {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": node}}
     rewritten = dialects.rewrite(whole, "gemini")
     assert rewritten["properties"]["n"]["properties"]["next"]["type"] == "string"
+
+
+def test_what_is_made_of_itself_ends():
+    node = {"type": "object", "allOf": [{"$ref": "#/$defs/n"}]}
+    whole = {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "$defs": {"n": node}}
+    assert dialects.rewrite(whole, "openai")["properties"]["n"]["type"] == "object"
 
 
 def test_schemas_are_made_once_and_not_for_calls(app, monkeypatch):

@@ -122,6 +122,11 @@ def _type_of(value: Any) -> str:
     return "null" if value is None else names.get(type(value), "object")
 
 
+def _is_of(value: Any, kind: str) -> bool:
+    found = _type_of(value)
+    return found == kind or (found, kind) == ("integer", "number")
+
+
 class _Rewriting:
     def __init__(self, root: Schema, rules: _Rules) -> None:
         self.root = root
@@ -166,12 +171,13 @@ class _Rewriting:
             if items is None or "prefixItems" in schema or "anyOf" in items:
                 return self.text(schema)
             result["items"] = items
-        values = schema.get("enum", [schema["const"]] if "const" in schema else None)
-        if values is not None:
+        listed = schema.get("enum", [schema["const"]] if "const" in schema else ())
+        values = [value for value in listed if _is_of(value, kind)]
+        if values:
             if kind == "string":
-                result["enum"] = [value for value in values if value is not None]
+                result["enum"] = values
             else:  # Gemini accepts enums of texts alone
-                schema = {**schema, "oneOfThese": [value for value in values if value is not None]}
+                schema = {**schema, "oneOfThese": values}
         return _described(result, schema)
 
     def object(self, schema: Schema, depth: int) -> Schema:
@@ -237,13 +243,15 @@ class _Rewriting:
         return {"type": "string", "description": words.strip()}
 
 
-def _merged(schema: Schema, root: Schema) -> Schema:
+def _merged(schema: Schema, root: Schema, depth: int = 0) -> Schema:
     """Return a schema with its `allOf` merged into it, as far as that is said by addition."""
     if "allOf" not in schema:
         return schema
+    if depth > DEEPEST:  # it may hold itself
+        return _without(schema, "allOf")
     merged: Schema = {}
     for part in [*schema["allOf"], _without(schema, "allOf")]:
-        resolved = _merged(resolve(part, root), root)
+        resolved = _merged(resolve(part, root), root, depth + 1)
         properties = {**merged.get("properties", {}), **resolved.get("properties", {})}
         required = [*merged.get("required", ()), *resolved.get("required", ())]
         merged |= resolved
