@@ -188,6 +188,38 @@ def test_an_export_leaves_secrets_out(page, site, expect):
     ] * 3
 
 
+def test_a_key_of_any_block_is_kept_by_name_and_shown_nowhere(new_workflow, site, expect):
+    page = new_workflow("Mine")
+    page.locator("[data-block=agent]").click()
+    field = page.locator("[data-field=apiKey]")
+    field.get_by_role("button", name="Enter a value").click()
+    expect(field.locator("input[type=password]")).to_be_visible()
+    field.get_by_label("Name of the secret").fill("MODEL_KEY")
+    field.locator("input[type=password]").fill(CANARY)
+    field.get_by_role("button", name="Save as MODEL_KEY").click()
+    expect(field.locator("select")).to_have_value("{{MODEL_KEY}}")
+    expect(page.get_by_test_id("saving")).to_have_text("Saved")
+    assert CANARY not in page.content() + (site.folder / "Mine.json").read_text()
+
+
+def test_literal_secrets_are_left_out_of_copies_and_exports(new_workflow, expect):
+    page = new_workflow("Mine")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("[data-block=devin]").click()
+    page.get_by_text("Advanced").click()
+    page.locator("[data-field=sessionSecrets] textarea").fill(
+        f'[{{"key": "A", "value": "{CANARY}"}}]'
+    )
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    card(page, "Devin").click()
+    page.keyboard.press("Control+c")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    for text in (Path(download.value.path()).read_text(), copied):
+        assert "sessionSecrets" in text
+        assert CANARY not in text
+
+
 def test_a_key_never_comes_back(page, site, expect):
     """Typed on the page, stored by the server, used by a run: seen nowhere afterwards."""
     page.add_init_script(

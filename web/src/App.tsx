@@ -120,7 +120,7 @@ function run(): void {
 function exportFile(): void {
   const { document: content, workflow } = useCanvas.getState();
   if (!content) return;
-  const address = URL.createObjectURL(new Blob([JSON.stringify(exported(content), null, 2)], { type: "application/json" }));
+  const address = URL.createObjectURL(new Blob([JSON.stringify(exported(content, useCanvas.getState().specs), null, 2)], { type: "application/json" }));
   const link = document.createElement("a");
   link.href = address;
   link.download = `${workflow}.json`;

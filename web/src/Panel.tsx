@@ -88,7 +88,7 @@ function Form({ block, spec }: { block: Block; spec: Spec }) {
   const shown = spec.fields.filter((field) => isShown(spec, field, values));
   const row = (field: (typeof shown)[number]) => {
     const found = problems.find((item) => item.blockId === block.id && item.field === field.id);
-    return <FieldRow key={field.id} block={block.id} field={field} value={stored[field.id] ?? null} required={isRequired(spec, field, values)} problem={found ? found.problem : ""} variable={spec.credentials[field.id] ?? ""} />;
+    return <FieldRow key={field.id} block={block.id} field={field} value={stored[field.id] ?? null} required={isRequired(spec, field, values)} problem={found ? found.problem : ""} variable={spec.credentials[field.id] ?? ""} suggested={inCapitals(`${spec.type}_${field.id}`)} />;
   };
   const operation = shown.find((field) => field.id === spec.operationField);
   const basic = shown.filter((field) => !field.advanced && field !== operation && !(field.id in spec.credentials));
@@ -111,6 +111,9 @@ function Form({ block, spec }: { block: Block; spec: Spec }) {
     </form>
   );
 }
+
+/** A name for a variable: agent_apiKey becomes AGENT_API_KEY. */
+const inCapitals = (name: string) => name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase();
 
 function RawForm({ block }: { block: Block }) {
   return (

@@ -41,8 +41,8 @@ export function canRunFrom(id: string): boolean {
 }
 
 export function clipText(ids: string[]): string {
-  const { document } = useCanvas.getState();
-  return document ? JSON.stringify({ type: CLIP, ...clipOf(exported(document), ids) }) : "";
+  const { document, specs } = useCanvas.getState();
+  return document ? JSON.stringify({ type: CLIP, ...clipOf(exported(document, specs), ids) }) : "";
 }
 
 /** Take over copied blocks, or a whole workflow as a new one; other text is left alone. */

@@ -1,7 +1,7 @@
 /** Edits of a document. Every function returns a new one and leaves the rest as it is, by identity. */
 
 import { isSecretMark, rowsOf } from "./form";
-import { normalise, renameReferences } from "./references";
+import { normalise, renameReferences, split } from "./references";
 import type { Block, Document, Edge, Json, Spec, State } from "./types";
 
 export const CONTAINERS = ["loop", "parallel"];
@@ -273,19 +273,23 @@ export function rebuilt(document: Document): Document {
   return Object.keys(change).length ? withState(document, change) : document;
 }
 
-/** What leaves by export: stored secrets and literal ones are left out, as Sim's export does. */
-export function exported(document: Document): Document {
+/** What leaves by export or by copying: stored secrets and literal ones are left out, as Sim's export does. */
+export function exported(document: Document, specs: Record<string, Spec>): Document {
   const { blocks } = stateOf(document);
-  return withState(document, {
-    blocks: Object.fromEntries(
-      Object.entries(blocks).map(([id, block]) => [
-        id,
-        Object.values(block.subBlocks ?? {}).some((sub) => isSecretMark(sub?.value))
-          ? { ...block, subBlocks: Object.fromEntries(Object.entries(block.subBlocks).map(([key, sub]) => [key, isSecretMark(sub.value) ? { ...sub, value: null } : sub])) }
-          : block,
-      ]),
-    ),
-  });
+  const told = (block: Block): Block => {
+    const secret = new Set(specs[block.type]?.fields.filter((field) => field.secret).map((field) => field.id));
+    const isLeftOut = (key: string, value: Json | undefined) => isSecretMark(value) || (secret.has(key) && isLiteral(value));
+    const entries = Object.entries(block.subBlocks ?? {});
+    if (!entries.some(([key, sub]) => isLeftOut(key, sub?.value))) return block;
+    return { ...block, subBlocks: Object.fromEntries(entries.map(([key, sub]) => [key, isLeftOut(key, sub?.value) ? { ...sub, value: null } : sub])) };
+  };
+  return withState(document, { blocks: Object.fromEntries(Object.entries(blocks).map(([id, block]) => [id, told(block)])) });
+}
+
+/** Whether a value holds anything that is not a reference. */
+export function isLiteral(value: Json | undefined): boolean {
+  if (value === null || value === undefined || value === "") return false;
+  return typeof value !== "string" || split(value).some((segment) => typeof segment === "string" && segment.trim() !== "");
 }
 
 /** Handles a block's edges can leave from, with what they are called. */

@@ -2,7 +2,7 @@
 
 import { useId, useMemo, useRef, useState } from "react";
 import { api } from "./api";
-import { stateOf, withValue } from "./document";
+import { isLiteral, stateOf, withValue } from "./document";
 import { isSecretMark, rowsOf } from "./form";
 import { plain } from "./nodes";
 import { beingTyped, offers } from "./references";
@@ -96,15 +96,17 @@ export function RefText({ id, block, value, onChange, lines = 1, code, placehold
 }
 
 /** A secret: a variable's name, or a text that is put away under a name and never comes back. */
-function SecretField({ id, value, variable, onChange, invalid, describedBy }: { id: string; value: Json; variable: string; onChange: (value: Json) => void; invalid: boolean; describedBy?: string }) {
+function SecretField({ id, value, variable, suggested, onChange, invalid, describedBy }: { id: string; value: Json; variable: string; suggested: string; onChange: (value: Json) => void; invalid: boolean; describedBy?: string }) {
   const info = useCanvas((state) => state.info);
   const [typed, setTyped] = useState<string | null>(null);
   const stored = isSecretMark(value);
   const name = typeof value === "string" ? /^\{\{([^}]+)\}\}$/.exec(value.trim())?.[1] : undefined;
+  const reference = typeof value === "string" && !name && !isLiteral(value) ? value : ""; // such as <start.key>
   const known = info?.variables ?? [];
   const names = [...new Set([...known.map((item) => item.name), ...(name ? [name] : []), ...(variable ? [variable] : [])])];
+  const [chosen, setChosen] = useState(suggested);
+  const wanted = variable ? (name ?? variable) : chosen.trim();
   const keep = async () => {
-    const wanted = name ?? (variable || "SECRET");
     try {
       await api.putSecret(wanted, typed ?? "");
       await refreshInfo();
@@ -117,15 +119,17 @@ function SecretField({ id, value, variable, onChange, invalid, describedBy }: { 
   if (typed !== null)
     return (
       <div className="secret">
+        {!variable && <input aria-label="Name of the secret" value={chosen} onChange={(event) => setChosen(event.target.value)} />}
         <input id={id} type="password" autoComplete="off" value={typed} onChange={(event) => setTyped(event.target.value)} aria-describedby={describedBy} autoFocus />
-        <button type="button" onClick={() => void keep()} disabled={!typed.trim()}>Save as {name ?? (variable || "SECRET")}</button>
+        <button type="button" onClick={() => void keep()} disabled={!typed.trim() || !wanted}>Save as {wanted}</button>
         <button type="button" className="quiet" onClick={() => setTyped(null)}>Cancel</button>
       </div>
     );
   return (
     <div className="secret">
-      <select id={id} value={stored ? "$stored" : name ? `{{${name}}}` : ""} onChange={(event) => onChange(event.target.value || null)} aria-invalid={invalid || undefined} aria-describedby={describedBy}>
+      <select id={id} value={stored ? "$stored" : name ? `{{${name}}}` : reference} onChange={(event) => onChange(event.target.value || null)} aria-invalid={invalid || undefined} aria-describedby={describedBy}>
         <option value="">Not set</option>
+        {reference && <option value={reference}>{reference}</option>}
         {stored && <option value="$stored" disabled>Stored in the file (hidden)</option>}
         {names.map((item) => (
           <option key={item} value={`{{${item}}}`}>{`{{${item}}}`}{known.find((other) => other.name === item)?.set ? "" : " – not set yet"}</option>
@@ -253,7 +257,7 @@ function JsonField({ id, value, onChange }: { id: string; value: Json; onChange:
   );
 }
 
-export function FieldRow({ block, field, value, required, problem, variable }: { block: string; field: Field; value: Json; required: boolean; problem: string; variable: string }) {
+export function FieldRow({ block, field, value, required, problem, variable, suggested }: { block: string; field: Field; value: Json; required: boolean; problem: string; variable: string; suggested: string }) {
   const id = `field-${field.id}`;
   const title = field.title || field.id;
   const change = (next: Json) => edit((document) => withValue(document, block, field.id, field.widget, next), `${block}.${field.id}`);
@@ -261,8 +265,7 @@ export function FieldRow({ block, field, value, required, problem, variable }: {
   const isGroup = field.widget in ROWS || field.widget === "table";
   const isText = typeof value === "string" || value === null || typeof value === "number";
   let widget;
-  if (field.secret && variable) widget = <SecretField id={id} value={value} variable={variable} onChange={change} invalid={!!problem} describedBy={described} />;
-  else if (isSecretMark(value)) widget = <SecretField id={id} value={value} variable="" onChange={change} invalid={!!problem} describedBy={described} />;
+  if (isSecretMark(value) || (field.secret && field.widget !== "code")) widget = <SecretField id={id} value={value} variable={variable} suggested={suggested} onChange={change} invalid={!!problem} describedBy={described} />;
   else if (field.widget in ROWS) widget = <Rows block={block} label={title} widget={field.widget} value={value} onChange={change} />;
   else if (field.widget === "table") widget = <Table block={block} label={title} value={value} onChange={change} />;
   else if (field.widget === "dropdown" && field.options.length)
