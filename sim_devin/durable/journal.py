@@ -69,7 +69,7 @@ class Journal:
             self._sequence = outcome.sequence
         self._waits = {wait.step: wait for wait in store.waits(run.id)}
         for wait in self._waits.values():
-            for name in ("point", "output", "answer"):
+            for name in ("point", "output", "answer", "error"):
                 setattr(wait, name, seal.open(getattr(wait, name)))
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()

@@ -79,6 +79,14 @@ def test_a_no_fails_the_block_and_sends_nothing(open_app, simulator):
     assert go_on(app, run_id, {"approved": True})["state"] == "done"
 
 
+def test_a_secret_in_the_reason_of_a_no_is_not_shown(open_app):
+    app = open_app(policy=HELD)
+    run_id = app.runs.start(flow(CREATE), env={**ENV, "MY_TOKEN": "very-secret-word"})
+    app.runs.follow(run_id)
+    run = go_on(app, run_id, {"approved": False, "reason": "it has very-secret-word in it"})
+    assert "a person declined: it has *** in it" in run["error"]
+
+
 def test_of_many_answers_at_once_one_counts(open_app, simulator):
     app = open_app(policy=HELD)
     run_id = start(app, flow(CREATE))
