@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -75,7 +76,7 @@ class Folder:
                 raise UnknownName("workflow", name, self.names()) from None
         try:
             text = data.decode("utf-8-sig")
-            content = json.loads(text, parse_constant=_no_constant)
+            content = json.loads(text, parse_constant=_no_constant, parse_float=_number)
             return Document(name, text, content, _etag(data))
         except (ValueError, RecursionError) as error:
             raise CallerError(f"{name}{ENDING} is not JSON: {error}.") from None
@@ -165,6 +166,13 @@ def _saying(what: str) -> Iterator[None]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no value of JSON")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _etag(data: bytes) -> str:

@@ -171,8 +171,9 @@ def test_what_is_no_file_does_not_hide_the_files(canvas):
     (canvas.folder / "folder.json").mkdir()
     (canvas.folder / "nowhere.json").symlink_to(canvas.folder / "gone")
     (canvas.folder / "nan.json").write_text('{"blocks": {}, "edges": [], "x": NaN}')
+    (canvas.folder / "huge.json").write_text('{"blocks": {}, "edges": [], "x": 1e999}')
     assert canvas.get("workflows").json() == {"workflows": ["mine"]}
-    for name, status in (("folder", 404), ("nowhere", 404), ("nan", 422)):
+    for name, status in (("folder", 404), ("nowhere", 404), ("nan", 422), ("huge", 422)):
         assert canvas.get(f"workflows/{name}").status_code == status
     refused = put(canvas, "folder", canvas.load("first_run"), if_none_match="*")
     assert refused.status_code == 422
