@@ -73,7 +73,7 @@ mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite and
 		$(BIN)/python -m pytest tests/test_mcp_wire.py tests/test_mcp_inspector.py -k 'conformance or inspector'
 
 lock: $(READY) ## pin the dependencies anew
-	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## remove what the other verbs made
 	rm -rf .venv dist build web/node_modules sim_devin/web/page .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
