@@ -6,7 +6,6 @@ import copy
 import email.utils
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,10 +28,6 @@ from sim_devin.spec import Schema, SuccessOn, ToolSpec
 DETAIL_LIMIT = 500  # characters of an upstream explanation worth repeating
 
 _MONEY = ("out_of_quota", "out_of_credits", "no_quota_allocation", "payment_declined", "quota")
-_HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPE = re.compile(rf"{_PAIR}|{_HALF.pattern}|\\.")
-
 _REQUEST_ID = ("x-request-id", "request-id", "cf-ray", "x-amzn-trace-id")
 
 
@@ -163,17 +158,16 @@ def _parse(spec: ToolSpec, response: Response) -> Any:
 
 
 def _text(response: Response) -> str:
-    """Return the body as Fetch reads one: broken UTF-8 replaced, no byte order mark.
+    """Return the body as Fetch reads one: broken UTF-8 replaced, no byte order mark."""
+    return response.body.decode("utf-8", "replace").removeprefix("\ufeff")
 
-    So is an escaped half of a character, as a text that was cut ends with: nothing could pass it
-    on, since UTF-8 has no bytes for it.
+
+def whole(text: str) -> str:
+    """Return a text with halves of characters replaced, as one that was cut ends with.
+
+    The service's answers keep them, as Sim does; but UTF-8 has no bytes for them.
     """
-    text = response.body.decode("utf-8", "replace").removeprefix("\ufeff")
-    return _ESCAPE.sub(_whole, text) if _HALF.search(text) else text
-
-
-def _whole(escape: re.Match[str]) -> str:
-    return "\\ufffd" if _HALF.fullmatch(escape[0]) else escape[0]
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _no_constant(name: str) -> Any:

@@ -93,6 +93,17 @@ async def test_every_tool_is_listed_with_its_schemas_and_hints(app, connect):
     assert "at most 50 seconds" in tools["devin_wait_for_session"].description
 
 
+async def test_half_a_character_is_replaced(app, connect):
+    """The service can cut one in two; UTF-8 has no bytes for it."""
+    cut = {"sessionId": "s", "title": "cut \ud83d"}
+    async with connect() as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app, "call", lambda *_, **__: cut)
+            answer = await client.call_tool("devin_get_session", {"sessionId": "s"})
+    assert answer.structured_content["title"] == "cut \ufffd"
+    answer.model_dump_json().encode()
+
+
 async def test_every_tool_completes(connect):
     async with connect() as client:
         session = await create(client)

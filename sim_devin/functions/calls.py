@@ -19,6 +19,7 @@ from sim_devin.functions.schemas import FunctionCall
 from sim_devin.gate import Gate
 from sim_devin.policy import Approve
 from sim_devin.redaction import Redactor
+from sim_devin.response import whole
 from sim_devin.spec import ToolSpec
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def call(
         raise
     except SimDevinError as error:
         return failed(app, name, error)
-    return FunctionAnswer(json.dumps(output, ensure_ascii=False), output=output)
+    return FunctionAnswer(whole(json.dumps(output, ensure_ascii=False)), output=output)
 
 
 def carry_out(

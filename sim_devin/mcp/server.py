@@ -34,6 +34,7 @@ from sim_devin.mcp import worker as mcp_worker
 from sim_devin.mcp.elicitation import Questions, can_ask
 from sim_devin.mcp.workflows import ANSWER_TOOL, WorkflowTools
 from sim_devin.policy import Allowed, NeedsApproval, Policy
+from sim_devin.response import whole
 from sim_devin.spec import ToolSpec
 
 LONGEST_CALL = 50.0  # real seconds; clients give up after 60 by default
@@ -170,7 +171,7 @@ class _Served:
                     return question
             output = await self._carry_out(ctx, called, answer)
         except SimDevinError as error:
-            text = self.app.redactor.text(str(error))
+            text = whole(self.app.redactor.text(str(error)))
             return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
         return self._result(called.spec, output)
 
@@ -241,7 +242,10 @@ class _Served:
         return self.longest_call * speed if speed > 0 else None
 
     def _result(self, spec: ToolSpec, output: dict[str, Any]) -> types.CallToolResult:
-        texts = [json.dumps(output, ensure_ascii=False)]
+        text = json.dumps(output, ensure_ascii=False)
+        texts = [whole(text)]
+        if texts[0] != text:
+            output = json.loads(texts[0])
         if output.get("timedOut"):
             texts.append(GO_ON)
         return types.CallToolResult(

@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from sim_devin.app import App
 from sim_devin.errors import SimDevinError
 from sim_devin.mcp import worker as mcp_worker
+from sim_devin.response import whole
 
 TEMPLATE = "devin://sessions/{sessionId}/transcript"
 PAGES = 50  # pages of 200 messages; the rest is said to be left out
@@ -83,7 +84,7 @@ class Transcript:
             message = self._app.redactor.text(str(error))
             raise MCPError(code=types.INVALID_PARAMS, message=message) from None
         content = types.TextResourceContents(
-            uri=str(params.uri), mime_type="text/markdown", text=text
+            uri=str(params.uri), mime_type="text/markdown", text=whole(text)
         )
         return types.ReadResourceResult(contents=[content])
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.redaction import MASK, Redactor
+from sim_devin.response import whole
 from sim_devin.store.sealing import CLOSE, OPEN
 
 LONGEST_TEXT = 20_000  # characters of one text shown in the browser
@@ -51,7 +52,9 @@ def shortened(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        return f"{value[:LONGEST_TEXT]}… ({len(value) - LONGEST_TEXT} more characters)"
+        return f"{whole(value[:LONGEST_TEXT])}… ({len(value) - LONGEST_TEXT} more characters)"
+    if isinstance(value, str):
+        return whole(value)
     if isinstance(value, Mapping):
         return {str(key): shortened(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -90,7 +90,7 @@ def test_a_block_of_a_run_shows_its_input_and_output(canvas):
 def test_a_number_beyond_json_is_shown_as_null(canvas):
     rows = [{"id": "a", "name": "x", "type": "number", "value": ""}]
     document = workflow(block("Start", "start_trigger", {"inputFormat": rows}))
-    body = {"document": document, "inputs": {"x": float("inf")}}
+    body = {"document": document, "inputs": {"x": float("inf"), "cut": "\ud83d"}}
     run = canvas.send("POST", "runs", body).json()["id"]
     assert canvas.events(run)[-1]["status"] == "finished"
     assert canvas.get(f"runs/{run}/logs/1").json()["output"]["x"] is None
