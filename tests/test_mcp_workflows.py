@@ -1,6 +1,7 @@
 """Workflows that wait for somebody, over MCP: who is asked, who may answer, after a restart too."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -118,6 +119,20 @@ async def paused_run(client, tool, **inputs):
 
 def text(result):
     return " ".join(item.text for item in result.content)
+
+
+async def test_what_waits_for_its_turn_asks_nothing(open_app, connect):
+    app = open_app()
+    app.settings = replace(app.settings, max_sessions=1)
+    ask = block("ask", "human_in_the_loop", "Ship", inputFormat=FIELDS)
+    creates = [devin(name, "create_session", prompt=name) for name in ("one", "two")]
+    edges = [("start", name) for name in ("ask", "one", "two")]
+    document = flow(start("change"), ask, *creates, edges=edges, start=False)
+    async with connect(named("Ship", document), target=app) as client:
+        paused = (await client.call_tool("run_ship", {"change": "v2"})).structured_content
+    kinds = {wait["kind"] for wait in app.runs.show(paused["runId"])["waits"]}
+    assert kinds == {"human", "turn"}
+    assert [told["kind"] for told in paused["questions"]] == ["form"]
 
 
 async def test_a_form_is_told_and_put_to_a_person(connect):

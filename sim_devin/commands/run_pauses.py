@@ -10,8 +10,7 @@ import click
 
 from sim_devin.commands.output import harmless, json_text
 from sim_devin.errors import CallerError
-
-ASKS = ("human", "question", "approval", "uncertain")
+from sim_devin.store.records import ASKING
 
 
 def answer_to(
@@ -24,7 +23,7 @@ def answer_to(
     Raises:
         CallerError: a form is given a text.
     """
-    asked = [wait for wait in waits if wait["kind"] in ASKS]
+    asked = [wait for wait in waits if wait["kind"] in ASKING]
     if not asked:
         return None
     wait = asked[0]

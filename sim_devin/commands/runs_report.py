@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from sim_devin.commands.output import echo_json, harmless, json_text
-from sim_devin.commands.run_pauses import ASKS, fields, shown
+from sim_devin.commands.run_pauses import fields, shown
+from sim_devin.store.records import ASKING
 
 WAITS_FOR = {
     "session": "for a session",
@@ -69,7 +70,7 @@ def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
         if wait.get("reminders"):
             times = "once" if wait["reminders"] == 1 else f"{wait['reminders']} times"
             yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
-        if wait["kind"] in ASKS:
+        if wait["kind"] in ASKING:
             how = "--approve, or --decline" if wait["kind"] == "approval" else "…"
             command = f"sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
             yield f"    {command if kept else 'Answer it with --answer, or at a terminal.'}"

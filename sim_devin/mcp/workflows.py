@@ -23,7 +23,7 @@ from sim_devin.mcp.driving import Driving
 from sim_devin.policy import CAP, Allowed
 from sim_devin.reconcile import SEND
 from sim_devin.spec import Schema, ToolSpec, Traits
-from sim_devin.store.records import Event, Run, Wait
+from sim_devin.store.records import ASKING, Event, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 RESULT_TOOL = "workflow_result"
 ANSWER_TOOL = "workflow_answer"
 STARTED = "mcp.started"  # recorded with a run: the tool that started it
-GOES_ON = ("session", "sending", "time", "sleep")  # kinds of waits that nobody has to answer
 
 _TYPES = {"string", "number", "boolean", "object", "array"}
 _OUTPUT: Schema = {
@@ -222,7 +221,7 @@ class WorkflowTools:
 
     def _questions(self, run: Run) -> list[Wait]:
         waits = self._runs.store.waits(run.id, only_open=True)
-        return [wait for wait in waits if wait.kind not in GOES_ON]
+        return [wait for wait in waits if wait.kind in ASKING]
 
     def _is_for_model(self, wait: Wait, params: Mapping[str, Any]) -> bool:
         if not (self._model_may_answer and asking.MESSAGE in params):

@@ -17,7 +17,6 @@ from sim_devin.web.run_view import highlights, original_id
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
 CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
 NEEDS_A_FORM = ("human", "approval", "uncertain")
-ASKS = (*NEEDS_A_FORM, "question")
 GOES_ON = ("session", "question", "sending", "time", "sleep", "turn")
 
 _STATUS: Mapping[str, str] = {

@@ -192,7 +192,7 @@ class Runs:
             SimDevinError: the run asks nothing, or not at that place.
         """
         waits = self._app.runs.store.waits(run_id, only_open=True)
-        if not any(wait.kind in history.ASKS for wait in waits):
+        if not any(wait.kind in records.ASKING for wait in waits):
             raise CallerError("This run asks nothing.")
         self._app.runs.answer(run_id, answer, context_id=context_id)
         return self._moved(run_id)
