@@ -28,6 +28,17 @@ def stand_still(page):
     )
 
 
+def answer_in_panel(page, expect):
+    """Answer what Devin asks of the block Waiter in the side panel; the run goes on to its end."""
+    card(page, "Waiter").click()
+    reply = page.get_by_role("form", name="Answer the session")
+    expect(reply).to_contain_text("Which branch")
+    reply.get_by_label("Your answer").fill("main")
+    reply.get_by_role("button", name="Send").click()
+    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
+    expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+
+
 def block(name, kind, x, values=None, **more):
     fields = {
         key: {"id": key, "type": "short-input", "value": v} for key, v in (values or {}).items()

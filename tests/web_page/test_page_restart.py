@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from page_flows import CREDENTIALS, block, card, chain, stand_still
+from page_flows import CREDENTIALS, answer_in_panel, block, card, chain, stand_still
 
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
@@ -46,14 +46,20 @@ def with_session(scenario):
     )
 
 
+def asking(open_page, server, expect):
+    """Return a page on which a run waits for an answer to what Devin asks."""
+    server.put("asks", with_session("scenario: asks"))
+    page = open_page()
+    page.goto(server.url)
+    choose(page, "asks")
+    page.locator(".toolbar").get_by_role("button", name="Run").click()
+    expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+    return page
+
+
 def test_a_waiting_run_goes_on_with_the_next_server(open_page, serve, expect):
     with serve() as before:
-        before.put("asks", with_session("scenario: asks"))
-        page = open_page()
-        page.goto(before.url)
-        choose(page, "asks")
-        page.locator(".toolbar").get_by_role("button", name="Run").click()
-        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        page = asking(open_page, before, expect)
         page.goto("about:blank")
     with serve() as after:
         page.goto(after.url)
@@ -62,13 +68,7 @@ def test_a_waiting_run_goes_on_with_the_next_server(open_page, serve, expect):
         expect(card(page, "Start").locator(".status-text")).to_contain_text("Done")
         expect(card(page, "Create").locator(".status-text")).to_contain_text("Done in")
         expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
-        card(page, "Waiter").click()
-        reply = page.get_by_role("form", name="Answer the session")
-        expect(reply).to_contain_text("Which branch")
-        reply.get_by_label("Your answer").fill("main")
-        reply.get_by_role("button", name="Send").click()
-        expect(page.get_by_test_id("run-status")).to_have_text("Finished")
-        expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+        answer_in_panel(page, expect)
         page.get_by_role("tab", name="History").click()
         expect(page.locator(".history tbody tr")).to_have_count(1)
     page.goto("about:blank")
@@ -118,12 +118,7 @@ def names_in(file):
 def test_a_page_left_open_goes_on_with_the_next_server(open_page, serve, expect):
     """The run is followed on, each block counted once, and what was edited meanwhile is saved."""
     with serve() as before:
-        before.put("asks", with_session("scenario: asks"))
-        page = open_page()
-        page.goto(before.url)
-        choose(page, "asks")
-        page.locator(".toolbar").get_by_role("button", name="Run").click()
-        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        page = asking(open_page, before, expect)
         port = before.port
     expect(page.get_by_role("alert")).to_contain_text("does not answer")
     rename_start(page, "Begin")
@@ -144,12 +139,7 @@ def test_a_server_with_another_token_asks_for_its_link_and_keeps_what_is_unsaved
     open_page, serve, expect
 ):
     with serve() as before:
-        before.put("asks", with_session("scenario: asks"))
-        page = open_page()
-        page.goto(before.url)
-        choose(page, "asks")
-        page.locator(".toolbar").get_by_role("button", name="Run").click()
-        expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
+        page = asking(open_page, before, expect)
         port = before.port
     with serve(port=port, token="a-token-of-the-next-server") as after:
         expect(page.get_by_role("alert")).to_contain_text("Open the new link")

@@ -1,6 +1,6 @@
 """Running on the page: watched to the end, answered, stopped, looked at again."""
 
-from page_flows import CREDENTIALS, block, card, chain, stand_still
+from page_flows import CREDENTIALS, answer_in_panel, block, card, chain, stand_still
 
 
 def choose(page, name):
@@ -65,13 +65,7 @@ def test_a_session_that_waits_is_answered_and_the_run_goes_on(page, site, expect
     page.locator(".toolbar").get_by_role("button", name="Run").click()
     expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
     expect(card(page, "Waiter").locator(".status a")).to_be_visible()
-    card(page, "Waiter").click()
-    reply = page.get_by_role("form", name="Answer the session")
-    expect(reply).to_contain_text("Which branch")
-    reply.get_by_label("Your answer").fill("main")
-    reply.get_by_role("button", name="Send").click()
-    expect(page.get_by_test_id("run-status")).to_have_text("Finished")
-    expect(card(page, "Waiter").locator(".status-text")).to_contain_text("Done")
+    answer_in_panel(page, expect)
 
 
 def test_a_pause_is_answered_by_its_form(page, site, expect):
