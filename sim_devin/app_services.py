@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.blocks import FormField
@@ -64,7 +65,11 @@ class AppServices:
         self._allows_python = allows_python
         self._workflows = workflows or {}
         self._approve = approve
-        self._gate = gate or app.gate.over_runs()
+        self._own_gate = gate
+
+    @cached_property
+    def _gate(self) -> Gate:
+        return self._own_gate or self._app.gate.over_runs()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:

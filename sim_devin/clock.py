@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -84,3 +85,8 @@ class ManualClock:
         if not event.is_set():
             self.advance(timeout)
         return event.is_set()
+
+
+def day_of(moment: float) -> str:
+    """Return the day of a moment (Unix seconds), in UTC."""
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()

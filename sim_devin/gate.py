@@ -6,10 +6,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sim_devin.clock import Clock, RealClock
+from sim_devin.clock import Clock, RealClock, day_of
 from sim_devin.errors import Declined, NotAllowed, SimDevinError, surely_did_nothing
 from sim_devin.policy import Allowed, Approve, NeedsApproval, Policy, Refused, Spent, Verdict
 from sim_devin.spec import ToolSpec
@@ -91,7 +90,7 @@ class Gate:
             verdict = policy.check(spec, params, spent)
             return verdict.reserve if isinstance(verdict, Allowed) else 0.0
 
-        day = datetime.fromtimestamp(self._clock.time(), UTC).date().isoformat()
+        day = day_of(self._clock.time())
         self.spending.reserve(day, decide)
         if isinstance(verdict, Refused):
             raise NotAllowed(verdict.reason, hint=verdict.hint)

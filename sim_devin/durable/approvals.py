@@ -44,16 +44,17 @@ def admitted(
     """
     verdict = policy.check(spec, params)
     wait = journal.wait(step)
+    if not isinstance(verdict, NeedsApproval):
+        if wait is not None:
+            journal.forget(wait)
+        if isinstance(verdict, Refused):
+            raise NotAllowed(verdict.reason, hint=verdict.hint)
+        return verdict
     # The ceilings are a part of what is asked about: the policy may have been widened since.
-    asked = {**params, **verdict.ceilings} if isinstance(verdict, NeedsApproval) else params
-    call = _fingerprint(journal, spec, asked)
-    if wait is not None and (not isinstance(verdict, NeedsApproval) or wait.about["call"] != call):
+    call = _fingerprint(journal, spec, {**params, **verdict.ceilings})
+    if wait is not None and wait.about["call"] != call:
         journal.forget(wait)
         wait = None
-    if isinstance(verdict, Refused):
-        raise NotAllowed(verdict.reason, hint=verdict.hint)
-    if isinstance(verdict, Allowed):
-        return verdict
     if wait is None or wait.open:
         raise Parked(wait or _question(journal, verdict, step, call))
     journal.use(wait)

@@ -40,7 +40,7 @@ from sim_devin.errors import (
 )
 from sim_devin.functions.calls import dry_run
 from sim_devin.handler import BlockContext, RunAccess
-from sim_devin.policy import CAP
+from sim_devin.policy import CAP, Policy
 from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -66,6 +66,7 @@ class Surroundings:
     journal: Journal
     budget: Budget
     settle: Settle
+    policy: Policy
     run_child: RunChild
     allows_python: bool = False
     hold_questions: bool = False
@@ -177,7 +178,7 @@ class Calls:
     ) -> dict[str, Any]:
         app, journal, budget = self.around.app, self.around.journal, self.around.budget
         spec = app.registry.tool(tool_id)
-        allowed = approvals.admitted(journal, app.policy.of_one_call(), spec, params, step)
+        allowed = approvals.admitted(journal, self.around.policy, spec, params, step)
         if allowed.dry_run:
             return dry_run(app, spec, lowered(params, allowed.ceilings))
         if tool_id == devin_wait.TOOL_ID and not self.remembers:

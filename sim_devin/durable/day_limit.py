@@ -10,11 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.clock import day_of
 from sim_devin.engine.budget import amount
 from sim_devin.policy import CAP
 from sim_devin.store.records import Run
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.store.step_ledger import day, day_exceeded, reserved_on
+from sim_devin.store.step_ledger import day_exceeded, reserved_on
 
 
 def share_of_day(
@@ -44,7 +45,7 @@ def share_of_day(
     """
     if ceiling is None:
         return shares
-    left = ceiling - reserved_on(store, day(now), CAP, besides=(run.id, step))
+    left = ceiling - reserved_on(store, day_of(now), CAP, besides=(run.id, step))
     asked = shares.get(CAP) or amount(wanted)
     cap = max(1.0, math.floor(left)) if asked is None else asked
     if cap > left:

@@ -66,6 +66,7 @@ class Drive:
             self._journal,
             self._budget,
             app.settle,
+            app.policy.of_one_call(),
             self._run_child,
             allows_python=bool(run.options.get("allowPython")),
             hold_questions=run.options.get("onQuestion") == "hold",

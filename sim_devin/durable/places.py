@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from sim_devin.store.sealing import Seal
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -18,9 +21,16 @@ def place_of(app: App, credentials: Mapping[str, str]) -> str:
     return app.build_request("devin_list_sessions", credentials).url.partition("?")[0]
 
 
-def is_here(app: App, place: str, credentials: Mapping[str, str]) -> bool:
-    """Return whether these credentials lead to a place from this process."""
-    return place_of(app, credentials) == place
+def credentials_here(
+    app: App, seal: Seal, place: str, closed: str | None
+) -> Mapping[str, str] | None:
+    """Return credentials that are kept as JSON, or None if they lead elsewhere from here.
+
+    Raises:
+        CredentialsError: they are not known here; another process may know them.
+    """
+    known: Mapping[str, str] = seal.open(json.loads(closed)) if closed else {}
+    return known if place_of(app, known) == place else None
 
 
 def credentials_in(app: App, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:

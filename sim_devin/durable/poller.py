@@ -6,12 +6,11 @@ growing interval; a session the list leaves out is asked for alone.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.durable.places import is_here
+from sim_devin.durable.places import credentials_here
 from sim_devin.durable.session_watch import note
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Wait
@@ -71,14 +70,12 @@ class Poller:
             run = run_id or own
             turn = f"poll {place} {run or ''}"
             try:
-                known = self._seals(run).open(json.loads(credentials)) if credentials else {}
-                if not is_here(self._app, place, known):
-                    continue
-            except SimDevinError:  # the key is not known here; another process may know it
+                known = credentials_here(self._app, self._seals(run), place, credentials)
+            except SimDevinError:
                 if run_id is not None:
                     raise
                 continue
-            if not self._store.lease(turn, self._owner, now, TURN):
+            if known is None or not self._store.lease(turn, self._owner, now, TURN):
                 continue
             calls += self._poll_group(place, credentials, known, run)
         return calls

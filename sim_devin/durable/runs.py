@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
+from sim_devin.clock import day_of
 from sim_devin.durable.answers import Answers
 from sim_devin.durable.fork import record_before
 from sim_devin.durable.reminders import Reminders
@@ -28,7 +29,6 @@ from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.store.step_ledger import day
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -256,7 +256,7 @@ class Runs:
 
         A run that counts against today's ceiling stays until tomorrow (UTC).
         """
-        return self.store.prune(before, day(self._app.clock.time()))
+        return self.store.prune(before, day_of(self._app.clock.time()))
 
     @property
     def reminders(self) -> Reminders:

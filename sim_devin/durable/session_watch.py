@@ -8,12 +8,11 @@ run waits for are looked at seldom, in list calls of their own.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.durable.places import is_here
+from sim_devin.durable.places import credentials_here
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.store.records import Session
 from sim_devin.store.sealing import Seals
@@ -106,12 +105,10 @@ class SessionWatch:
         self._store.leave_to_waits(now)
         for place, credentials, own in self._store.session_groups(now, slots=self._slots):
             try:
-                known = self._seals(own).open(json.loads(credentials)) if credentials else {}
-                if not is_here(self._app, place, known):
-                    continue
-            except SimDevinError:  # the key is not known here; another process may know it
+                known = credentials_here(self._app, self._seals(own), place, credentials)
+            except SimDevinError:
                 continue
-            if self._store.lease(f"sessions {place}", self._owner, now, TURN):
+            if known is not None and self._store.lease(f"sessions {place}", self._owner, now, TURN):
                 calls += self._look_at(place, credentials, own, known)
         return calls
 

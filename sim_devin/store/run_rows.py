@@ -260,8 +260,7 @@ class RunRows(Rows):
             return 0
         with self.database.write() as connection:
             return connection.execute(
-                f"UPDATE runs SET state = 'ready', updated = ? "
-                f"WHERE deadline <= ? AND state IN ({marks(PARKED)})",
+                f"UPDATE runs SET state = 'ready', updated = ? WHERE {where}",
                 (now, now, *PARKED),
             ).rowcount
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from sim_devin.clock import day_of
 from sim_devin.errors import NotAllowed
 from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
 from sim_devin.store.records import Run
@@ -93,10 +93,10 @@ class StepLedger:
                 intent.state = row["state"]
                 intent.session_id = row["session_id"] or intent.session_id
                 return False
+            own, day = (self._run.id, self._step), day_of(intent.at)
             for name, share in self._shares.items():
                 if self._day_ceiling is not None:  # others may have reserved meanwhile
-                    own = (self._run.id, self._step)
-                    left = self._day_ceiling - reserved_on(store, day(intent.at), name, besides=own)
+                    left = self._day_ceiling - reserved_on(store, day, name, besides=own)
                     if share > left:
                         raise day_exceeded(self._day_ceiling, left, share)
                 connection.execute(
@@ -104,7 +104,7 @@ class StepLedger:
                     "VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (run_id, step, ceiling) DO UPDATE SET day = excluded.day, "
                     "reserved = excluded.reserved, settled = NULL",
-                    (self._run.id, self._step, name, day(intent.at), share),
+                    (*own, name, day, share),
                 )
             if self._slot is not None:
                 self._slot.take(store, self._run.id, self._step, intent.at)
@@ -213,11 +213,6 @@ def day_exceeded(ceiling: float, left: float, share: float) -> NotAllowed:
         hint="Nothing was sent. Lower the session's maxAcuLimit, raise SIM_DEVIN_MAX_ACU_DAY, or "
         "resume the run tomorrow (UTC).",
     )
-
-
-def day(moment: float) -> str:
-    """Return the day of a moment, in UTC."""
-    return datetime.fromtimestamp(moment, UTC).date().isoformat()
 
 
 def _intent(row: Any) -> Intent:
