@@ -33,13 +33,17 @@
 
 The number is the process exit code of the command line. Errors can be pickled, and
 their text names what to do next.
+
+What an error means for whoever decides what comes next is decided here and nowhere else:
+every error has a `Meaning` (``error.means``).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
@@ -53,10 +57,60 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What an error says about the call that ended in it.
+
+    Attributes:
+        temporary: the same call may succeed later although nobody changes anything: the
+            network, a time-out, 408, 425, 429, 5xx.
+        did_nothing: the call certainly changed and cost nothing. A 429 or a 5xx does not
+            prove that: a gateway may answer so after the service has done the work.
+        callers_fault: the call cannot succeed as it stands; it has to be changed.
+        access: a key, a permission or money is missing; the same call succeeds once a person
+            has mended that.
+        uncertain: the call may have taken effect: look before it is repeated.
+        final: the answer is a decision (the policy's, a person's) or a property of this
+            installation; trying again only asks again.
+    """
+
+    temporary: bool = False
+    did_nothing: bool = False
+    callers_fault: bool = False
+    access: bool = False
+    uncertain: bool = False
+    final: bool = False
+
+
+_WRONG = Meaning(did_nothing=True, callers_fault=True)
+_DECIDED = Meaning(did_nothing=True, callers_fault=True, final=True)
+_ACCESS = Meaning(did_nothing=True, access=True)
+_PASSING = Meaning(temporary=True)
+_UNTAKEN = Meaning(temporary=True, did_nothing=True)
+_UNCERTAIN = Meaning(uncertain=True)
+
+
+def meaning_of_status(status: int) -> Meaning:
+    """Return what an HTTP status means that is not a success."""
+    if status in (401, 402, 403):
+        return _ACCESS
+    if status == 425:  # too early: refused before it is processed, RFC 8470
+        return _UNTAKEN
+    if status in (408, 429) or status >= 500:
+        return _PASSING
+    return _WRONG if 400 <= status < 500 else Meaning()
+
+
 class SimDevinError(Exception):
     """Base of every error raised on purpose here. `hint` says what to do about it."""
 
     exit_code = 1
+    _meaning: ClassVar[Meaning] = Meaning()
+
+    @property
+    def means(self) -> Meaning:
+        """What the error says about the call that ended in it."""
+        return self._meaning
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -99,6 +153,7 @@ class CallerError(SimDevinError):
     """What the caller passed is wrong; nothing was sent."""
 
     exit_code = 2
+    _meaning = _WRONG
 
 
 class InvalidParams(CallerError):
@@ -144,6 +199,8 @@ class InvalidWorkflow(CallerError):
 class NotAllowed(CallerError):
     """The policy refuses the call; nothing was sent."""
 
+    _meaning = _DECIDED
+
 
 class Declined(NotAllowed):
     """The call needs a person's yes, and there is none; nothing was sent."""
@@ -155,6 +212,8 @@ class PluginError(CallerError):
 
 class MissingDependency(CallerError):
     """A feature needs a library that is not installed. The hint names the extra."""
+
+    _meaning = _DECIDED
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
@@ -168,6 +227,7 @@ class CredentialsError(SimDevinError):
     """There is no usable API key or organisation id."""
 
     exit_code = 3
+    _meaning = _ACCESS
 
 
 class MissingCredentials(CredentialsError):
@@ -178,10 +238,13 @@ class TransportError(SimDevinError):
     """No usable answer came back from the service."""
 
     exit_code = 4
+    _meaning = _PASSING
 
 
 class NotSent(TransportError):
     """The request provably never reached the service, so repeating it is safe."""
+
+    _meaning = _UNTAKEN
 
 
 class TimedOut(TransportError):
@@ -190,6 +253,8 @@ class TimedOut(TransportError):
 
 class AmbiguousResult(TransportError):
     """The request may or may not have taken effect. Do not repeat it; the hint says how to look."""
+
+    _meaning = _UNCERTAIN
 
 
 class UncertainResult(AmbiguousResult):
@@ -227,41 +292,60 @@ class ApiError(SimDevinError):
         self.request_id = request_id
         self.retry_after = retry_after
 
+    @property
+    def means(self) -> Meaning:
+        """What the status says where the class leaves it open, such as 408 and 425."""
+        return self._meaning if type(self) is not ApiError else meaning_of_status(self.status)
+
 
 class AuthenticationFailed(ApiError, CredentialsError):
     """401: the key is missing, wrong or revoked."""
 
     exit_code = 3
+    _meaning = _ACCESS
 
 
 class PermissionDenied(ApiError, CredentialsError):
     """403: the key lacks a permission. The hint names it when it is known."""
 
     exit_code = 3
+    _meaning = _ACCESS
 
 
 class OutOfQuota(ApiError):
     """The organisation's money or quota ran out. A billing matter, not a wrong key."""
 
+    _meaning = _ACCESS
+
 
 class BadRequest(ApiError):
     """400 or 422: the service refused the parameters."""
+
+    _meaning = _WRONG
 
 
 class NotFound(ApiError):
     """404: no such session or organisation."""
 
+    _meaning = _WRONG
+
 
 class Conflict(ApiError):
     """409: the session's state does not allow this."""
+
+    _meaning = _WRONG
 
 
 class RateLimited(ApiError):
     """429: too many requests. `retry_after` holds the wait in seconds when the service gave one."""
 
+    _meaning = _PASSING
+
 
 class ServerError(ApiError):
     """5xx: the service failed."""
+
+    _meaning = _PASSING
 
 
 class UnreadableResponse(SimDevinError):
@@ -278,6 +362,11 @@ class UnreadableResponse(SimDevinError):
         super().__init__(message, hint=hint)
         self.status = status
         self.accepted = accepted
+
+    @property
+    def means(self) -> Meaning:
+        """Look first if it was accepted; else another look may find another shape."""
+        return _UNCERTAIN if self.accepted else _UNTAKEN
 
 
 class WaitTimedOut(SimDevinError):
@@ -296,14 +385,4 @@ class Cancelled(SimDevinError):
     """The caller asked to stop."""
 
     exit_code = 130
-
-
-def surely_did_nothing(error: SimDevinError) -> bool:
-    """Return whether a call that ended in `error` certainly changed and cost nothing.
-
-    True when it was never sent or the service refused it; what was reserved for it can be
-    given back.
-    """
-    if isinstance(error, (CallerError, CredentialsError, NotSent)):
-        return True
-    return isinstance(error, ApiError) and not isinstance(error, ServerError)
+    _meaning = Meaning(final=True)

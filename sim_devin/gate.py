@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sim_devin.clock import Clock, RealClock, day_of
-from sim_devin.errors import Declined, NotAllowed, SimDevinError, surely_did_nothing
+from sim_devin.errors import Declined, NotAllowed, SimDevinError
 from sim_devin.policy import Allowed, Approve, NeedsApproval, Policy, Refused, Spent, Verdict
 from sim_devin.spec import ToolSpec
 
@@ -131,5 +131,5 @@ class Gate:
 
     def settle(self, allowed: Allowed, error: SimDevinError) -> None:
         """Give back what was reserved if `error` says that the call surely did nothing."""
-        if allowed.reserve and surely_did_nothing(error):
+        if allowed.reserve and error.means.did_nothing:
             self.spending.give_back(allowed.day, allowed.reserve)

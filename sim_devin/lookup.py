@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sim_devin.errors import (
-    ApiError,
-    Cancelled,
-    RateLimited,
-    ServerError,
-    SimDevinError,
-    TransportError,
-    UncertainResult,
-    UnreadableResponse,
-)
+from sim_devin.errors import ApiError, Cancelled, SimDevinError, UncertainResult
 from sim_devin.invoke import Context
 
 FIRST_LOOK = 1.0  # seconds until the second look; each pause is twice the one before
@@ -43,10 +34,13 @@ def look_until(context: Context, look: Callable[[], T | None], *, grace: float) 
             found = look()
             if found is not None:
                 return found
-        except (TransportError, ServerError, RateLimited, UnreadableResponse) as error:
-            failure = error  # a failed look says nothing
-        except ApiError as error:
-            raise _unsettled(error) from None
+        except SimDevinError as error:
+            if error.means.temporary:
+                failure = error  # a failed look says nothing
+            elif isinstance(error, ApiError):
+                raise _unsettled(error) from None
+            else:
+                raise
         if closed and failure is None:
             return None
         now = clock.monotonic()

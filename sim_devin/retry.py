@@ -23,6 +23,7 @@ from sim_devin.errors import (
     TimedOut,
     TransportError,
     UnreadableResponse,
+    meaning_of_status,
 )
 from sim_devin.request import Request
 from sim_devin.response import Response, retry_after
@@ -131,13 +132,14 @@ def _try(transport: Transport, request: Request, timeout: float) -> Attempt:
         return Attempt(None, error, "reset", None)
     except UnreadableResponse as error:  # too large: once more would not make it smaller
         return Attempt(None, error, None, True)
-    if response.status == 429:
-        return Attempt(response, None, "429", False)
-    if response.status >= 500:
-        # A 503 that says when to come back was turned away before it was processed.
-        turned_away = response.status == 503 and "retry-after" in response.headers
-        return Attempt(response, None, "5xx", False if turned_away else None)
-    return Attempt(response, None, None, True)
+    means = meaning_of_status(response.status)
+    if not means.temporary:
+        return Attempt(response, None, None, True)
+    reason: RetryReason = "429" if response.status in (425, 429) else "5xx"
+    # A 503 that says when to come back was turned away before it was processed.
+    turned_away = response.status == 503 and "retry-after" in response.headers
+    untaken = means.did_nothing or response.status == 429 or turned_away
+    return Attempt(response, None, reason, False if untaken else None)
 
 
 def _may_repeat(spec: ToolSpec, tried: Attempt) -> bool:

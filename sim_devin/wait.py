@@ -12,11 +12,8 @@ from sim_devin.errors import (
     Cancelled,
     NotFound,
     RateLimited,
-    ServerError,
     SimDevinError,
-    TransportError,
     UnknownName,
-    UnreadableResponse,
     WaitTimedOut,
 )
 from sim_devin.spec import Schema
@@ -160,10 +157,6 @@ def wait(
     )
 
 
-# What a later look may well not run into again.
-_PASSING = (TransportError, ServerError, UnreadableResponse)
-
-
 class _Wait:
     def __init__(
         self,
@@ -235,8 +228,8 @@ class _Wait:
             try:
                 session = listed.get(bare(session_id)) or self._single(session_id)
                 changed |= self._take(session_id, session)
-            except _PASSING as error:  # one session's trouble is not the others'
-                self.last_error = error
+            except SimDevinError as error:  # one session's trouble is not the others'
+                self._failed(error)
         return changed
 
     def _listed(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]] | None:
@@ -244,8 +237,8 @@ class _Wait:
         params = {"sessionIds": list(ids), "limit": 200}
         try:
             page = self._call("devin_list_sessions", params)
-        except _PASSING as error:
-            self.last_error = error
+        except SimDevinError as error:
+            self._failed(error)
             return None
         found = {
             bare(item["sessionId"]): item
@@ -253,6 +246,12 @@ class _Wait:
             if isinstance(item.get("sessionId"), str)
         }
         return {key: found[key] for key in map(bare, ids) if key in found}
+
+    def _failed(self, error: SimDevinError) -> None:
+        """Remember why a look failed; raise what waiting cannot mend, or asks to slow down."""
+        if isinstance(error, RateLimited) or not error.means.temporary:
+            raise error
+        self.last_error = error
 
     def _single(self, session_id: str) -> Mapping[str, Any] | None:
         try:

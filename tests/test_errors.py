@@ -176,3 +176,73 @@ def test_money_is_no_matter_of_credentials():
 def test_nearest_names(name, known, close, sentence):
     assert nearest(name, known) == close
     assert did_you_mean(name, iter(known)) == sentence
+
+
+def statuses(kind, *numbers):
+    return [kind(f"HTTP {number}.", status=number) for number in numbers]
+
+
+TEMPORARY = [
+    errors.NotSent("x"),
+    errors.TimedOut("x"),
+    errors.TransportError("x"),
+    *statuses(errors.ApiError, 408, 425, 500, 503, 529),
+    *statuses(errors.RateLimited, 429),
+    *statuses(errors.ServerError, 500, 502, 503, 504, 520),
+    errors.UnreadableResponse("x", accepted=False),
+]
+NEEDS_ACCESS = [
+    errors.MissingCredentials("x"),
+    errors.AuthenticationFailed("x", status=401),
+    errors.PermissionDenied("x", status=403),
+    errors.OutOfQuota("x", status=402),
+    errors.OutOfQuota("x", status=403),
+    *statuses(errors.ApiError, 401, 402, 403),
+]
+CALLERS = [
+    errors.InvalidParams("x", ["y"]),
+    errors.UnknownName("x", "y", []),
+    errors.BadRequest("x", status=422),
+    errors.NotFound("x", status=404),
+    errors.Conflict("x", status=409),
+    *statuses(errors.ApiError, 405, 410, 413, 418, 451),
+]
+UNCERTAIN = [
+    errors.AmbiguousResult("x"),
+    errors.UncertainResult("x"),
+    errors.UnreadableResponse("x", accepted=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "those"),
+    [
+        ("temporary", TEMPORARY),
+        ("access", NEEDS_ACCESS),
+        ("callers_fault", CALLERS),
+        ("uncertain", UNCERTAIN),
+    ],
+)
+def test_an_error_is_one_of_temporary_access_the_callers_or_uncertain(kind, those):
+    kinds = ("temporary", "access", "callers_fault", "uncertain")
+    for error in those:
+        assert [name for name in kinds if getattr(error.means, name)] == [kind], repr(error)
+
+
+def test_only_what_was_never_taken_did_nothing():
+    proven = [errors.NotSent("x"), *statuses(errors.ApiError, 425), *NEEDS_ACCESS, *CALLERS]
+    assert all(error.means.did_nothing for error in proven)
+    open_to_doubt = [
+        errors.TimedOut("x"),
+        *statuses(errors.RateLimited, 429),
+        *statuses(errors.ApiError, 408, 302),
+        *statuses(errors.ServerError, 500, 503),
+        *UNCERTAIN,
+    ]
+    assert not any(error.means.did_nothing for error in open_to_doubt)
+
+
+def test_a_no_is_not_asked_for_twice():
+    asked = [errors.Declined("x"), errors.NotAllowed("x"), errors.MissingDependency("x", "y")]
+    assert all(error.means.final for error in [*asked, errors.Cancelled("x")])
+    assert not any(error.means.final for error in [*TEMPORARY, *NEEDS_ACCESS, *UNCERTAIN])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.errors import SimDevinError, surely_did_nothing
+from sim_devin.errors import SimDevinError
 from sim_devin.handler import BlockError
 from sim_devin.schema import number
 
@@ -64,7 +64,7 @@ class Budget:
 
     def settle(self, shares: Mapping[str, float], error: SimDevinError) -> None:
         """Give shares back if `error` says that the call surely did nothing."""
-        if surely_did_nothing(error):
+        if error.means.did_nothing:
             self.give_back(shares)
 
     def give_back(self, shares: Mapping[str, float]) -> None:

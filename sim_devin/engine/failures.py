@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.errors import (
-    AmbiguousResult,
-    ApiError,
-    Cancelled,
-    MissingDependency,
-    NotAllowed,
-    SimDevinError,
-)
+from sim_devin.errors import ApiError, SimDevinError
 from sim_devin.handler import BlockError
 
 
@@ -42,6 +35,6 @@ def may_retry(error: BaseException) -> bool:
     """Return whether a retry policy applies: not where it could do it twice, or ask twice."""
     if isinstance(error, BlockError):
         return error.retry
-    if isinstance(error, (AmbiguousResult, Cancelled, MissingDependency, NotAllowed)):
-        return False
+    if isinstance(error, SimDevinError):
+        return not (error.means.uncertain or error.means.final)
     return isinstance(error, Exception)
