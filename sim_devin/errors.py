@@ -29,6 +29,7 @@
     ├── RunFailed                    1  a block of a workflow run failed
     ├── MissingDependency            2  an optional extra is not installed
     ├── StoreError                   1  the run store cannot be read or written
+    │   └── StoreUnavailable            not now: busy, full, forbidden, unreachable; it passes
     └── Cancelled                  130  asked to stop
 
 The number is the process exit code of the command line. Errors can be pickled, and
@@ -379,6 +380,15 @@ class RunFailed(SimDevinError):
 
 class StoreError(SimDevinError):
     """The run store cannot be read or written: a full disk, a damaged or newer file."""
+
+
+class StoreUnavailable(StoreError):
+    """The run store cannot be used now: busy, a full disk, no permission, a lost connection.
+
+    Nothing is wrong with what is stored. It passes, or is mended from outside; the hint says how.
+    """
+
+    _meaning = _PASSING
 
 
 class Cancelled(SimDevinError):

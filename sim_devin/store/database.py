@@ -8,31 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
-class Cursor(Protocol):
-    """The outcome of a statement; rows are read by the names of their columns."""
+@dataclass(frozen=True)
+class Result:
+    """What a statement came to. Nothing of it is left in the database to be fetched.
 
-    @property
-    def rowcount(self) -> int:
-        """How many rows were changed."""
-        ...
+    A cursor that outlives its transaction would keep the connection reading an old state.
+
+    Attributes:
+        rows: all rows, read by the names of their columns.
+        rowcount: how many rows were changed.
+    """
+
+    rows: list[Any]
+    rowcount: int
 
     def fetchone(self) -> Any:
-        """Return the next row, or None."""
-        ...
+        """Return the first row, or None."""
+        return self.rows[0] if self.rows else None
 
     def fetchall(self) -> list[Any]:
         """Return all rows."""
-        ...
+        return self.rows
 
 
 class Connection(Protocol):
     """Executes statements inside one transaction."""
 
-    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
-        """Execute a statement."""
+    def execute(self, statement: str, values: Sequence[Any] = (), /) -> Result:
+        """Execute a statement and fetch everything it returns."""
         ...
 
 
@@ -49,7 +56,8 @@ class Database(Protocol):
         """Return the rows of a query.
 
         Raises:
-            StoreError: the database cannot be read.
+            StoreUnavailable: the database cannot be read now.
+            StoreError: it can never be read as it is.
         """
         ...
 
@@ -57,7 +65,9 @@ class Database(Protocol):
         """Return a transaction; one inside another is a part of it.
 
         Raises:
-            StoreError: the database cannot be written; nothing of the transaction is kept.
+            StoreUnavailable: the database cannot be written now; nothing of the transaction
+                is kept.
+            StoreError: it can never be written as it is; the same.
         """
         ...
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from sim_devin.errors import MissingDependency, StoreError
+from sim_devin.errors import MissingDependency, StoreError, StoreUnavailable
+from sim_devin.store.database import Result
 
 try:
     import psycopg
@@ -29,6 +31,13 @@ TURN = 0x51DE71  # the number of the lock that writers take turns by
 SETTINGS = (
     f"-c lock_timeout={BUSY}s -c idle_in_transaction_session_timeout={BUSY}s "
     "-c synchronous_commit=on"
+)
+# Nothing is wrong with what is stored: it can be used as soon as this has passed.
+_TEMPORARY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
 )
 # What the two call by different names.
 _DIALECT = (
@@ -55,6 +64,7 @@ class PostgresDatabase:
         self._address = address
         self._lock = threading.RLock()
         self._closed = False
+        self._began = 0.0  # when the last write began to wait for its turn
         self.inside = False
         try:
             parts = conninfo_to_dict(address)
@@ -90,6 +100,7 @@ class PostgresDatabase:
         """Return the rows of a query.
 
         Raises:
+            StoreUnavailable: the database cannot be read now.
             StoreError: the database cannot be read.
         """
         with self._lock:
@@ -103,13 +114,15 @@ class PostgresDatabase:
         """Yield something that executes statements, in a transaction that nobody writes during.
 
         Raises:
-            StoreError: the database cannot be written; nothing of the transaction is kept,
-                or, if the connection broke at its very end, nobody knows.
+            StoreUnavailable: the database cannot be written now; nothing of the transaction is
+                kept, or, if the connection broke at its very end, nobody knows.
+            StoreError: the database cannot be written; nothing of the transaction is kept.
         """
         with self._lock:
             if self.inside:  # part of a larger one
                 yield self
                 return
+            self._began = time.monotonic()
             try:
                 self._connected(self._take_turn)
                 self.inside = True
@@ -125,9 +138,10 @@ class PostgresDatabase:
             finally:
                 self.inside = False
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
-        """Execute a statement of a transaction."""
-        return self._execute(statement, values)
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Result:
+        """Execute a statement of a transaction and fetch everything it returns."""
+        cursor = self._execute(statement, values)
+        return Result(cursor.fetchall() if cursor.description else [], cursor.rowcount)
 
     def time(self) -> float:
         """Return the server's time: the clocks of several machines never agree."""
@@ -202,16 +216,22 @@ class PostgresDatabase:
         if self._closed:
             hint = "The app was closed."
         elif isinstance(error, psycopg.errors.LockNotAvailable):
-            hint = f"Another process has kept it locked for more than {BUSY} s."
+            waited = time.monotonic() - self._began
+            hint = f"Another process kept it locked for all of the {waited:.1f} s of waiting."
         elif isinstance(error, psycopg.errors.DiskFull):
             hint = "Free some space on the server's disk; what was recorded before is safe."
         elif isinstance(error, psycopg.errors.InsufficientPrivilege):
             hint = "The user needs the right to create tables in the database's schema."
         elif isinstance(error, psycopg.OperationalError):
             hint = "Is the server up, and are user, password and name of the database right?"
+        elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            hint = "The server takes no writes: is it a standby, or set to read only?"
         else:
             hint = ""
-        return StoreError(f"The run store {self.name} cannot be used: {text}.", hint=hint)
+        kind = (
+            StoreUnavailable if isinstance(error, _TEMPORARY) and not self._closed else StoreError
+        )
+        return kind(f"The run store {self.name} cannot be used: {text}.", hint=hint)
 
 
 def _translated(statement: str) -> str:

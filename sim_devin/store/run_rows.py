@@ -176,8 +176,10 @@ class RunRows(Rows):
             LeaseLost: another process has taken the run.
         """
         with self.held(run) as connection:
-            row = connection.execute("SELECT cancelling FROM runs WHERE id = ?", (run.id,))
-            if state == "held" and row.fetchone()["cancelling"]:
+            row = connection.execute(
+                "SELECT cancelling FROM runs WHERE id = ?", (run.id,)
+            ).fetchone()
+            if state == "held" and row["cancelling"]:
                 state = "cancelled"
             connection.execute(
                 "UPDATE runs SET state = ?, result = ?, error = ?, updated = ?, ended = ?, "
