@@ -40,6 +40,7 @@ SAMPLES = [
     errors.WaitTimedOut("Waited."),
     errors.RunFailed("Failed."),
     errors.StoreError("Full."),
+    errors.StoreUnavailable("Busy."),
     errors.NotAllowed("Not you."),
     errors.Declined("Nobody said yes."),
     errors.Cancelled("Stopped."),
@@ -76,6 +77,7 @@ EXIT_CODES = {
     "WaitTimedOut": 1,
     "RunFailed": 1,
     "StoreError": 1,
+    "StoreUnavailable": 1,
     "Cancelled": 130,
 }
 
