@@ -103,7 +103,7 @@ class App:
     @cached_property
     def transport(self) -> Transport:
         """What carries requests; made when it is first needed."""
-        return self._transport or HttpTransport()
+        return self._transport or HttpTransport(network=self.settings.network)
 
     @cached_property
     def runs(self) -> Runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sim_devin.functions.calls import dry_run
 from sim_devin.gate import Gate
 from sim_devin.handler import Handler
 from sim_devin.policy import Approve
+from sim_devin.request import Request
 from sim_devin.spec import BlockSpec, Schema
 
 if TYPE_CHECKING:
@@ -36,6 +38,16 @@ class _WithoutSettings:
         **options: Any,
     ) -> Mapping[str, Any]:
         return self._model.complete(messages, **options)
+
+
+class _Untrusted:
+    """Sends what a workflow asks for: wherever the address came from, it is judged."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def send(self, request: Request, *, timeout: float) -> Any:
+        return self._sender.send(replace(request, untrusted=True), timeout=timeout)
 
 
 class AppServices:
@@ -83,8 +95,8 @@ class AppServices:
 
     @property
     def transport(self) -> Sender:
-        """Sends requests of the API block."""
-        return self._app.transport
+        """Sends requests of the API block, and of what plugins' blocks send without a tool."""
+        return _Untrusted(self._app.transport)
 
     @property
     def llm(self) -> Model | None:
@@ -188,6 +200,10 @@ class AppServices:
                 deadline=timeout,
                 on_progress=on_progress,
             )
+
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that a request may not reach, as far as that is written in it."""
+        self._app.settings.network.check_url(url)
 
     def workflow(self, workflow_id: str) -> Any:
         """Return a registered workflow, or None."""

@@ -9,6 +9,7 @@
     │   ├── InvalidSpec                 a spec file does not fit the language
     │   ├── InvalidWorkflow             a workflow document cannot be run
     │   ├── NotAllowed                  the policy refuses it
+    │   │   ├── AddressRefused          a workflow's request leads to an address that is not public
     │   │   └── Declined                it needs a person's yes, and there is none
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
     ├── CredentialsError             3  no usable API key or organisation id
@@ -201,6 +202,10 @@ class NotAllowed(CallerError):
     """The policy refuses the call; nothing was sent."""
 
     _meaning = _DECIDED
+
+
+class AddressRefused(NotAllowed):
+    """A workflow's request leads to an address that is not public; nothing was sent there."""
 
 
 class Declined(NotAllowed):

@@ -35,12 +35,15 @@ class Request:
     """One HTTP request. Its repr hides secrets.
 
     `json` is the body, or None for no body; bytes are JSON that is written already.
+    An `untrusted` request has its address from a workflow, a model or a service, not from who
+    runs this: it reaches public addresses only, see `sim_devin.network`.
     """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
+    untrusted: bool = False
 
     def __repr__(self) -> str:
         redactor = Redactor()

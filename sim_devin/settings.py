@@ -11,6 +11,9 @@ The config file is TOML; it must not be readable by others, since it may hold an
 
     [policy]
     confirm = ["destructive", "costs-money"]
+
+    [network]
+    allow = ["wiki.internal:8443", "10.1.0.0/16"]
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError, did_you_mean
+from sim_devin.network import SETTING as NETWORK_ALLOW
+from sim_devin.network import NetworkPolicy
 from sim_devin.policy import Policy
 from sim_devin.reconcile import GRACE, Settle
 from sim_devin.spec import Connection
@@ -60,6 +65,8 @@ class Settings:
         schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
         reminders: the config file's ``[reminders]``, see `sim_devin.durable.reminders`.
         policy: the config file's ``[policy]``: what agents and workflows may do.
+        network: the config file's ``[network]``: what requests of workflows may reach besides
+            public addresses.
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
@@ -83,6 +90,7 @@ class Settings:
     schedules: Mapping[str, Any] = field(default_factory=dict, repr=False)
     reminders: Mapping[str, Any] = field(default_factory=dict, repr=False)
     policy: Policy = field(default_factory=Policy)
+    network: NetworkPolicy = field(default_factory=NetworkPolicy)
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
@@ -152,6 +160,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         schedules=document.get("schedules", {}),
         reminders=document.get("reminders", {}),
         policy=_policy(document.get("policy", {})),
+        network=_network(document.get("network", {}), env.get(NETWORK_ALLOW)),
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),
@@ -209,6 +218,30 @@ def _policy(table: Mapping[str, Any]) -> Policy:
             raise CallerError(f"[policy] {name} is {str(value)[:60]!r}; it must be {wanted}.")
         given[name] = tuple(value) if isinstance(value, list) else value
     return Policy(**given)
+
+
+def _network(table: Any, variable: str | None) -> NetworkPolicy:
+    """Return what the table of a config file allows, or the environment's variable instead."""
+    if not isinstance(table, Mapping):
+        raise CallerError("[network] has to be a table.")
+    for name in table:
+        if name != "allow":
+            raise CallerError(
+                f"[network] has {name!r}, which is nothing there.",
+                hint=did_you_mean(name, ["allow"]),
+            )
+    entries = table.get("allow", [])
+    entries = [entries] if isinstance(entries, str) else entries
+    if not isinstance(entries, list) or not all(isinstance(item, str) for item in entries):
+        raise CallerError("[network] allow must be a list of texts.")
+    place = "[network] allow" if variable is None else NETWORK_ALLOW
+    try:
+        return NetworkPolicy(entries if variable is None else variable.split(","))
+    except ValueError as error:
+        raise CallerError(
+            f"{place} has {error}.",
+            hint="An entry is a host, host:port or a network such as 10.0.0.0/8.",
+        ) from None
 
 
 def _position(error: Exception) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from sim_devin.errors import (
     CallerError,
@@ -29,6 +31,8 @@ from sim_devin.errors import (
     TransportError,
     UnreadableResponse,
 )
+from sim_devin.network import DEFAULT_PORTS, NetworkPolicy, literal
+from sim_devin.redirects import followed
 from sim_devin.request import Request
 from sim_devin.response import Response
 
@@ -59,8 +63,13 @@ class HttpTransport:
     """HTTP(S) over one pooled `requests.Session`; safe to use from many threads.
 
     Proxy and certificate settings of the environment are honoured and looked up once for
-    each host, not once for each call; netrc and cookies are not used. Redirects are only
-    followed within one origin, so a credential never reaches another host.
+    each host, not once for each call; netrc and cookies are not used. Redirects are followed as
+    `redirects.followed` has it, so a credential never reaches another host.
+
+    An untrusted request only connects to what `network` lets it reach. It is judged by the
+    addresses that its host led to when the connection is made, and it has connections of its
+    own. Through a proxy, which looks names up itself, it is judged by what the name leads to
+    here, if it leads anywhere; the proxy's own address is not judged.
     """
 
     def __init__(
@@ -69,13 +78,14 @@ class HttpTransport:
         connect_timeout: float = CONNECT_TIMEOUT,
         pool_size: int = 32,
         redirects: int = REDIRECT_LIMIT,
+        network: NetworkPolicy | None = None,
     ) -> None:
         self._connect_timeout = connect_timeout
         self._redirects = redirects
-        self._session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._network = network or NetworkPolicy()
+        self._trusted = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
+        self._judged = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
+        self._judged.poolmanager.pool_classes_by_scheme = _judged_pools(self._network)
         self._verify: str | bool = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
@@ -84,7 +94,8 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close all pooled connections."""
-        self._session.close()
+        self._trusted.close()
+        self._judged.close()
 
     def send(self, request: Request, *, timeout: float) -> Response:
         """Return the answer to `request`.
@@ -95,28 +106,34 @@ class HttpTransport:
             TransportError: the connection broke; the request may have been processed.
             UnreadableResponse: the answer is larger than 10 MiB.
             CallerError: the address, a header or a setting cannot be used.
+            AddressRefused: an untrusted request, or a redirect of one, leads to an address that
+                `network` does not let it reach.
         """
         started = time.monotonic()
-        response, target = self._once(request, request.url, timeout)
+        response = self._once(request, timeout)
         for _ in range(self._redirects):
+            target = followed(request, response)
             if target is None:
                 break
-            remaining = timeout - (time.monotonic() - started)
-            response, target = self._once(request, target, remaining)
+            request = target
+            response = self._once(request, timeout - (time.monotonic() - started))
         return response
 
-    def _once(self, request: Request, url: str, timeout: float) -> tuple[Response, str | None]:
-        """Send once; return the answer and where to go on within the origin, if anywhere."""
+    def _once(self, request: Request, timeout: float) -> Response:
         if timeout <= 0:
             raise TimedOut("Time ran out before the request was sent.")
         deadline = time.monotonic() + timeout
+        prepared = self._prepared(request)
+        proxies = self._proxies_for(request.url)
+        if request.untrusted:
+            self._judge(prepared.url or "", proxies)
         try:
             # Not Session.send: it looks into redirects and cookies, which are not wanted here.
-            answer = self._session.get_adapter(url).send(
-                self._prepared(request, url),
+            answer = (self._judged if request.untrusted else self._trusted).send(
+                prepared,
                 stream=True,
                 timeout=(min(self._connect_timeout, timeout), timeout),
-                proxies=self._proxies_for(url),
+                proxies=proxies,
                 verify=self._verify,
             )
             with answer:
@@ -130,15 +147,31 @@ class HttpTransport:
                 hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.",
             ) from None
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        response = Response(answer.status_code, headers, body)
-        return response, _redirect(request.method, url, response)
+        return Response(answer.status_code, headers, body)
 
-    def _prepared(self, request: Request, url: str) -> requests.PreparedRequest:
+    def _judge(self, url: str, proxies: dict[str, str]) -> None:
+        """Refuse an untrusted address by what can be known of it before a connection is made."""
+        parts = urllib3.util.parse_url(url)
+        host, port = parts.host or "", parts.port or DEFAULT_PORTS[parts.scheme or "http"]
+        self._network.check_host(host, port)
+        if requests.utils.select_proxy(url, proxies) is None:
+            return
+        try:
+            addresses = _look_up(host, port)
+        except (OSError, UnicodeError):
+            return  # where only a proxy leads out, it may be the only one that knows names
+        for address in addresses:  # which of them it takes is up to the proxy
+            self._network.reachable(host, port, [address])
+
+    def _prepared(self, request: Request) -> requests.PreparedRequest:
+        url = request.url
         prepared = requests.PreparedRequest()
         try:
             prepared.prepare_method(request.method)
             prepared.prepare_url(url, None)
             prepared.prepare_headers(dict(request.headers))
+            if urlsplit(prepared.url or "").scheme not in DEFAULT_PORTS:
+                raise requests.exceptions.InvalidSchema
             "".join(request.headers.values()).encode("latin-1")
         except (requests.RequestException, ValueError) as error:
             what = type(error).__name__
@@ -202,19 +235,60 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
         chunks.append(chunk)
 
 
-def _redirect(method: str, url: str, response: Response) -> str | None:
-    location = response.headers.get("location")
-    if location is None or response.status not in (301, 302, 303, 307, 308):
-        return None
-    if method != "GET" and response.status not in (307, 308):
-        return None
+def _judged_pools(
+    network: NetworkPolicy,
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return urllib3's pools with connections that go where `network` lets them."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _judged_socket(self, self._dns_host, network)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _judged_socket(self, self._dns_host, network)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _judged_socket(connection: HTTPConnection, host: str, network: NetworkPolicy) -> socket.socket:
+    """Connect to an address that may be reached: one look-up is judged and connected to.
+
+    The errors are those of urllib3's own way to make a socket.
+    """
     try:
-        target = urljoin(url, location)
-        here, there = urlsplit(url), urlsplit(target)
-        same = (here.scheme, here.hostname, here.port) == (there.scheme, there.hostname, there.port)
-    except ValueError:  # a port or an address that is none
-        return None
-    return target if same else None
+        addresses = _look_up(host, connection.port)
+    except (OSError, UnicodeError) as error:
+        raise urllib3.exceptions.NewConnectionError(connection, f"{host}: {error}") from error
+    failed: OSError = OSError(f"{host} leads nowhere")
+    for address in network.reachable(host, connection.port, addresses):
+        try:
+            return urllib3.util.connection.create_connection(
+                (address, connection.port),
+                connection.timeout,
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            failed = error
+    if isinstance(failed, TimeoutError):
+        raise urllib3.exceptions.ConnectTimeoutError(connection, str(failed)) from failed
+    raise urllib3.exceptions.NewConnectionError(connection, str(failed)) from failed
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """Return the addresses a host leads to, without doubles and in the order to try them."""
+    address = literal(host)
+    if address is not None and "%" not in host:
+        return [str(address)]
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
 def _translate(error: Exception, timeout: float) -> SimDevinError:

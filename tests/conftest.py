@@ -4,6 +4,7 @@ import ipaddress
 import socket
 
 import pytest
+from http_server import Server, answer
 from hypothesis import HealthCheck, settings
 
 # How fast examples come says something of the machine, not of the code. In a fresh checkout the
@@ -48,3 +49,20 @@ def _loopback_only(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", guarded(connect))
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
     monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+@pytest.fixture
+def serve():
+    """Start servers that answer with bytes, or what a function of head and body returns."""
+    servers = []
+
+    def start(reply=lambda head, body: answer(), **options):
+        if not callable(reply):
+            fixed = reply
+            reply = lambda head, body: fixed  # noqa: E731
+        servers.append(Server(reply, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

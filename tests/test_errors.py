@@ -42,6 +42,7 @@ SAMPLES = [
     errors.StoreError("Full."),
     errors.StoreUnavailable("Busy."),
     errors.NotAllowed("Not you."),
+    errors.AddressRefused("Not there."),
     errors.Declined("Nobody said yes."),
     errors.Cancelled("Stopped."),
 ]
@@ -56,6 +57,7 @@ EXIT_CODES = {
     "PluginError": 2,
     "MissingDependency": 2,
     "NotAllowed": 2,
+    "AddressRefused": 2,
     "Declined": 2,
     "CredentialsError": 3,
     "MissingCredentials": 3,

@@ -15,6 +15,7 @@ from sim_devin.commands.config_file import read, write_credential
 from sim_devin.commands.options import AppOptions, app_options, json_option
 from sim_devin.commands.output import echo_json, echo_table
 from sim_devin.errors import CallerError, UnknownName
+from sim_devin.network import SETTING as NETWORK_ALLOW
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -150,6 +151,10 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
             source = "config file" if name in written else "default"
         yield name, "" if value is None else str(value), source, variable
     yield from _policy(settings.policy, read(path).get("policy", {}))
+    written = read(path).get("network", {})
+    source = "config file" if "allow" in written else "default"
+    source = "environment" if NETWORK_ALLOW in os.environ else source
+    yield "network.allow", ",".join(settings.network.allow), source, NETWORK_ALLOW
     for connection in app.registry.connections.values():
         if connection.base_url_env:
             named = not settings.base_url and os.environ.get(connection.base_url_env)

@@ -30,12 +30,10 @@ from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
 from sim_devin.errors import (
-    ApiError,
     Cancelled,
     Declined,
     SimDevinError,
     StoreError,
-    TransportError,
     UncertainResult,
 )
 from sim_devin.functions.calls import dry_run
@@ -340,7 +338,7 @@ class _CarefulSender:
                 raise Parked(self._calls.uncertain(UncertainResult(text), name))
             try:
                 answer = self._sender.send(request, timeout=timeout)
-            except (TransportError, ApiError):
+            except SimDevinError:
                 # The block fails and says so; whether it is tried again is the workflow's choice.
                 ledger.settle(intent.tag, "rejected")
                 raise

@@ -163,6 +163,14 @@ class Services(Protocol):
         """
         ...
 
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that a request may not reach, as far as that is written in it.
+
+        Raises:
+            AddressRefused: says what would allow it.
+        """
+        ...
+
     def workflow(self, workflow_id: str) -> Any:
         """Return a registered workflow for a child run (document or path), or None."""
         ...

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.code import javascript
+from sim_devin.engine.address_check import address_problems
 from sim_devin.engine.code_templates import code_text
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.graph import Graph, option_rows, reachable
@@ -63,6 +64,7 @@ def check(
             *_graph_problems(program),
             *reference_problems(program, env),
             *_code_problems(program),
+            *address_problems(program),
         ]
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level != "error")
 

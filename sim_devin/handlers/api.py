@@ -40,11 +40,13 @@ def api(block: BlockContext) -> dict[str, Any]:
         answer: Response = block.transport.send(request, timeout=_timeout(block))
     except SimDevinError as error:
         raise BlockError(
-            _failed(request, error.message), output=_nothing(), hint=error.hint
+            _failed(request, error.message),
+            output=_nothing(),
+            hint=error.hint,
+            retry=not error.means.final,
         ) from error
     if not 200 <= answer.status < 300:
-        reason = api_error(answer)
-        text = reason.detail or reason.message
+        text = _said(answer)
         status = f"Status: {answer.status} - {_PHRASES.get(answer.status, 'The request failed')}"
         raise BlockError(f"{_failed(request, text)} | {status}", output=_nothing())
     return {"data": _data(answer), "status": answer.status, "headers": dict(answer.headers)}
@@ -78,6 +80,14 @@ def build(values: Mapping[str, Any]) -> Request | None:
         kind = "text/plain; charset=utf-8" if parsed is MISSING else "application/json"
         headers["Content-Type"] = kind
     return Request(method, url, headers, body if parsed is MISSING else parsed)
+
+
+def _said(answer: Response) -> str:
+    target = answer.headers.get("location")
+    if target is not None and 300 <= answer.status < 400:
+        return f"a redirect to {target.partition('?')[0]} was not followed"
+    reason = api_error(answer)
+    return reason.detail or reason.message
 
 
 def _timeout(block: BlockContext) -> float:

@@ -82,6 +82,21 @@ def test_the_policy_is_shown(invoke, tmp_path):
     assert (rows["policy.deny"]["value"], rows["policy.deny"]["source"]) == ("", "default")
 
 
+def test_what_workflows_may_reach_is_shown(invoke, tmp_path, monkeypatch):
+    assert shown(invoke)["network.allow"] == {
+        "name": "network.allow",
+        "value": "",
+        "source": "default",
+        "environment": "SIM_DEVIN_NETWORK_ALLOW",
+    }
+    (tmp_path / "config.toml").write_text('[network]\nallow = ["10.0.0.0/8", "wiki:80"]\n')
+    row = shown(invoke)["network.allow"]
+    assert (row["value"], row["source"]) == ("10.0.0.0/8,wiki:80", "config file")
+    monkeypatch.setenv("SIM_DEVIN_NETWORK_ALLOW", "[::1]:80")
+    row = shown(invoke)["network.allow"]
+    assert (row["value"], row["source"]) == ("[::1]:80", "environment")
+
+
 def test_key_goes_to_the_keyring(invoke, keyring, tmp_path):
     result = invoke("config", "set-key", input=f"{KEY}\n")
     assert result.exit_code == 0

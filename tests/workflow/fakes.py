@@ -7,6 +7,7 @@ from sim_devin.blocks import FormField
 from sim_devin.clock import ManualClock
 from sim_devin.engine.workflow_blocks import BLOCKS
 from sim_devin.handlers import HANDLERS
+from sim_devin.network import NetworkPolicy
 from sim_devin.spec import BlockField, BlockSpec
 
 SECRETIVE = BlockSpec(
@@ -123,6 +124,9 @@ class FakeServices:
         with self.lock:
             self.calls.append((tool_id, dict(params), dict(ceilings)))
         return self.tools[tool_id](params)
+
+    def check_url(self, url):
+        NetworkPolicy().check_url(url)
 
     def workflow(self, workflow_id):
         return self.workflows.get(workflow_id)
