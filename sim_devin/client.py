@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from sim_devin.app import App
 from sim_devin.errors import UnreadableResponse
+from sim_devin.paging import pages
 from sim_devin.redaction import Credentials
 from sim_devin.verdict import State
 from sim_devin.wait import Outcome, Progress
@@ -224,7 +225,10 @@ class Devin:
         return self._as(SessionPage, "devin_list_sessions", given)
 
     def iter_sessions(self, **filters: Any) -> Iterator[Session]:
-        """Yield sessions across pages; `filters` are the arguments of `list_sessions`."""
+        """Yield sessions across pages; `filters` are the arguments of `list_sessions`.
+
+        Raises `UnreadableResponse` where the service's pages go round in circles.
+        """
         for page in _pages(lambda after: self.list_sessions(**{**filters, "after": after})):
             yield from page.sessions
 
@@ -256,7 +260,10 @@ class Devin:
         return self._as(MessagePage, "devin_list_session_messages", _given(locals()))
 
     def iter_messages(self, session_id: str, *, limit: int | None = None) -> Iterator[Message]:
-        """Yield a session's messages across pages, oldest first."""
+        """Yield a session's messages across pages, oldest first.
+
+        Raises `UnreadableResponse` where the service's pages go round in circles.
+        """
         for page in _pages(
             lambda after: self.list_session_messages(session_id, limit=limit, after=after)
         ):
@@ -373,13 +380,7 @@ P = TypeVar("P", SessionPage, MessagePage)
 
 
 def _pages(fetch: Callable[[str | None], P]) -> Iterator[P]:
-    """Yield pages until the last; a cursor that comes again ends it, so that it cannot loop."""
-    seen: set[str] = set()
-    after: str | None = None
-    while True:
-        page = fetch(after)
-        yield page
-        after = page.end_cursor
-        if not page.has_next_page or after is None or after in seen:
-            return
-        seen.add(after)
+    """Yield the pages of a list until the last, see `sim_devin.paging.pages`."""
+    return pages(
+        fetch, of=lambda page: {"hasNextPage": page.has_next_page, "endCursor": page.end_cursor}
+    )

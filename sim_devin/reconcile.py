@@ -31,6 +31,7 @@ from sim_devin.errors import (
 )
 from sim_devin.invoke import Context
 from sim_devin.lookup import look_until
+from sim_devin.paging import items
 from sim_devin.verdict import bare
 
 log = logging.getLogger("sim_devin")
@@ -354,17 +355,12 @@ def _after_sending(session_id: str, context: Context) -> dict[str, Any]:
 
 
 def _messages(session_id: str, context: Context) -> list[Mapping[str, Any]]:
-    messages: list[Mapping[str, Any]] = []
-    params: dict[str, Any] = {"sessionId": session_id, "limit": 200}
-    cursors: set[str] = set()
-    while True:
-        page = context.call("devin_list_session_messages", params)
-        messages += page["messages"]
-        cursor = page.get("endCursor")
-        if not page.get("hasNextPage") or not cursor or cursor in cursors:
-            return messages
-        cursors.add(cursor)
-        params["after"] = cursor
+    def fetch(after: str | None) -> Mapping[str, Any]:
+        more = {} if after is None else {"after": after}
+        params = {"sessionId": session_id, "limit": 200, **more}
+        return context.call("devin_list_session_messages", params)
+
+    return items(fetch, "messages")
 
 
 def _look(context: Context, sent: list[Intent], look: Callable[[], T | None]) -> T | None:

@@ -133,11 +133,16 @@ def test_messages_are_followed_to_the_last(devin):
     ]
 
 
-def test_a_cursor_that_repeats_does_not_loop():
-    page = {"items": [{"session_id": "a"}], "end_cursor": "same", "has_next_page": True}
-    client, transport = client_over(page, page, page, page)
-    assert len(list(client.iter_sessions())) == 2
-    assert len(transport.requests) == 2
+@pytest.mark.parametrize("cursors", ["AA", "ABA", "ABCB"])
+def test_pages_that_go_round_in_circles_are_an_error_and_no_end(cursors):
+    pages = [
+        {"items": [{"session_id": "a"}], "end_cursor": cursor, "has_next_page": True}
+        for cursor in cursors
+    ]
+    client, transport = client_over(*pages)
+    with pytest.raises(UnreadableResponse, match="circles"):
+        list(client.iter_sessions())
+    assert len(transport.requests) == len(cursors)
 
 
 def test_an_answer_that_does_not_fit_the_model_says_that_the_call_succeeded():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.durable.places import credentials_here
 from sim_devin.durable.session_watch import note
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
+from sim_devin.paging import items
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
@@ -243,15 +244,12 @@ class _Look:
         )
 
     def _messages(self, wait: Wait) -> list[Mapping[str, Any]]:
-        messages: list[Mapping[str, Any]] = []
-        params: dict[str, Any] = {"sessionId": wait.about["sessionId"], "limit": 200}
-        while True:
-            page = self._call("devin_list_session_messages", params)
-            messages += page["messages"]
-            cursor = page.get("endCursor")
-            if not page.get("hasNextPage") or not cursor or cursor == params.get("after"):
-                return messages
-            params["after"] = cursor
+        def fetch(after: str | None) -> Mapping[str, Any]:
+            more = {} if after is None else {"after": after}
+            params = {"sessionId": wait.about["sessionId"], "limit": 200, **more}
+            return self._call("devin_list_session_messages", params)
+
+        return items(fetch, "messages")
 
 
 def _state(session: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from sim_devin.app import App
 from sim_devin.errors import SimDevinError
 from sim_devin.mcp import worker as mcp_worker
+from sim_devin.paging import pages
 from sim_devin.response import whole
 
 TEMPLATE = "devin://sessions/{sessionId}/transcript"
@@ -96,17 +97,19 @@ class Transcript:
         yield ""
         state = "/".join(filter(None, (session["status"], session["statusDetail"])))
         yield f"{session['url']} · {state} · {session['acusConsumed'] or 0:g} ACUs"
-        request: dict[str, Any] = {"sessionId": session_id, "limit": 200}
-        for page_number in range(PAGES):
-            page = self._app.call("devin_list_session_messages", request, cancel=cancel)
+
+        def fetch(after: str | None) -> Mapping[str, Any]:
+            more = {} if after is None else {"after": after}
+            request = {"sessionId": session_id, "limit": 200, **more}
+            return self._app.call("devin_list_session_messages", request, cancel=cancel)
+
+        for number, page in enumerate(pages(fetch), 1):
             for message in page["messages"]:
                 yield from _message(message)
-            cursor = page["endCursor"]
-            if not page["hasNextPage"] or not cursor or cursor == request.get("after"):
+            if number == PAGES and page["hasNextPage"]:
+                yield f"\n(The first {PAGES * 200} messages; later ones are left out.)"
                 return
-            request["after"] = cursor
-            on_progress(f"page {page_number + 1}")
-        yield f"\n(The first {PAGES * 200} messages; later ones are left out.)"
+            on_progress(f"page {number}")
 
 
 def _message(message: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from sim_devin.simulator.answers import Answer, Break, Problem, failure
+from sim_devin.simulator.answers import Answer, Break, Problem, failure, success
 from sim_devin.simulator.switches import Switches
 
 KINDS = {
@@ -25,8 +25,9 @@ KINDS = {
     "bad_json": "answer 200 with a body that is not JSON",
     "wrong_shape": "answer 200 with JSON of another shape",
     "empty": "answer 200 without a body",
+    "circle": "answer a list with cursors that lead round in a circle for ever",
 }
-_COMMITTED = {"slow", "truncate", "bad_json", "wrong_shape", "empty", "commit_delay"}
+_COMMITTED = {"slow", "truncate", "bad_json", "wrong_shape", "empty", "circle", "commit_delay"}
 _BREAKS: dict[str, Break] = {
     "reset": "reset",
     "timeout": "timeout",
@@ -141,8 +142,13 @@ class Fault:
             self.path is None or re.search(self.path, path) is not None
         )
 
-    def spoil(self, answer: Answer, path: str, now: float, switches: Switches) -> Answer:
-        """Return what becomes of `answer`; `now` is the time for a Retry-After date."""
+    def spoil(
+        self, answer: Answer, path: str, now: float, switches: Switches, after: str | None = None
+    ) -> Answer:
+        """Return what becomes of `answer`.
+
+        `now` is the time for a Retry-After date, `after` the cursor of the request.
+        """
         seconds = self.seconds
         if self.kind == "status":
             return self._refusal(path, now, switches)
@@ -156,6 +162,12 @@ class Fault:
             return Answer(200, {"Content-Type": "application/json"}, b'["unexpected"]')
         if self.kind == "empty":
             return Answer(200, {}, b"")
+        if self.kind == "circle":
+            # The service takes no cursor but its own: later pages are errors, and empty here.
+            page = answer.json() if answer.status == 200 else {"items": []}
+            cursor = "B" if after == "A" else "A"
+            circle = {"end_cursor": cursor, "has_next_page": True}
+            return success({**page, **circle}) if "items" in page else answer
         silence = _LONGEST_SILENCE if seconds is None or self.kind == "commit_delay" else seconds
         fault = _BREAKS[self.kind]
         delay = silence if fault == "timeout" else 0.0

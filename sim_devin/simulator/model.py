@@ -108,6 +108,8 @@ class Session:
     active_at: float = 0.0
     wake_at: float | None = None
     wake_to: tuple[str, str | None] = ("running", "working")
+    heard_at: float = float("-inf")
+    before: tuple[str, str | None] = ("new", None)
     replies_used: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -126,6 +128,13 @@ class Session:
         """Add a new present to the timeline; time never goes back in it."""
         moment = max(at, self.view.updated_at)
         self.timeline.append(dataclasses.replace(self.view, updated_at=moment, **changes))
+
+    def state_at(self, now: float, switches: Switches) -> tuple[str, str | None]:
+        """Return the present status and its detail as shown: those of before a message linger."""
+        awake = self.view.status in ("running", "resuming")  # what else it says is not hidden
+        if awake and now < self.heard_at + switches.status_lag:
+            return self.before
+        return self.view.status, self.view.status_detail
 
     @property
     def ended(self) -> bool:
@@ -161,13 +170,16 @@ class Session:
         """
         now -= lag
         view = self.view_at(now) if lag else self.timeline[-1]
+        status, detail = view.status, view.status_detail
+        if view is self.view:
+            status, detail = self.state_at(now, switches)
         acus = self.view_at(now - switches.acu_lag).acus if view.acus else 0.0
         shown_id = shown(self.id, switches)
         parent = self.parent_session_id
         required = {
             "session_id": shown_id,
             "url": f"https://app.devin.ai/sessions/{shown_id}",
-            "status": view.status,
+            "status": status,
             "tags": list(view.tags),
             "org_id": self.org_id,
             "created_at": timestamp(self.created_at, switches),
@@ -193,7 +205,6 @@ class Session:
         }
         if full:
             category = self.category_at(view, now, switches)
-            detail = view.status_detail
             if detail == "working" and switches.drift_detail is not None:
                 detail = switches.drift_detail
             optional["status_detail"] = detail
@@ -205,7 +216,7 @@ class Session:
         data = required | optional
         if switches.extra_fields:
             data["security_profile"] = "standard"
-            data["latest_status_contents"] = {"enum": view.status}
+            data["latest_status_contents"] = {"enum": status}
         return data
 
 

@@ -55,6 +55,7 @@ def settle(session: Session, now: float, switches: Switches, new_id: NewId) -> N
 def hear(session: Session, text: str, now: float, switches: Switches, new_id: NewId) -> None:
     """Let `session`, settled at `now`, react to a user's message that it accepts."""
     session.messages.append(Message(new_id(), "user", text, now))
+    session.before, session.heard_at = session.state_at(now, switches), now
     session.active_at = now
     status, detail = session.view.status, session.view.status_detail
     resumes_at = now

@@ -128,7 +128,8 @@ class Simulator:
             carried_out = fault is None or fault.commits
             answer = self._api.answer(request) if carried_out else Answer(503)
             if fault is not None:
-                answer = fault.spoil(answer, path, self.clock.time(), self.switches)
+                after = dict(query).get("after")
+                answer = fault.spoil(answer, path, self.clock.time(), self.switches, after)
             self._record(request, answer, fault)
         return answer
 

@@ -90,6 +90,9 @@ class Switches:
     )
     list_lag: float = _switch(0.0, "the list shows the state of this many seconds ago")
     get_lag: float = _switch(0.0, "a new session is not found by id for this many seconds")
+    status_lag: float = _switch(
+        0.0, "after a message a session shows the status of before it for this many seconds"
+    )
     acu_lag: float = _switch(30.0, "acus_consumed shows the amount of this many seconds ago")
     category_delay: float = _switch(90.0, "category stays null for this long after the create")
     retry_after: str = _switch(

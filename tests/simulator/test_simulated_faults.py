@@ -72,6 +72,7 @@ class TestRateLimit:
         (Fault("bad_json"), 200, None, 1),
         (Fault("wrong_shape"), 200, None, 1),
         (Fault("empty"), 200, None, 1),
+        (Fault("circle"), 200, None, 1),
     ],
 )
 def test_what_the_client_sees_and_what_happened(client, fault, status, broken, created):
@@ -98,6 +99,18 @@ def test_bodies_that_are_wrong(client):
     answer = post(client)
     assert answer.headers["Content-Type"] == "text/html"
     assert answer.body.startswith(b"<html>")
+
+
+def test_a_list_goes_round_in_circles(client):
+    session_id = client.create()
+    client.simulator.faults.add(Fault("circle", method="GET", times=None))
+    pages = [client.list()]
+    for _ in range(3):
+        pages.append(client.list(after=pages[-1]["end_cursor"]))
+    assert [page["end_cursor"] for page in pages] == ["A", "B", "A", "B"]
+    assert all(page["has_next_page"] for page in pages)
+    assert [len(page["items"]) for page in pages] == [1, 0, 0, 0]
+    assert client.get(session_id)["session_id"] == session_id
 
 
 def test_slow_is_told_by_the_answer(client):

@@ -292,6 +292,21 @@ class TestLags:
         clock.advance(10)
         assert client.ids(tags=["b"]) == [session_id]
 
+    def test_the_status_of_before_a_message_lingers(self, make, clock):
+        client = make(status_lag=10)
+        session_id = client.create()
+        clock.advance(3600)
+        before = client.state(session_id)
+        assert before[0] in ("running", "suspended")
+        path = f"/sessions/{session_id}/messages"
+        answer = client.ok("POST", path, body={"message": "More, please."})
+        assert answer["status"] == before[0]
+        clock.advance(9)
+        assert client.state(session_id) == before
+        assert client.list()["items"][0]["status"] == before[0]
+        clock.advance(1)
+        assert client.state(session_id) == ("running", "working")
+
     def test_a_new_session_may_not_be_found_yet(self, make, clock):
         client = make(get_lag=3)
         session_id = client.create()
