@@ -61,6 +61,7 @@ bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/mcp_calls.py
 	$(BIN)/python benchmarks/durable.py
 	$(BIN)/python benchmarks/parked.py
+	$(BIN)/python benchmarks/store_scale.py
 
 NODE := $(CURDIR)/.venv/node
 MCP_SUITE := tests/mcp_suite/node_modules/@modelcontextprotocol

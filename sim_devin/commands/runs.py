@@ -41,12 +41,15 @@ def command() -> None:
     show_default=True,
     help="Most runs to list.",
 )
+@click.option("--before", metavar="RUN", help="Only runs older than this one: the next page.")
 @json_option("Print one run a line as JSON; errors are JSON on standard error, too.")
 @app_options()
-def list_runs(states: tuple[str, ...], limit: int, as_json: bool, options: AppOptions) -> None:
+def list_runs(
+    states: tuple[str, ...], limit: int, before: str | None, as_json: bool, options: AppOptions
+) -> None:
     """List the runs, newest first."""
     with options.open() as app:
-        found = app.runs.list(states, limit=limit)
+        found = app.runs.list(states, limit=limit, before=before)
     if as_json:
         for run in found:
             echo_json(run, compact=True)
@@ -217,13 +220,27 @@ def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
 @json_option()
 @app_options()
 def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
-    """Forget runs that ended longer ago than this."""
-    with options.open() as app:
-        count = app.runs.prune(app.clock.time() - older_than)
+    """Forget runs that ended longer ago than this.
+
+    It takes small steps, so that others can write meanwhile. Ctrl-C stops it between two.
+    """
+    told = 0
+
+    def progress(count: int) -> None:
+        nonlocal told
+        if count >= told + 1000 and not as_json:
+            told = count
+            click.echo(f"{count} runs forgotten so far…", err=True)
+
+    with options.open() as app, cancelled_by_signals("Stopping…") as cancel:
+        before = app.clock.time() - older_than
+        count = app.runs.prune(before, cancel=cancel, on_progress=progress)
     if as_json:
         echo_json({"forgotten": count}, compact=True)
     else:
         click.echo(f"Forgot {count} run{'' if count == 1 else 's'}.")
+    if cancel.is_set():
+        click.get_current_context().exit(130)
 
 
 def _answer(words: tuple[str, ...], json_answer: str | None, *, text: bool) -> Any:

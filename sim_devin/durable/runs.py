@@ -94,37 +94,47 @@ class Runs:
             StoreError: the run cannot be recorded.
         """
         env = self._app.environment() if env is None else env
-        run, given = new_run(
-            self._app,
-            self.store,
-            workflow,
-            inputs,
-            env=env,
-            trigger=trigger,
-            run_id=run_id,
-            children=children,
-            from_block=from_block,
-            snapshot=snapshot,
-            stop_after=stop_after,
-            deadline=deadline,
-            bindings=bindings,
-            max_acu=max_acu,
-            allow_python=allow_python,
-            on_question=on_question,
-            answer_within=answer_within,
-            default_answer=default_answer,
-            remind_every=remind_every,
-            secret_names=secret_names,
-        )
-        self.store.add_run(run)
+        # At once, so that nobody forgets a document that the run is about to use.
+        with self.store.database.write():
+            run, given = new_run(
+                self._app,
+                self.store,
+                workflow,
+                inputs,
+                env=env,
+                trigger=trigger,
+                run_id=run_id,
+                children=children,
+                from_block=from_block,
+                snapshot=snapshot,
+                stop_after=stop_after,
+                deadline=deadline,
+                bindings=bindings,
+                max_acu=max_acu,
+                allow_python=allow_python,
+                on_question=on_question,
+                answer_within=answer_within,
+                default_answer=default_answer,
+                remind_every=remind_every,
+                secret_names=secret_names,
+            )
+            self.store.add_run(run)
         self._secrets.add(run.id, given, env)
         return run.id
 
     # -- looking -----------------------------------------------------------------------------------
 
-    def list(self, states: tuple[str, ...] = (), *, limit: int = 100) -> list[dict[str, Any]]:
-        """Return runs as JSON data, newest first, with the kinds of what they wait for."""
-        found = self.store.runs(states, limit=limit)
+    def list(
+        self, states: tuple[str, ...] = (), *, limit: int = 100, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return runs as JSON data, newest first, with the kinds of what they wait for.
+
+        `before` is the id of a run; only older ones are returned, for the next page.
+
+        Raises:
+            UnknownName: there is no run `before`.
+        """
+        found = self.store.runs(states, limit=limit, before=before)
         parked = [run.id for run in found if run.state in PARKED]
         kinds = self.store.kinds_waited_for(parked) if parked else {}
         return [{**run.to_json(), "waitsFor": kinds.get(run.id, [])} for run in found]
@@ -251,12 +261,26 @@ class Runs:
         Answers(self._app, self.store, lambda _: seal).give(run, answer, context_id)
         return run.id
 
-    def prune(self, before: float) -> int:
+    def prune(
+        self,
+        before: float,
+        *,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
         """Forget the runs that ended before a moment (Unix seconds); return how many.
 
-        A run that counts against today's ceiling stays until tomorrow (UTC).
+        A run that counts against today's ceiling stays until tomorrow (UTC). Takes many small
+        steps, between which others write; `on_progress` is told after each how many runs are
+        forgotten by now. Setting `cancel` ends it after the step that is under way.
         """
-        return self.store.prune(before, day_of(self._app.clock.time()))
+        forgotten = 0
+        for count in self.store.prune(before, day_of(self._app.clock.time())):
+            forgotten += count
+            on_progress(forgotten)
+            if cancel is not None and cancel.is_set():
+                break
+        return forgotten
 
     @property
     def reminders(self) -> Reminders:

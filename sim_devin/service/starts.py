@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
 from sim_devin.engine.workflow import Workflow
-from sim_devin.errors import CallerError, CredentialsError, UnknownName
+from sim_devin.errors import CallerError, CredentialsError
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -37,10 +37,7 @@ def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
 
 def is_known(app: App, run_id: str) -> bool:
     """Return whether there is a run of exactly that id."""
-    try:
-        return app.runs.store.run(run_id).id == run_id
-    except UnknownName:
-        return False
+    return app.runs.store.is_run(run_id)
 
 
 def _trigger(workflow: Workflow) -> str:

@@ -11,6 +11,10 @@ from typing import Any
 from sim_devin.store.records import FILE_EVENT, Event, Outcome, Run
 from sim_devin.store.rows import Rows, insert, marks, put_event, record_of, text
 
+# Written out, since the index of these events is found by it.
+_OF_FILE = f"kind = '{FILE_EVENT}'"
+AT_A_TIME = 500  # runs that one transaction changes
+
 
 class BlockRows(Rows):
     """The tables of blocks, of the calls inside them, and of events."""
@@ -91,19 +95,22 @@ class BlockRows(Rows):
     def files(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Return run -> path of its workflow file, for those of which it is known."""
         rows = self.database.read(
-            f"SELECT run_id, data FROM events WHERE run_id IN ({marks(run_ids)}) AND kind = ? "
+            f"SELECT run_id, data FROM events WHERE run_id IN ({marks(run_ids)}) AND {_OF_FILE} "
             "ORDER BY id",
-            (*run_ids, FILE_EVENT),
+            run_ids,
         )
         return {row["run_id"]: json.loads(row["data"])["path"] for row in rows}
 
     def rename_file(self, path: str, to: str, now: float) -> None:
         """Let the runs of a workflow file belong to it under its new path."""
-        query = "SELECT DISTINCT run_id FROM events WHERE kind = ? AND data = ?"
-        data = {"path": path}
-        rows = self.database.read(query, (FILE_EVENT, text(data)))
-        files = self.files([row["run_id"] for row in rows])
-        with self.database.write() as connection:
-            for run_id, file in files.items():
-                if file == path:
-                    put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))
+        query = (
+            f"SELECT DISTINCT run_id FROM events WHERE {_OF_FILE} AND data = ? AND run_id > ? "
+            "ORDER BY run_id LIMIT ?"
+        )
+        last, data = "", text({"path": path})
+        while rows := self.database.read(query, (data, last, AT_A_TIME)):
+            last = rows[-1]["run_id"]
+            with self.database.write() as connection:
+                for run_id, file in self.files([row["run_id"] for row in rows]).items():
+                    if file == path:
+                        put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))

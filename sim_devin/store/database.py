@@ -6,6 +6,7 @@ writes during, in this process or another: what is read inside it stays true unt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ class Result:
     def fetchall(self) -> list[Any]:
         """Return all rows."""
         return self.rows
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def storable(values: Sequence[Any]) -> list[Any]:
+    """Return values with what UTF-8 has no bytes for, half of a character, replaced."""
+    return [_HALF.sub("\ufffd", item) if isinstance(item, str) else item for item in values]
 
 
 class Connection(Protocol):

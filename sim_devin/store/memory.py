@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from threading import Lock
 from typing import Any, Protocol
 
 from sim_devin.errors import UnknownName
+from sim_devin.store.found_runs import SUGGESTED_FROM
 
 
 class RunStore(Protocol):
@@ -47,4 +49,5 @@ class MemoryStore:
             try:
                 return self._records[run_id]
             except KeyError:
-                raise UnknownName("run", run_id, self._records) from None
+                newest = islice(reversed(self._records), SUGGESTED_FROM)
+                raise UnknownName("run", run_id, newest) from None

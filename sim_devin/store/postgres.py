@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from sim_devin.errors import MissingDependency, StoreError, StoreUnavailable
-from sim_devin.store.database import Result
+from sim_devin.store.database import Result, storable
 
 try:
     import psycopg
@@ -45,6 +45,7 @@ _DIALECT = (
     (re.compile(r"\bINTEGER\b"), "BIGINT"),
     (re.compile(r"\bREAL\b"), "DOUBLE PRECISION"),
     (re.compile(r"\) WITHOUT ROWID"), ")"),
+    (re.compile(r"json_each\((\w+\.\w+)\)"), r"json_each_text(\1::json)"),
     (re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)"), r"(\1::json ->> '\2')"),
 )
 
@@ -166,7 +167,10 @@ class PostgresDatabase:
 
     def _execute(self, statement: str, values: Sequence[Any]) -> psycopg.Cursor[Any]:
         # A text in PostgreSQL cannot hold the character 0.
-        safe = [item.replace("\0", "\ufffd") if isinstance(item, str) else item for item in values]
+        safe = [
+            item.replace("\0", "\ufffd") if isinstance(item, str) else item
+            for item in storable(values)
+        ]
         return self._connection.execute(_translated(statement), safe)
 
     def _connected(self, act: Callable[[], _T]) -> _T:
@@ -236,4 +240,5 @@ class PostgresDatabase:
 
 def _translated(statement: str) -> str:
     """Return a statement with the place holders of psycopg."""
-    return statement.replace("%", "%%").replace("?", "%s")
+    plain = statement.replace("COLLATE BINARY", 'COLLATE "C"')
+    return plain.replace("%", "%%").replace("?", "%s")

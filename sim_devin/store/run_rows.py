@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
+from sim_devin.store.found_runs import SUGGESTED_FROM, FoundRuns
+from sim_devin.store.pruning import Pruning
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
 from sim_devin.store.rows import (
-    Rows,
     changed,
     insert,
     json_text,
@@ -23,7 +24,7 @@ from sim_devin.store.rows import (
 )
 
 
-class RunRows(Rows):
+class RunRows(FoundRuns, Pruning):
     """The tables of runs and documents."""
 
     # -- records of runs that are not durable (`store.RunStore`) ---------------------------------
@@ -45,7 +46,7 @@ class RunRows(Rows):
         """
         rows = self.database.read("SELECT body FROM records WHERE run_id = ?", (run_id,))
         if not rows:
-            known = self.database.read("SELECT run_id FROM records LIMIT 1000")
+            known = self.database.read("SELECT run_id FROM records LIMIT ?", (SUGGESTED_FROM,))
             raise UnknownName("run", run_id, [row["run_id"] for row in known])
         record: Mapping[str, Any] = json.loads(rows[0]["body"])
         return record
@@ -79,50 +80,13 @@ class RunRows(Rows):
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
                 raise CallerError(f"There is a run {run.id!r} already.")
             insert(connection, "runs", run)
+            for document in set(run.children.values()):
+                connection.execute(
+                    "INSERT INTO children (document, run_id) VALUES (?, ?)", (document, run.id)
+                )
             for outcome in outcomes:
                 insert(connection, "blocks", outcome, run_id=run.id)
             put_event(connection, Event(run.id, run.created, "run.created", {"workflow": run.name}))
-
-    def run(self, run_id: str) -> Run:
-        """Return a run, found by its id or by the beginning of it.
-
-        Raises:
-            UnknownName: there is no such run, or several begin like that.
-        """
-        rows = self.database.read("SELECT * FROM runs WHERE id = ?", (run_id,))
-        if not rows and len(run_id) >= 4:
-            pattern = run_id.replace("%", "").replace("_", r"\_") + "%"
-            rows = self.database.read(
-                r"SELECT * FROM runs WHERE id LIKE ? ESCAPE '\' LIMIT 2", (pattern,)
-            )
-        if len(rows) != 1:
-            known = self.database.read("SELECT id FROM runs ORDER BY created DESC LIMIT 1000")
-            raise UnknownName("run", run_id, [row["id"] for row in known])
-        return run_of(rows[0])
-
-    def runs(self, states: Sequence[str] = (), *, limit: int = 100) -> list[Run]:
-        """Return the runs in any of these states, newest first."""
-        where = f"WHERE state IN ({marks(states)})" if states else ""
-        query = f"SELECT * FROM runs {where} ORDER BY created DESC, id DESC LIMIT ?"
-        return [run_of(row) for row in self.database.read(query, (*states, limit))]
-
-    def last_id(self, prefix: str, length: int, *, unended: bool = False) -> str | None:
-        """Return the last in order of the ids that begin alike and have a length; or None.
-
-        With `unended` only of runs that have not ended.
-        """
-        more = "AND ended IS NULL" if unended else ""
-        rows = self.database.read(
-            f"SELECT id FROM runs WHERE substr(id, 1, ?) = ? AND length(id) = ? {more} "
-            "ORDER BY id DESC LIMIT 1",
-            (len(prefix), prefix, length),
-        )
-        return rows[0]["id"] if rows else None
-
-    def count(self, states: Sequence[str]) -> int:
-        """Return how many runs are in one of these states."""
-        query = f"SELECT count(*) AS n FROM runs WHERE state IN ({marks(states)})"
-        return int(self.database.read(query, states)[0]["n"])
 
     def claim_run(
         self, owner: str, now: float, ttl: float, moment: float, run_id: str | None = None
@@ -131,15 +95,15 @@ class RunRows(Rows):
 
         `now` is real time, since leases are about processes; `moment` is the app's own.
         """
-        chosen = "AND id = ?" if run_id is not None else ""
-        values = (now, run_id) if run_id is not None else (now,)
+        mine, values = ("AND id = ?", (run_id,)) if run_id is not None else ("", ())
         with self.database.write() as connection:
-            row = connection.execute(
-                "SELECT id FROM runs WHERE "
-                "(state = 'ready' OR (state = 'running' AND lease_until < ?)) "
-                f"{chosen} ORDER BY updated LIMIT 1",
-                values,
-            ).fetchone()
+            dead = connection.execute(
+                f"SELECT id FROM runs WHERE state = 'running' AND lease_until < ? {mine} "
+                "ORDER BY updated LIMIT 1",
+                (now, *values),
+            )
+            ready = f"SELECT id FROM runs WHERE state = 'ready' {mine} ORDER BY updated LIMIT 1"
+            row = dead.fetchone() or connection.execute(ready, values).fetchone()
             if row is None:
                 return None
             taken = connection.execute(
@@ -257,7 +221,7 @@ class RunRows(Rows):
 
     def wake_overdue(self, now: float) -> int:
         """Make parked runs ready whose deadline has passed; return how many."""
-        where = f"deadline <= ? AND state IN ({marks(PARKED)})"
+        where = f"deadline <= ? AND ended IS NULL AND state IN ({marks(PARKED)})"
         if not self.database.read(f"SELECT 1 FROM runs WHERE {where} LIMIT 1", (now, *PARKED)):
             return 0
         with self.database.write() as connection:
@@ -265,24 +229,3 @@ class RunRows(Rows):
                 f"UPDATE runs SET state = 'ready', updated = ? WHERE {where}",
                 (now, now, *PARKED),
             ).rowcount
-
-    def prune(self, before: float, today: str) -> int:
-        """Forget runs that ended before a moment, and all that belongs to them.
-
-        Those stay that have taken something off what may be spent `today`.
-        """
-        with self.database.write() as connection:
-            ended = connection.execute(
-                f"DELETE FROM runs WHERE ended < ? AND state IN ({marks(ENDED)}) "
-                "AND NOT EXISTS (SELECT 1 FROM spend WHERE run_id = runs.id AND day >= ?)",
-                (before, *ENDED, today),
-            ).rowcount
-            connection.execute("DELETE FROM leases WHERE until < ?", (before,))
-            rows = connection.execute("SELECT document, children FROM runs").fetchall()
-            used = {row["document"] for row in rows}
-            used.update(*(json.loads(row["children"]).values() for row in rows))
-            kept = connection.execute("SELECT id FROM documents").fetchall()
-            for row in kept:
-                if row["id"] not in used:
-                    connection.execute("DELETE FROM documents WHERE id = ?", (row["id"],))
-        return ended

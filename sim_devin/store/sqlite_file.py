@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sim_devin.errors import StoreError, StoreUnavailable
 from sim_devin.local_faults import cannot_grow, remedy
-from sim_devin.store.database import Result
+from sim_devin.store.database import Result, storable
 
 BUSY = 30.0  # seconds to wait for another process that writes
 SLICE = 0.5  # seconds that SQLite itself waits at a time, deaf to signals
@@ -110,7 +110,7 @@ class SqliteFile:
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Result:
         """Execute a statement of a transaction and fetch everything it returns."""
-        cursor = self._connection.execute(statement, values)
+        cursor = self._connection.execute(statement, storable(values))
         try:
             rows = cursor.fetchall()
             return Result(rows, cursor.rowcount)

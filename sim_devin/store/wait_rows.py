@@ -24,6 +24,13 @@ from sim_devin.store.rows import (
     text,
 )
 
+# When something is due, each found by an index of its own.
+_MOMENTS = (
+    ("next_look", "open = 1 AND kind = 'session'"),
+    ("due", "open = 1 AND kind = 'session' AND due IS NOT NULL"),
+    ("due", "open = 1 AND kind = 'time' AND due IS NOT NULL"),
+)
+
 
 class WaitRows(Rows):
     """The tables of waits, of answers, and of leases on what one process does for all."""
@@ -211,14 +218,11 @@ class WaitRows(Rows):
     def next_moment(self, run_id: str | None = None) -> float | None:
         """Return when the next look, moment or deadline is due; None if there is none."""
         mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
-        (row,) = self.database.read(
-            "SELECT min(CASE WHEN kind = 'session' AND coalesce(due, next_look) >= next_look "
-            "THEN next_look ELSE due END) AS moment FROM waits "
-            f"WHERE open = 1 AND kind IN ('session', 'time') {mine}",
-            values,
-        )
-        moment: float | None = row["moment"]
-        return moment
+        moments = [
+            self.database.read(f"SELECT min({name}) AS moment FROM waits WHERE {of} {mine}", values)
+            for name, of in _MOMENTS
+        ]
+        return min((row["moment"] for (row,) in moments if row["moment"] is not None), default=None)
 
     def lease(self, name: str, owner: str, now: float, ttl: float) -> bool:
         """Take or prolong a lease on something that one process does for all."""

@@ -211,8 +211,8 @@ class Api:
 
     # -- runs --------------------------------------------------------------------------------
 
-    def _list_runs(self, _request: Request, _body: Any) -> dict[str, Any]:
-        return {"runs": self.runs.all()}
+    def _list_runs(self, request: Request, _body: Any) -> dict[str, Any]:
+        return {"runs": self.runs.all(before=request.query_params.get("before"))}
 
     def _start(self, _request: Request, body: Any) -> Response:
         document, literals = self._given(body)

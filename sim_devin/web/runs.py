@@ -91,9 +91,15 @@ class Runs:
         for feed in list(self._feeds.values()):
             feed.feed.close()
 
-    def all(self) -> list[dict[str, Any]]:
-        """Return the runs as lines of the history, the newest first."""
-        return self._lines(self._app.runs.store.runs(limit=LISTED))
+    def all(self, *, before: str | None = None) -> list[dict[str, Any]]:
+        """Return a page of the runs as lines of the history, the newest first.
+
+        `before` is the id of a run; only older ones are returned.
+
+        Raises:
+            UnknownName: there is no run `before`.
+        """
+        return self._lines(self._app.runs.store.runs(limit=LISTED, before=before))
 
     def get(self, run_id: str) -> dict[str, Any]:
         """Return a run as a line of the history.
@@ -264,7 +270,7 @@ class Runs:
         while not self._stop.wait(IDLE):
             try:
                 self._look()
-                if self._app.runs.store.count(("ready",)):
+                if self._app.runs.store.is_any("ready"):
                     self._news.set()
             except SimDevinError as error:
                 logger.warning("the runs cannot be looked at: %s", error)

@@ -116,11 +116,13 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(postgres, version):
         connection.execute(
             "INSERT INTO runs (id, state, name, document, children, options, created, updated, "
             "fence, lease_until, cancelling) "
-            "VALUES ('r', 'ready', '', 'd', '{}', '{}', 1, 1, 0, 0, 0)"
+            "VALUES ('r', 'ready', '', 'd', '{\"kid\": \"d\"}', '{}', 1, 1, 0, 0, 0)"
         )
     old.close()
     store = open_store(postgres)
     assert store.run("r").state == "ready"
+    (child,) = store.database.read("SELECT document, run_id FROM children")
+    assert (child["document"], child["run_id"]) == ("d", "r")
     store.close()
 
 
