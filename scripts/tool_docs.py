@@ -103,6 +103,9 @@ def _traits(tool: ToolSpec) -> Iterator[str]:
         yield f"Tried again when {_either([_RETRIES[reason] for reason in traits.retry_on])}"
         if not {"reset", "timeout"} & set(traits.retry_on):
             yield "After an unclear end (a timeout, a broken connection) it is not repeated blindly"
+    if traits.model_input:
+        names = ", ".join(f"`{name}`" for name in traits.model_input)
+        yield f"Read by a model, so never given the value of an environment variable: {names}"
     for rule in traits.success_on:
         yield f"A {rule.status} that says “{rule.contains}” counts as success"
 

@@ -32,6 +32,8 @@ class FormField:
         shown_for: operations in which it is shown; None for always.
         required_for: operations in which it must have a value.
         conditions: further conditions, field id -> accepted values; all must hold.
+        model_input: whether a language model reads it, whatever the operation.
+        model_input_for: operations in which one does.
         operation_field: id of the block's operation dropdown.
     """
 
@@ -51,6 +53,15 @@ class FormField:
     always_required: bool = False
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     operation_field: str = "operation"
+    model_input: bool = False
+    model_input_for: tuple[str, ...] = ()
+
+    def read_by_model(self, values: Mapping[str, Any]) -> bool:
+        """Return whether a language model reads the field; if in doubt about the operation, yes."""
+        chosen = values.get(self.operation_field)
+        if self.model_input or not self.model_input_for:
+            return self.model_input
+        return chosen not in (self.shown_for or ()) or chosen in self.model_input_for
 
     def shown(self, values: Mapping[str, Any]) -> bool:
         """Return whether the field is shown for these stored values (defaults not filled in)."""
@@ -84,6 +95,8 @@ class FormField:
             "requiredFor": list(self.required_for),
             "required": self.always_required,
             "conditions": {name: list(values) for name, values in self.conditions.items()},
+            "modelInput": self.model_input,
+            "modelInputFor": list(self.model_input_for),
         }
 
 
@@ -177,6 +190,10 @@ def _tool_field(
         if covered
         else False,
         operation_field=block.operation_field,
+        model_input=overlay.model_input,
+        model_input_for=tuple(
+            name for name in covered if param in operations[name].traits.model_input
+        ),
     )
 
 
@@ -195,6 +212,7 @@ def _own_field(block: BlockSpec, overlay: BlockField) -> FormField:
         always_required=overlay.required,
         conditions=overlay.shown_for or {},
         operation_field=block.operation_field,
+        model_input=overlay.model_input,
     )
 
 

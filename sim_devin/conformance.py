@@ -78,6 +78,10 @@ def _traits(spec: ToolSpec) -> Iterator[str]:
             f"traits.retryOn: after {', '.join(risky)} nobody knows whether it happened; "
             "only a tool that is readOnly or idempotent may be repeated then"
         )
+    for name in spec.traits.model_input:
+        item = spec.properties.get(name, {})
+        if item.get("writeOnly") or is_secret_name(name):
+            yield f"traits.modelInput: {name} is a secret, which no model may read"
 
 
 def _visibility(spec: ToolSpec) -> Iterator[str]:

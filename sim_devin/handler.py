@@ -51,6 +51,7 @@ class HandlerOptions:
     retries: bool = True
     needs_source: bool = False
     outputs: Callable[[Block], Mapping[str, Schema] | None] | None = None
+    also_for_model: tuple[str, ...] = ()
 
 
 DEFAULT_OPTIONS = HandlerOptions()
@@ -63,6 +64,7 @@ def handler(
     retries: bool = True,
     needs_source: bool = False,
     outputs: Callable[[Block], Mapping[str, Schema] | None] | None = None,
+    also_for_model: tuple[str, ...] = (),
 ) -> Callable[[Handler], Handler]:
     """Return a decorator that says how the engine treats a handler.
 
@@ -73,10 +75,15 @@ def handler(
         needs_source: whether it reads `BlockContext.source`.
         outputs: what a block puts out, where that depends on the block; None for anything.
             The spec's own outputs count otherwise.
+        also_for_model: fields of which a part goes to a language model; `BlockContext.for_model`
+            has them without the values of environment variables. A field that a model reads as
+            a whole says ``modelInput`` in the block's spec instead.
     """
 
     def decorate(function: Handler) -> Handler:
-        options = HandlerOptions(inline, modes or {}, retries, needs_source, outputs)
+        options = HandlerOptions(
+            inline, modes or {}, retries, needs_source, outputs, also_for_model
+        )
         function.options = options  # type: ignore[attr-defined]
         return function
 
@@ -169,12 +176,24 @@ class RunAccess(Protocol):
         """Set a workflow variable for everything that resolves it later."""
         ...
 
-    def run_child(self, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
-        """Run another workflow and return its result."""
+    def run_child(self, workflow_id: str, inputs: Mapping[str, Any], block_id: str) -> RunResult:
+        """Run another workflow for a block and return its result."""
+        ...
+
+    def origins_of(self, block_id: str) -> Mapping[str, bool]:
+        """Return which environment variables the fields of a block may hold."""
+        ...
+
+    def without_variables(self, value: Any, block_id: str) -> Any:
+        """Return data without the values of environment variables that a block has."""
         ...
 
     def waiting(self, log: BlockLog, reason: str, data: Mapping[str, Any]) -> None:
         """Tell the listener why the block is waiting."""
+        ...
+
+    def warn(self, log: BlockLog, block: Block, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each field of a block."""
         ...
 
 
@@ -189,9 +208,11 @@ class BlockContext:
         source: output of the first block connected into it when it started, {} without one
             (only for handlers with ``needs_source``).
         scope: the passes around it.
+        for_model: fields as a language model may read them, for those of the handler's
+            ``also_for_model``.
     """
 
-    __slots__ = ("_log", "_run", "node", "node_id", "scope", "source", "values")
+    __slots__ = ("_log", "_run", "for_model", "node", "node_id", "scope", "source", "values")
 
     def __init__(
         self,
@@ -202,6 +223,7 @@ class BlockContext:
         values: dict[str, Any],
         source: Mapping[str, Any],
         scope: Scope,
+        for_model: Mapping[str, Any] | None = None,
     ) -> None:
         self._run = run
         self._log = log
@@ -210,11 +232,19 @@ class BlockContext:
         self.values = values
         self.source = source
         self.scope = scope
+        self.for_model = for_model or {}
 
     def over(self, run: RunAccess) -> BlockContext:
         """Return the same block with another access to its run."""
         return BlockContext(
-            run, self._log, self.node, self.node_id, self.values, self.source, self.scope
+            run,
+            self._log,
+            self.node,
+            self.node_id,
+            self.values,
+            self.source,
+            self.scope,
+            self.for_model,
         )
 
     @property
@@ -316,8 +346,23 @@ class BlockContext:
 
     def run_child(self, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
         """Run another workflow and return its result."""
-        return self._run.run_child(workflow_id, inputs)
+        result = self._run.run_child(workflow_id, inputs, self.block.id)
+        for text in result.warnings:
+            self.warn(text, "")
+        return result
+
+    def without_variables(self, value: Any) -> Any:
+        """Return JSON data as a language model may read it.
+
+        The values of environment variables that the block's fields hold are set back to
+        ``{{NAME}}``, as where a service repeats a key that it was sent.
+        """
+        return self._run.without_variables(value, self.block.id)
 
     def waiting(self, reason: str, **data: Any) -> None:
         """Tell the listener why the block is waiting."""
         self._run.waiting(self._log, reason, data)
+
+    def warn(self, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each text and field of the block."""
+        self._run.warn(self._log, self.block, text, field)

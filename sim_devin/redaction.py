@@ -57,7 +57,7 @@ class Redactor:
         forms: set[str] = set()
         for secret in secrets:
             if isinstance(secret, str) and len(secret) >= SHORTEST:
-                forms |= _spellings(secret)
+                forms |= spellings(secret)
         self._values = sorted(forms, key=len, reverse=True)
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class Redactor:
         return self.data(value) if isinstance(value, (str, list, tuple, dict)) else value
 
 
-def _spellings(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
     """Return the ways a secret can be spelled in an error text, a URL or a JSON body."""
     stripped = secret.strip()
     plain = {secret, stripped} if len(stripped) >= SHORTEST else {secret}

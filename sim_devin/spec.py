@@ -77,6 +77,8 @@ class Traits(Model):
             too many. `reset`, `timeout`, `5xx`: nobody knows whether it happened, so only for
             what may be done twice.
         success_on: error answers that mean success.
+        model_input: parameters that a language model reads, such as a prompt. A workflow never
+            puts the value of an environment variable into them: ``{{NAME}}`` is sent as it stands.
     """
 
     read_only: bool = Field(default=False, alias="readOnly")
@@ -86,6 +88,7 @@ class Traits(Model):
     paginated: bool = False
     retry_on: tuple[RetryReason, ...] = Field(default=(), alias="retryOn")
     success_on: tuple[SuccessOn, ...] = Field(default=(), alias="successOn")
+    model_input: tuple[str, ...] = Field(default=(), alias="modelInput")
 
 
 class ToolSpec(Model):
@@ -212,6 +215,8 @@ class BlockField(Model):
         required: whether it must have a value.
         advanced: whether it is folded away at first.
         secret: whether it is masked.
+        model_input: whether a language model reads it (see `Traits.model_input`); a field over
+            tools has this from them.
         shown_for: other field's id -> values for which this one is shown.
     """
 
@@ -227,6 +232,7 @@ class BlockField(Model):
     required: bool = False
     advanced: bool = False
     secret: bool = False
+    model_input: bool = Field(default=False, alias="modelInput")
     shown_for: dict[str, tuple[str, ...]] | None = Field(default=None, alias="shownFor")
 
 

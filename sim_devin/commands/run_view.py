@@ -58,6 +58,8 @@ def told(event: Event) -> str:
         return reminder(data)
     if event.kind == events.BLOCK_WAITING:
         return f"waiting: {reason(data)}"
+    if event.kind == events.BLOCK_WARNING:
+        return f"warning: {data.get('warning')}"
     if event.kind == events.BLOCK_RETRYING:
         return f"try {data.get('attempt')} after: {data.get('error')}"
     if event.kind == events.BLOCK_FAILED and log is not None:
@@ -149,6 +151,9 @@ class LiveView:
         if event.kind == events.RUN_REMINDER:
             self.screen.print(harmless(told(event)))
         if log is None:
+            return
+        if event.kind == events.BLOCK_WARNING:
+            self.screen.print(harmless(told(event)))
             return
         key = (log.block_id, log.execution_order)
         if log.ended is None or event.kind == events.BLOCK_WAITING:

@@ -26,6 +26,7 @@ from sim_devin.durable.session_wait import session_wait
 from sim_devin.durable.session_watch import note
 from sim_devin.durable.turns import slot_for
 from sim_devin.engine.budget import Budget, lowered
+from sim_devin.engine.origins import Origins
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 LAST_LOOKS = 5.0  # seconds to look for what was sent before, even if its grace window has passed
 
-RunChild = Callable[["Calls", str, Mapping[str, Any]], RunResult]
+RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,25 @@ class Calls:
         """Tell the listener why a block is waiting."""
         self._run.waiting(log, reason, data)
 
-    def run_child(self, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
+    def origins_of(self, block_id: str) -> Origins:
+        """Return which environment variables the fields of a block may hold."""
+        return self._run.origins_of(block_id)
+
+    def without_variables(self, value: Any, block_id: str) -> Any:
+        """Return data without the values of environment variables that a block has."""
+        return self._run.without_variables(value, block_id)
+
+    def warn(self, log: Any, block: Any, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each field of a block."""
+        self._run.warn(log, block, text, field)
+
+    def run_child(self, workflow_id: str, inputs: Mapping[str, Any], block_id: str) -> RunResult:
         """Run another workflow as a part of this run.
 
         Raises:
             Parked: it waits for something.
         """
-        result = self.around.run_child(self, workflow_id, inputs)
+        result = self.around.run_child(self, workflow_id, inputs, block_id)
         if result.status == "paused":
             raise Parked
         return result

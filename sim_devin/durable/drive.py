@@ -90,7 +90,9 @@ class Drive:
         result = engine.run_program(
             self._program,
             run.inputs,
-            bound=engine.Bound(env=self._env, bindings={}, budget=self._budget),
+            bound=engine.Bound(
+                env=self._env, bindings={}, children=self._find_child, budget=self._budget
+            ),
             run_id=run.id,
             from_block=run.options.get("fromBlock"),
             earlier=run.options.get("snapshot"),
@@ -130,13 +132,19 @@ class Drive:
         else:
             store.end_run(run, "failed", now, result=body, error=self._seal.close(result.error))
 
-    def _run_child(self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
+    def _find_child(self, workflow_id: str) -> Any:
+        found = self._children.get(workflow_id)
+        return AppServices(self._app).workflow(workflow_id) if found is None else found
+
+    def _run_child(
+        self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any], block_id: str
+    ) -> RunResult:
         if calls.depth >= engine.MAX_DEPTH:
             raise BlockError(
                 f"child workflows are nested deeper than {engine.MAX_DEPTH}", retry=False
             )
         services = AppServices(self._app, allows_python=self._around.allows_python)
-        source = self._children.get(workflow_id) or services.workflow(workflow_id)
+        source = self._find_child(workflow_id)
         if source is None:
             raise BlockError(
                 f"there is no workflow {workflow_id!r}",
@@ -149,7 +157,9 @@ class Drive:
         return engine.run_program(
             program,
             inputs,
-            bound=engine.Bound(self._env, {}, None, self._budget, depth),
+            bound=engine.Bound(
+                self._env, {}, self._find_child, self._budget, depth, calls.origins_of(block_id)
+            ),
             run_id=f"{calls.run_id}.{workflow_id}",
             deadline=calls.remaining(),
             cancel=calls.stop,

@@ -9,6 +9,7 @@ from sim_devin.engine import graph
 from sim_devin.engine.bindings import named_block
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
+from sim_devin.engine.origins import Origins, Provenance
 from sim_devin.engine.program import Program
 from sim_devin.engine.services import Services
 from sim_devin.store.records import Outcome, Run
@@ -24,14 +25,23 @@ def record_before(store: SqlStore, run: Run, block: str, services: Services) -> 
         UnknownName: there is no such block; names the nearest.
         CallerError: it is inside a container, or disabled.
     """
-    document = load_workflow(store.document(run.document))
-    everything = run.options.get("fromBlock") is not None
-    program = Program(document, services, kind=run.options["trigger"], everything=everything)
-    first = named_block(document, block).id
+    program = _program(store, run, services)
+    first = named_block(program.workflow, block).id
     require_block(program, first)
     nodes = program.graph.root.nodes
     again = {nodes[index].id for index in graph.downstream(program.graph, first)}
     return [outcome for outcome in store.outcomes(run.id) if _outermost(outcome.key) not in again]
+
+
+def origins_of(store: SqlStore, run: Run, services: Services) -> dict[str, Origins]:
+    """Return which environment variables may be in what the blocks of a run put out, by id."""
+    return Provenance(_program(store, run, services), services.workflow).by_block()
+
+
+def _program(store: SqlStore, run: Run, services: Services) -> Program:
+    document = load_workflow(store.document(run.document))
+    everything = run.options.get("fromBlock") is not None
+    return Program(document, services, kind=run.options["trigger"], everything=everything)
 
 
 def _outermost(key: str) -> str:

@@ -74,7 +74,7 @@ class Journal:
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()
         self._parked: dict[int, tuple[BlockLog, Wait]] = {}
-        self._held: dict[int, events.Event] = {}
+        self._held: dict[int, list[events.Event]] = {}
         self._stamps: list[tuple[BlockLog, Outcome]] = []
         self._set_by: dict[tuple[str, str], int] = {}
 
@@ -302,12 +302,11 @@ class Journal:
         if event.kind == events.BLOCK_WAITING and key in self._parked:
             event.data = {**(event.data or {}), **why(self._parked[key][1], event.time)}
         if self._fresh or key in self._live:
-            started = self._held.pop(key, None)
-            if started is not None:
-                self._listener(started)
+            for earlier in self._held.pop(key, ()):
+                self._listener(earlier)
             self._listener(event)
-        elif event.kind == events.BLOCK_STARTED:
-            self._held[key] = event
+        elif event.kind in (events.BLOCK_STARTED, events.BLOCK_WARNING):
+            self._held.setdefault(key, []).append(event)
 
 
 def _container_key(log: BlockLog) -> str:

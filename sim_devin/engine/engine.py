@@ -17,6 +17,7 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Listener
 from sim_devin.engine.execution import Execution
 from sim_devin.engine.from_block import require_block, start_at
+from sim_devin.engine.origins import Origins
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.run import RunResult
@@ -44,6 +45,7 @@ class Bound:
     children: Children | None = None
     budget: Budget | None = None
     depth: int = 0
+    origins: Origins = field(default_factory=dict)  # of the inputs, for a child run
 
 
 def run(
@@ -250,9 +252,11 @@ def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
         variables=initial_values(program.workflow.variables),
         redactor=_redactor(program, bound),
         budget=bound.budget,
-        run_child=lambda parent, workflow_id, inputs: _run_child(
-            parent, bound, workflow_id, inputs
+        run_child=lambda parent, workflow_id, inputs, origins: _run_child(
+            parent, bound, workflow_id, inputs, origins
         ),
+        find_child=lambda workflow_id: _child_source(program.services, bound.children, workflow_id),
+        origins=bound.origins,
         **options,
     )
 
@@ -313,6 +317,7 @@ def _result(execution: Execution, bound: Bound) -> RunResult:
         dropped_logs=execution.logs.dropped,
         block_outputs=execution.outputs,
         variables={names[key]: value for key, value in execution.variables.items()},
+        warnings=list(execution.fields.warnings.values()),
         workflow_name=workflow.name,
         started=execution.started,
         ended=execution.clock.time(),
@@ -345,7 +350,11 @@ def _answer(execution: Execution, context_id: str | None, answer: Any) -> None:
 
 
 def _run_child(
-    parent: Execution, bound: Bound, workflow_id: str, inputs: Mapping[str, Any]
+    parent: Execution,
+    bound: Bound,
+    workflow_id: str,
+    inputs: Mapping[str, Any],
+    origins: Origins,
 ) -> RunResult:
     if bound.depth >= MAX_DEPTH:
         raise BlockError(f"child workflows are nested deeper than {MAX_DEPTH}", retry=False)
@@ -357,7 +366,7 @@ def _run_child(
             retry=False,
         )
     program = Program(load_workflow(source), parent.services, kind="child")
-    child_bound = Bound(bound.env, {}, bound.children, bound.budget, bound.depth + 1)
+    child_bound = Bound(bound.env, {}, bound.children, bound.budget, bound.depth + 1, origins)
     return run_program(
         program,
         inputs,

@@ -31,6 +31,7 @@ BLOCK_FINISHED = "block.finished"
 BLOCK_FAILED = "block.failed"
 BLOCK_WAITING = "block.waiting"
 BLOCK_RETRYING = "block.retrying"
+BLOCK_WARNING = "block.warning"
 
 KINDS = (
     RUN_STARTED,
@@ -44,6 +45,7 @@ KINDS = (
     BLOCK_FAILED,
     BLOCK_WAITING,
     BLOCK_RETRYING,
+    BLOCK_WARNING,
 )
 
 

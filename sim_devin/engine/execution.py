@@ -17,18 +17,20 @@ from sim_devin.engine.budget import Budget
 from sim_devin.engine.driver import Driver
 from sim_devin.engine.events import Event, Listener
 from sim_devin.engine.failures import describe, may_retry
+from sim_devin.engine.fields import Fields
+from sim_devin.engine.origins import NOTHING, FindChild, Origins, Provenance
 from sim_devin.engine.passes import Passes, place
 from sim_devin.engine.program import Program, Step
 from sim_devin.engine.run import BlockLog, Logs, RunResult, unix
 from sim_devin.engine.scopes import Scope, branch_alias, mark
-from sim_devin.engine.workflow import Variable
+from sim_devin.engine.workflow import Block, Variable
 from sim_devin.errors import Cancelled, SimDevinError
 from sim_devin.handler import BlockContext, BlockError, Pause, Sleep
 from sim_devin.redaction import Redactor
 
 logger = logging.getLogger("sim_devin")
 
-RunChild = Callable[["Execution", str, Mapping[str, Any]], RunResult]
+RunChild = Callable[["Execution", str, Mapping[str, Any], Origins], RunResult]
 
 
 class Task:
@@ -54,6 +56,7 @@ class Execution(Driver):
         output: the final output so far; `locked` once a Response block has set it.
         failure: text, block id and hint of the first failure that no error port took.
         paused: context id -> what waits there, and its record.
+        fields: resolves the fields of blocks; knows the run's warnings.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class Execution(Driver):
         workers: int = 16,
         max_logs: int = 10_000,
         start_output: dict[str, Any] | None = None,
+        find_child: FindChild = lambda _: None,
+        origins: Origins = NOTHING,
     ) -> None:
         super().__init__(program.services.clock, cancel=cancel, deadline=deadline, workers=workers)
         self.program = program
@@ -96,6 +101,7 @@ class Execution(Driver):
         self._start_output = start_output or {}
         self._budget = budget or Budget({})
         self._run_child = run_child
+        self.fields = Fields(self, Provenance(program, find_child, origins))
 
     def begin(self, scope: Scope, index: int) -> None:
         """Make a node ready."""
@@ -144,26 +150,15 @@ class Execution(Driver):
         if self.listener is not None:
             self.emit(events.BLOCK_STARTED, log)
         try:
-            values = self._resolve(step, scope, log)
+            values, for_model = self.fields.resolve(step, scope, log)
         except BlockError as error:
             self._fail_block(task, error)
             return None
         source = step.source and self._output_at(scope, step.source)
-        task.context = BlockContext(self, log, step.node, node_id, values, source or {}, scope)
+        task.context = BlockContext(
+            self, log, step.node, node_id, values, source or {}, scope, for_model
+        )
         return task
-
-    def _resolve(self, step: Step, scope: Scope, log: BlockLog) -> dict[str, Any]:
-        values = step.constants.copy()
-        if step.dynamic:
-            shown: dict[str, Any] = {}
-            for key, template in step.dynamic:
-                values[key] = template.render(scope, self)
-                if template.has_env:
-                    shown[key] = template.shown(scope, self)
-            if shown:
-                log.shown = shown
-        log.raw_input = values
-        return values
 
     def _output_at(self, scope: Scope, block_id: str) -> Mapping[str, Any] | None:
         output: Mapping[str, Any] | None = self.outputs.get(scope.node_id(block_id))
@@ -358,15 +353,27 @@ class Execution(Driver):
         """Set a workflow variable for everything that resolves it later."""
         self.variables[variable.id] = value
 
-    def run_child(self, workflow_id: str, inputs: Mapping[str, Any]) -> RunResult:
-        """Run another workflow and return its result."""
+    def run_child(self, workflow_id: str, inputs: Mapping[str, Any], block_id: str) -> RunResult:
+        """Run another workflow for a block and return its result."""
         if self._run_child is None:
             raise BlockError("child workflows cannot be run here")
-        return self._run_child(self, workflow_id, inputs)
+        return self._run_child(self, workflow_id, inputs, self.origins_of(block_id))
+
+    def origins_of(self, block_id: str) -> Origins:
+        """Return which environment variables the fields of a block may hold."""
+        return self.fields.provenance.of_inputs(block_id)
+
+    def without_variables(self, value: Any, block_id: str) -> Any:
+        """Return data without the values of environment variables that a block has."""
+        return self.fields.without_variables(value, block_id)
 
     def waiting(self, log: BlockLog, reason: str, data: Mapping[str, Any]) -> None:
         """Tell the listener why a block is waiting; from any thread."""
         self.tell(lambda: self.emit(events.BLOCK_WAITING, log, {"reason": reason, **data}))
+
+    def warn(self, log: BlockLog, block: Block, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each field of a block; from any thread."""
+        self.tell(lambda: self.fields.warn(log, block, text, field))
 
     def relay(self, event: Event) -> None:
         """Pass on an event of a child run, which has a thread of its own."""

@@ -58,6 +58,7 @@ def start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | N
     }
     if earlier is not None:
         execution.variables.update(earlier["variables"])
+        execution.fields.provenance.goes_on(earlier.get("origins", {}))
     root.frontier.restrict(indices, first)
     execution.begin(root, first)
 

@@ -82,6 +82,27 @@ class Names:
         """Return whether a reference names something; else it stays as text."""
         return self.lookup(reference) is not _nothing
 
+    def target(self, reference: Reference) -> tuple[str, str]:
+        """Return what a reference names, and its id.
+
+        ``block``, ``container``, ``variable``, or ``pass`` for ``<loop…>`` and ``<parallel…>``,
+        which have no id; two empty texts for nothing known.
+        """
+        head = reference.head
+        if head in ("loop", "parallel"):
+            return "pass", ""
+        if head == "variable":
+            key = self._variable_id(str(reference.path[0])) if reference.path else None
+            return ("variable", key) if key else ("", "")
+        if head in self.containers:
+            return "container", self.containers[head]
+        block_id = self.blocks.get(normalise(head))
+        return ("block", block_id) if block_id else ("", "")
+
+    def _variable_id(self, name: str) -> str | None:
+        known = self.variables.get(normalise(name))
+        return known or (name if name in self.graph.workflow.variables else None)
+
     def _bind(self, reference: Reference) -> Lookup:
         head = reference.head
         if head in ("loop", "parallel"):
@@ -98,8 +119,7 @@ class Names:
         if not reference.path:
             return _nothing
         name, path = str(reference.path[0]), reference.path[1:]
-        variables = self.graph.workflow.variables
-        key = self.variables.get(normalise(name)) or (name if name in variables else None)
+        key = self._variable_id(name)
         if key is None:
             return _nothing
 

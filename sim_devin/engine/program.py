@@ -32,6 +32,7 @@ class Step:
     """
 
     __slots__ = (
+        "also_for_model",
         "constants",
         "dynamic",
         "handler",
@@ -39,6 +40,7 @@ class Step:
         "leaf",
         "name",
         "node",
+        "read_by_models",
         "source",
         "stored",
         "tries",
@@ -58,6 +60,8 @@ class Step:
         self.stored: Mapping[str, Any] = {}  # the fields as they stand in the document
         self.constants: dict[str, Any] = {}
         self.dynamic: list[tuple[str, Template]] = []
+        self.read_by_models: frozenset[str] = frozenset()  # fields
+        self.also_for_model: tuple[str, ...] = options.also_for_model
         self.source: str | None = None  # id of the first block connected into it
 
 
@@ -156,6 +160,9 @@ class Program:
         types = {item.id: item.type for item in fields}
         stored = serializer.params(block, fields) if fields else dict(block.values)
         step.stored = stored
+        step.read_by_models = frozenset(
+            item.id for item in fields if item.read_by_model(block.values)
+        )
         for key, value in stored.items():
             compiled = compile_field(
                 value,

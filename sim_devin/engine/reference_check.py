@@ -25,11 +25,13 @@ def reference_problems(program: Program, env: Mapping[str, str] | None) -> Itera
     ancestors = _Ancestors(program.graph)
     for block_id in program.graph.place:
         block = program.workflow.blocks[block_id]
+        step = program.steps.get(block_id)
+        read_by_models = () if step is None else step.read_by_models
         for field, text in _texts(program, block):
             for segment in split(text):
                 if isinstance(segment, Reference):
                     yield from _reference(program, ancestors, block, field, segment)
-                elif isinstance(segment, EnvName):
+                elif isinstance(segment, EnvName) and field not in read_by_models:
                     yield from _environment(block, field, segment, env)
 
 

@@ -220,6 +220,8 @@ class RunResult:
         bound: env and bindings of the run, kept for resuming it in the same process only.
         reason: why it was cancelled: ``cancel`` or ``deadline``.
         variables: workflow variable name -> value at the end.
+        warnings: what the workflow's author should know, such as a field that a model reads
+            and that therefore did not get the value of an environment variable.
     """
 
     run_id: str
@@ -235,6 +237,7 @@ class RunResult:
     hint: str | None = None
     workflow_name: str = ""
     variables: dict[str, Any] = field(default_factory=dict, repr=False)
+    warnings: list[str] = field(default_factory=list, repr=False)
     dropped_logs: int = 0
     started: float = 0.0
     ended: float = 0.0
@@ -257,6 +260,7 @@ class RunResult:
             "hint": self.hint,
             "failedBlock": self.failed_block,
             "reason": self.reason,
+            "warnings": self.warnings or None,
             "logs": [log.to_json() for log in self.logs],
             "pausePoints": self.pause_points,
             "startedAt": iso(self.started),

@@ -110,6 +110,10 @@ class Services(Protocol):
         """Return the parameters a tool takes."""
         ...
 
+    def model_input(self, tool_id: str) -> Iterable[str]:
+        """Return the parameters of a tool that a language model reads."""
+        ...
+
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it: ``name``, ``description``, ``parameters``.
 

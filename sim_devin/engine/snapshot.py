@@ -34,6 +34,8 @@ def take(execution: Execution) -> dict[str, Any]:
         "output": execution.output,
         "order": execution.order,
         "logs": [log.to_json() for log in execution.logs.entries],
+        "origins": execution.fields.provenance.by_block(),
+        "warnings": [[*place, text] for place, text in execution.fields.warnings.items()],
         "pauses": [
             {
                 "block": task.step.node.id,
@@ -119,6 +121,8 @@ def restore(execution: Execution, snapshot: Mapping[str, Any]) -> None:
     execution.order = snapshot["order"]
     for entry in snapshot["logs"]:
         execution.logs.append(BlockLog.from_json(entry, execution.redactor))
+    for block_id, field, text in snapshot.get("warnings", ()):
+        execution.fields.warnings[block_id, field] = text
     _fill(execution, execution.root, snapshot["scope"])
     for paused in snapshot["pauses"]:
         _restore_pause(execution, paused)

@@ -7,11 +7,23 @@ Data is never scanned: only what stands in the document is looked at for ``<…>
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from sim_devin.engine.names import EMPTY, LITERAL, Memory, Names
 from sim_devin.engine.references import EnvName, Reference, Segment, split, value_text
 from sim_devin.engine.scopes import Scope
+
+
+class Hide(Protocol):
+    """Keeps the values of environment variables out of a field that a model reads."""
+
+    def name(self, name: EnvName) -> str:
+        """Return what stands for ``{{NAME}}``."""
+        ...
+
+    def value(self, reference: Reference, value: Any) -> Any:
+        """Return a referenced value without the values of variables."""
+        ...
 
 
 class Template:
@@ -31,6 +43,10 @@ class Template:
         """Return the value as logs may show it: environment values by name."""
         return self.render(scope, memory)
 
+    def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> Any:
+        """Return the value as a language model may read it."""
+        raise NotImplementedError(f"{type(self).__name__} is nothing that a model reads")
+
 
 class _Text(Template):
     def __init__(self, segments: tuple[Segment, ...], bound: Names) -> None:
@@ -46,7 +62,12 @@ class _Text(Template):
     def shown(self, scope: Scope, memory: Memory) -> str:
         return self._render(scope, memory, {})
 
-    def _render(self, scope: Scope, memory: Memory, env: Mapping[str, str]) -> str:
+    def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> str:
+        return self._render(scope, memory, {}, hide)
+
+    def _render(
+        self, scope: Scope, memory: Memory, env: Mapping[str, str], hide: Hide | None = None
+    ) -> str:
         parts: list[str] = []
         for segment, lookup in self._parts:
             if lookup is not None:
@@ -54,9 +75,12 @@ class _Text(Template):
                 if value is LITERAL:
                     parts.append(segment.text)  # type: ignore[union-attr]
                 elif value is not EMPTY:
+                    if hide is not None:
+                        value = hide.value(segment, value)  # type: ignore[arg-type]
                     parts.append(value if type(value) is str else value_text(value))
             elif isinstance(segment, EnvName):
-                parts.append(env.get(segment.name, segment.text))
+                value = env.get(segment.name, segment.text) if hide is None else hide.name(segment)
+                parts.append(value)
             else:
                 parts.append(segment)  # type: ignore[arg-type]
         return "".join(parts)
@@ -66,14 +90,17 @@ class _Whole(Template):
     """A value that is one reference, into a field that is not text: it keeps its type."""
 
     def __init__(self, reference: Reference, bound: Names) -> None:
-        self._text = reference.text
+        self._reference = reference
         self._lookup = bound.lookup(reference)
 
     def render(self, scope: Scope, memory: Memory) -> Any:
         value = self._lookup(scope, memory)
         if value is LITERAL:
-            return self._text
+            return self._reference.text
         return None if value is EMPTY else value
+
+    def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> Any:
+        return hide.value(self._reference, self.render(scope, memory))
 
 
 class _List(Template):
@@ -93,6 +120,12 @@ class _List(Template):
             for item in self._items
         ]
 
+    def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> list[Any]:
+        return [
+            item.for_model(scope, memory, hide) if isinstance(item, Template) else item
+            for item in self._items
+        ]
+
 
 class _Object(Template):
     def __init__(self, items: dict[str, Any]) -> None:
@@ -108,6 +141,12 @@ class _Object(Template):
     def shown(self, scope: Scope, memory: Memory) -> dict[str, Any]:
         return {
             key: item.shown(scope, memory) if isinstance(item, Template) else item
+            for key, item in self._items.items()
+        }
+
+    def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> dict[str, Any]:
+        return {
+            key: item.for_model(scope, memory, hide) if isinstance(item, Template) else item
             for key, item in self._items.items()
         }
 

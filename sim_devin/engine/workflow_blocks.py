@@ -218,8 +218,12 @@ ROUTER_V2 = BlockSpec(
     category="blocks",
     color="#28c43f",
     fields=(
-        BlockField(id="context", title="Context", widget="long-input", required=True),
-        BlockField(id="routes", title="Routes", widget="router-input", type="array"),
+        BlockField(
+            id="context", title="Context", widget="long-input", required=True, modelInput=True
+        ),
+        BlockField(
+            id="routes", title="Routes", widget="router-input", type="array", modelInput=True
+        ),
         _MODEL,
         _MODEL_KEY,
     ),
@@ -241,7 +245,9 @@ ROUTER = BlockSpec(
     category="blocks",
     color="#28c43f",
     fields=(
-        BlockField(id="prompt", title="Prompt", widget="long-input", required=True),
+        BlockField(
+            id="prompt", title="Prompt", widget="long-input", required=True, modelInput=True
+        ),
         _MODEL,
         _MODEL_KEY,
     ),
@@ -262,8 +268,17 @@ EVALUATOR = BlockSpec(
     category="blocks",
     color="#4d5fff",
     fields=(
-        BlockField(id="metrics", title="Metrics", widget="eval-input", type="array", required=True),
-        BlockField(id="content", title="Content", widget="long-input", required=True),
+        BlockField(
+            id="metrics",
+            title="Metrics",
+            widget="eval-input",
+            type="array",
+            required=True,
+            modelInput=True,
+        ),
+        BlockField(
+            id="content", title="Content", widget="long-input", required=True, modelInput=True
+        ),
         _MODEL,
         _MODEL_KEY,
     ),
@@ -276,11 +291,11 @@ AGENT = BlockSpec(
     category="blocks",
     color="#6f3dfa",
     fields=(
-        BlockField(id="messages", title="Messages", widget="messages-input"),
+        BlockField(id="messages", title="Messages", widget="messages-input", modelInput=True),
         _MODEL,
         _MODEL_KEY,
         BlockField(id="tools", title="Tools", widget="tool-input"),
-        BlockField(id="responseFormat", title="Response Format", widget="code"),
+        BlockField(id="responseFormat", title="Response Format", widget="code", modelInput=True),
         BlockField(id="temperature", title="Temperature", widget="slider"),
         BlockField(id="maxTokens", title="Max Output Tokens"),
         BlockField(
@@ -295,8 +310,8 @@ AGENT = BlockSpec(
             description="US dollars by list prices; no further round begins once they are spent.",
             advanced=True,
         ),
-        BlockField(id="systemPrompt", title="System Prompt", widget="long-input"),
-        BlockField(id="userPrompt", title="User Prompt", widget="long-input"),
+        BlockField(id="systemPrompt", title="System Prompt", widget="long-input", modelInput=True),
+        BlockField(id="userPrompt", title="User Prompt", widget="long-input", modelInput=True),
     ),
 )
 

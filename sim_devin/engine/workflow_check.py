@@ -11,6 +11,7 @@ from sim_devin.engine.address_check import address_problems
 from sim_devin.engine.code_templates import code_text
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.graph import Graph, option_rows, reachable
+from sim_devin.engine.model_input_check import model_input_problems
 from sim_devin.engine.names import Names
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
@@ -63,6 +64,7 @@ def check(
             *_field_problems(program, env),
             *_graph_problems(program),
             *reference_problems(program, env),
+            *model_input_problems(program),
             *_code_problems(program),
             *address_problems(program),
         ]

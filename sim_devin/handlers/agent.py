@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_devin.engine.failures import describe
-from sim_devin.engine.references import MISSING, json_text, parse_json, value_text
+from sim_devin.engine.model_input import kept_back
+from sim_devin.engine.origins import texts
+from sim_devin.engine.references import (
+    MISSING,
+    EnvName,
+    json_text,
+    parse_json,
+    split,
+    value_text,
+)
 from sim_devin.engine.workflow import Block
 from sim_devin.errors import Declined, SimDevinError
 from sim_devin.handler import BlockContext, BlockError, handler
@@ -38,10 +47,18 @@ def declared(block: Block) -> dict[str, Any]:
 class ToolEntry:
     """One tool of an agent: what the model sees, and what the user fixed."""
 
-    def __init__(self, block: BlockContext, entry: Mapping[str, Any]) -> None:
+    def __init__(
+        self, block: BlockContext, entry: Mapping[str, Any], for_model: Mapping[str, Any]
+    ) -> None:
         self.forced = entry.get("usageControl") == "force"
         try:
             self.tool_id, bound = _planned(block, entry)
+            if for_model != entry:
+                _, readable = _planned(block, for_model)
+                model_input = block.services.model_input(self.tool_id)
+                kept = {key: readable[key] for key in model_input if key in readable}
+                _warn(block, {key: value for key, value in kept.items() if bound[key] != value})
+                bound |= kept
             # What the user filled in is settled; a model neither sees nor changes it.
             self.bound = {key: value for key, value in bound.items() if value not in (None, "")}
             self.function = block.services.function(self.tool_id, self.bound)
@@ -68,6 +85,12 @@ class ToolEntry:
             return {"error": True, "message": describe(error).text, "tool": self.tool_id}
 
 
+def _warn(block: BlockContext, kept: Mapping[str, Any]) -> None:
+    names = {part.text for text in texts(kept) for part in split(text) if isinstance(part, EnvName)}
+    if names:
+        block.warn(kept_back(names), "tools")
+
+
 def _planned(block: BlockContext, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the tool of an entry and what is fixed: a block's operation, or a tool by its id."""
     block_type = str(entry.get("type") or "")
@@ -82,13 +105,13 @@ def _planned(block: BlockContext, entry: Mapping[str, Any]) -> tuple[str, dict[s
     return tool_id, params | {key: values[key] for key in credentials if key in values}
 
 
-@handler(outputs=declared)
+@handler(outputs=declared, also_for_model=("tools",))
 def agent(block: BlockContext) -> dict[str, Any]:
     """Ask the model, carrying out the tools it calls, until it answers."""
     values = block.values
     entries: dict[str, ToolEntry] = {}
-    for item in _tool_entries(values.get("tools")):
-        entry = ToolEntry(block, item)
+    for item, for_model in _tool_entries(block):
+        entry = ToolEntry(block, item, for_model)
         entries.setdefault(entry.tool_id, entry)
     schema = response_schema(values.get("responseFormat"))
     model = str(values.get("model") or DEFAULT_MODEL)
@@ -146,13 +169,28 @@ def _check_spent(
         )
 
 
-def _tool_entries(value: Any) -> list[Mapping[str, Any]]:
-    rows = parse_json(value) if isinstance(value, str) else value
+def _tool_entries(block: BlockContext) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return each tool's entry with its values, and as a model may read it."""
+    value = block.values.get("tools")
+    rows, for_model = _rows(value), _rows(block.for_model.get("tools", value))
+    if len(rows) != len(for_model):
+        raise BlockError(
+            "the agent's tools are JSON text that cannot be read without the values of variables",
+            hint="Put every {{NAME}} of the field between double quotes.",
+            retry=False,
+        )
     return [
-        row
-        for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, Mapping) and row.get("usageControl") != "none"
+        (row, readable)
+        for row, readable in zip(rows, for_model, strict=True)
+        if isinstance(row, Mapping)
+        and isinstance(readable, Mapping)
+        and row.get("usageControl") != "none"
     ]
+
+
+def _rows(value: Any) -> list[Any]:
+    rows = parse_json(value) if isinstance(value, str) else value
+    return rows if isinstance(rows, list) else []
 
 
 def _forced(entries: Mapping[str, ToolEntry], calls: Sequence[Mapping[str, Any]]) -> str | None:
@@ -209,7 +247,7 @@ def _carry_out(
         "role": "tool",
         "toolCallId": asked.get("id"),
         "name": name,
-        "content": json_text(result),
+        "content": json_text(block.without_variables(result)),
     }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
+from sim_devin.durable.fork import origins_of
 from sim_devin.durable.secrets import finder
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Event
@@ -323,7 +324,8 @@ class Runs:
         run = store.run(run_id)
         if not history.has_ended(run):
             raise CallerError("The earlier run has not ended yet.")
-        return self._seal().open(history.left_behind(run, store.outcomes(run.id)))
+        left = self._seal().open(history.left_behind(run, store.outcomes(run.id)))
+        return {**left, "origins": origins_of(store, run, AppServices(self._app))}
 
     def _seal(self) -> Seal:
         """Return what puts secrets back in place that are known by name here."""

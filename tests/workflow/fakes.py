@@ -106,6 +106,9 @@ class FakeServices:
     def tool_params(self, tool_id):
         return {"maxAcuLimit": {"type": "integer"}} if tool_id.startswith("create") else {}
 
+    def model_input(self, tool_id):
+        return ("prompt", "message")
+
     def function(self, tool_id, bound):
         shown = {key: {} for key in self.tool_params(tool_id) if key not in bound}
         parameters = {"type": "object", "properties": shown}
@@ -143,6 +146,7 @@ def _field(item):
         secret=item.secret,
         always_required=item.required,
         conditions=item.shown_for or {},
+        model_input=item.model_input,
     )
 
 

@@ -1,0 +1,90 @@
+"""The fields of a block as it starts: references resolved, and what models read without secrets."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.engine import events
+from sim_devin.engine.model_input import ModelInput, kept_back
+from sim_devin.engine.origins import Provenance
+from sim_devin.engine.program import Step
+from sim_devin.engine.run import BlockLog
+from sim_devin.engine.scopes import Scope
+from sim_devin.engine.templates import Template
+from sim_devin.engine.workflow import Block
+
+if TYPE_CHECKING:
+    from sim_devin.engine.execution import Execution
+
+logger = logging.getLogger("sim_devin")
+
+
+class Fields:
+    """Resolves the fields of the blocks of one run.
+
+    Attributes:
+        warnings: (block id, field) -> what the workflow's author should know, once for each.
+        provenance: which environment variables may be in which values.
+    """
+
+    def __init__(self, execution: Execution, provenance: Provenance) -> None:
+        self._run = execution
+        self.provenance = provenance
+        self.warnings: dict[tuple[str, str], str] = {}
+        program = execution.program
+        self._model_input = ModelInput(
+            provenance,
+            execution.env,
+            lambda: list(program.services.secrets),
+            lambda: execution.outputs.get(program.start.id),
+        )
+
+    def resolve(
+        self, step: Step, scope: Scope, log: BlockLog
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return a block's fields, and those of its ``also_for_model`` as a model may read them.
+
+        Raises:
+            BlockError: a reference names what is not there.
+        """
+        values = step.constants.copy()
+        for_model = {key: values[key] for key in step.also_for_model if key in values}
+        shown: dict[str, Any] = {}
+        for key, template in step.dynamic:
+            if key in step.read_by_models:
+                values[key] = self._for_model(step, key, template, scope, log)
+                continue
+            if key in for_model:
+                hide = self._model_input.field(step.node.id)
+                for_model[key] = template.for_model(scope, self._run, hide)
+            values[key] = template.render(scope, self._run)
+            if template.has_env:
+                shown[key] = template.shown(scope, self._run)
+        if shown:
+            log.shown = shown
+        log.raw_input = values
+        return values, for_model
+
+    def _for_model(
+        self, step: Step, field: str, template: Template, scope: Scope, log: BlockLog
+    ) -> Any:
+        hide = self._model_input.field(step.node.id)
+        value = template.for_model(scope, self._run, hide)
+        if hide.found:
+            self.warn(log, step.node.block, kept_back(hide.found), field)
+        return value
+
+    def without_variables(self, value: Any, block_id: str) -> Any:
+        """Return data without the values of environment variables that a block has."""
+        return self._model_input.without(self.provenance.of_inputs(block_id), value)[0]
+
+    def warn(self, log: BlockLog, block: Block, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each field of a block; the run's thread."""
+        key = (block.id, field or text)
+        if key in self.warnings:
+            return
+        place = f"{block.name}.{field}" if field else block.name
+        self.warnings[key] = told = f"{place}: {text}"
+        logger.info("run %s: %s", self._run.run_id, told)
+        self._run.emit(events.BLOCK_WARNING, log, {"field": field, "warning": told})
