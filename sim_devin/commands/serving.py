@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim_devin.errors import CallerError
+from sim_devin.http_server import http_server, listening, unusable
 
 if TYPE_CHECKING:
     from sim_devin.simulator import Simulator
@@ -22,30 +21,16 @@ def serve_until_interrupted(
         CallerError: the address cannot be used.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
         _with_threads(simulator, host, port, ready)
         return
     from sim_devin.simulator.asgi import app
 
-    config = uvicorn.Config(app(simulator), lifespan="off", log_level="error", access_log=False)
     with listening(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}{simulator.prefix}")
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        CallerError: the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise _unusable(host, port, error) from None
+        http_server(app(simulator)).run(sockets=[listener])
 
 
 def _with_threads(simulator: Simulator, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -55,17 +40,10 @@ def _with_threads(simulator: Simulator, host: str, port: int, ready: Callable[[s
     try:
         url = serving.__enter__()
     except OSError as error:
-        raise _unusable(host, port, error) from None
+        raise unusable(host, port, error) from None
     try:
         ready(url)
         while True:
             time.sleep(3600)  # unlike a wait for a lock, Ctrl-C ends it on every system
     finally:
         serving.__exit__(None, None, None)
-
-
-def _unusable(host: str, port: int, error: OSError) -> CallerError:
-    return CallerError(
-        f"Port {port} of {host} cannot be used: {error.strerror or error}.",
-        hint="--port 0 takes a free one.",
-    )

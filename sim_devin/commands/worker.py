@@ -98,9 +98,11 @@ def _schedules(app: App) -> Callable[[], bool]:
 @contextmanager
 def _served(app: App, address: tuple[str, int], other: Listener | None) -> Iterator[Listener]:
     """Serve the endpoint; yield a listener that counts for its metrics and tells `other`."""
-    from sim_devin.commands.serving import listening
+    from sim_devin.http_server import listening, serving
 
     try:
+        import uvicorn  # noqa: F401
+
         from sim_devin.service import server
         from sim_devin.service.hooks import read_hooks
         from sim_devin.service.metrics import CountedTransport, Metrics
@@ -118,7 +120,7 @@ def _served(app: App, address: tuple[str, int], other: Listener | None) -> Itera
 
     socket = listening(*address)
     host, port = socket.getsockname()[:2]
-    with server.serving(server.application(app, hooks, metrics), socket):
+    with serving(server.application(app, hooks, metrics), socket):
         name = f"[{host}]" if ":" in host else host
         click.echo(f"Serving http://{name}:{port}", err=True)
         yield listen

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sim_devin.errors import CallerError
+from sim_devin.http_server import http_server, listening
 
 PATH = "/mcp"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -92,22 +93,7 @@ def serve(app: ASGIApp, host: str, port: int, ready: Callable[[str], None]) -> N
     Raises:
         CallerError: the address cannot be used.
     """
-    import socket
-
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = error.strerror or error
-        raise CallerError(
-            f"Port {port} of {host} cannot be used: {reason}.", hint="--port 0 takes a free one."
-        ) from None
-    config = uvicorn.Config(
-        app, log_level="error", access_log=False, timeout_graceful_shutdown=5, lifespan="on"
-    )
-    with listener:
+    with listening(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}{PATH}")
-        uvicorn.Server(config).run(sockets=[listener])
+        http_server(app, lifespan=True, grace=5).run(sockets=[listener])

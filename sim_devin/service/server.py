@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -72,30 +68,6 @@ def application(app: App, hooks: Mapping[str, Hook], metrics: Metrics) -> Starle
             Route("/healthz", health),
         ]
     )
-
-
-@contextmanager
-def serving(application: Starlette, listener: socket.socket) -> Iterator[None]:
-    """Serve on a thread for as long as the context lasts; the socket is closed at its end."""
-    config = uvicorn.Config(
-        application,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listener]}, name="sim-devin-http", daemon=True
-    )
-    with listener:
-        thread.start()
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 async def _body(request: Request) -> bytes | None:

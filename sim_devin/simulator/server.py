@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
+from sim_devin.listener import BUSY, Connections, Limits, listen
 from sim_devin.simulator.answers import Answer, Problem, failure, title
 from sim_devin.simulator.api import LARGEST_BODY
 from sim_devin.simulator.control import CONTROL, control
@@ -28,13 +29,15 @@ def serve(
     port: int = 0,
     *,
     control: bool = True,
+    limits: Limits | None = None,
 ) -> Iterator[str]:
     """Serve `simulator` while the context lasts; yields the base URL, ``/v3`` included.
 
     Port 0 takes a free one. With `control` the endpoints below ``/__simulator/`` are there.
-    Requests in flight are broken off at the end. `OSError` when the port is taken.
+    Requests in flight are broken off at the end. `limits` are those of the connections.
+    `OSError` when the port is taken.
     """
-    server = _Server((host, port), simulator, control)
+    server = _Server((host, port), simulator, control, limits or Limits())
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     name = f"[{host}]" if ":" in host else host
@@ -47,34 +50,34 @@ def serve(
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
-    request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], simulator: Simulator, control: bool) -> None:
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
+    def __init__(
+        self, address: tuple[str, int], simulator: Simulator, control: bool, limits: Limits
+    ) -> None:
         self.simulator = simulator
         self.control = control
         self.stopping = threading.Event()
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
-        super().__init__(address, _Handler)
-
-    def server_bind(self) -> None:
-        # Skips the base class's look-up of the machine's name, which can take seconds.
-        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
+        self.connections: Connections[socket.socket] = Connections(limits, _shut)
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listen(*address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._open_lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
+        if self.connections.admit(request):
+            self.connections.wait_until_closed(1.0)  # their threads give the descriptors back
+            super().process_request(request, client_address)
+            return
+        with contextlib.suppress(OSError):
+            request.sendall(BUSY)
+        super().shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
-            self._open.discard(request)
         super().shutdown_request(request)
+        self.connections.left(request)
+
+    def service_actions(self) -> None:
+        self.connections.sweep()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that hang up are what this server is for."""
@@ -83,11 +86,12 @@ class _Server(ThreadingHTTPServer):
         """Stop serving, break open connections off and wait for their threads."""
         self.stopping.set()
         self.shutdown()
-        with self._open_lock:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        self.connections.close_all()
         self.server_close()
+
+
+def _shut(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_RDWR)  # its thread sees the end and closes it
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -96,9 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _serve(self) -> None:
+        self.server.connections.sends(self.connection)
         body = self._body()
         if body is None:
             return
+        self.server.connections.works(self.connection)
         path, _, query = self.path.partition("?")
         headers = dict(self.headers.items())
         if self.server.control and path.startswith(CONTROL):
@@ -108,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             pairs = parse_qsl(query, keep_blank_values=True)
             answer = self.server.simulator.handle(self.command, path, pairs, headers, body)
         self._deliver(answer)
+        self.server.connections.waits(self.connection)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable
 
-import uvicorn
-
-from sim_devin.errors import CallerError
+from sim_devin.http_server import http_server, listening
 from sim_devin.web.api import Api, application
 from sim_devin.web.page import Page
 
@@ -26,37 +23,13 @@ def serve(api: Api, port: int, ready: Callable[[str], None], *, page: Page | Non
         KeyboardInterrupt: somebody stopped it.
     """
     token = secrets.token_urlsafe(24)
-    with _listening(port) as listener:
+    with listening(HOST, port) as listener:
         number = listener.getsockname()[1]
         app = application(api, token=token, hosts=hosts(number), page=page)
-        config = uvicorn.Config(
-            app,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
         ready(f"http://{HOST}:{number}/#token={token}")
-        uvicorn.Server(config).run(sockets=[listener])
+        http_server(app, lifespan=True).run(sockets=[listener])
 
 
 def hosts(port: int) -> list[str]:
     """Return the Host headers of this machine's own names."""
     return [f"{HOST}:{port}", f"localhost:{port}"]
-
-
-def _listening(port: int) -> socket.socket:
-    # With the protocol named, asyncio turns Nagle's algorithm off; each answer would take
-    # 40 ms more otherwise.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise CallerError(
-            f"Port {port} cannot be used: {error.strerror or error}.",
-            hint="--port 0 takes a free one.",
-        ) from None
-    return listener

@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 import sim_devin
 from sim_devin.cli import cli
+from sim_devin.http_server import listening, serving
 from sim_devin.service import server, starts
 from sim_devin.service.hooks import read_hooks
 from sim_devin.service.metrics import CountedTransport, Metrics
@@ -171,10 +172,10 @@ def test_health(worker):
 
 
 def test_it_serves_on_a_socket_and_stops(worker):
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listening("127.0.0.1", 0)
     port = listener.getsockname()[1]
     with (
-        server.serving(worker.asgi, listener),
+        serving(worker.asgi, listener),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer,
     ):
         assert json.load(answer) == {"ok": True}
