@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin import invoke, registry, wait
 from sim_devin.app_services import AppServices
+from sim_devin.ceilings import CAP, lowered, lowest
 from sim_devin.clock import Clock
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
@@ -20,7 +21,7 @@ from sim_devin.functions.calls import call as execute_function
 from sim_devin.functions.schemas import Functions
 from sim_devin.gate import Gate
 from sim_devin.kept_runs import KeptRuns
-from sim_devin.policy import Approve, Policy
+from sim_devin.policy import Approve, Policy, starts_session
 from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
@@ -29,6 +30,7 @@ from sim_devin.retry import RetryPolicy
 from sim_devin.schema import Checker
 from sim_devin.settings import Settings
 from sim_devin.spec import Connection, Schema, ToolSpec
+from sim_devin.store.account import StoreSpending
 from sim_devin.store.memory import RunStore
 from sim_devin.telemetry import open_telemetry
 from sim_devin.transport import HttpTransport, Transport, check_base_url
@@ -54,8 +56,6 @@ class App:
         base_url: str,
         credentials: Mapping[str, str],
         retry_policy: RetryPolicy,
-        gate: Gate,
-        max_acu: int | None,
         ledger: Ledger,
         settle: Settle,
     ) -> None:
@@ -69,8 +69,10 @@ class App:
         self._base_url = base_url
         self._credentials = Credentials(credentials)
         self._retry_policy = retry_policy
-        self.gate = gate
-        self._max_acu = max_acu
+        self.gate = Gate(settings.policy, StoreSpending(lambda: self.runs.store, clock))
+        self._own_gate = self.gate.of_own_act()
+        self._runs: Runs | None = None
+        self._opening = threading.Lock()
         self._ledger = ledger
         self._settle = settle
         self._checkers: dict[str, Checker] = {}
@@ -96,7 +98,8 @@ class App:
         close = getattr(self._transport, "close", None)
         if close is not None:
             close()
-        runs: Runs | None = self.__dict__.pop("runs", None)
+        with self._opening:
+            runs, self._runs = self._runs, None
         if runs is not None:
             runs.close(with_store=runs.store is not self.store)
 
@@ -105,7 +108,7 @@ class App:
         """What carries requests; made when it is first needed."""
         return self._transport or HttpTransport(network=self.settings.network)
 
-    @cached_property
+    @property
     def runs(self) -> Runs:
         """Durable runs: recorded step by step, resumed after a crash, waiting as rows.
 
@@ -114,7 +117,10 @@ class App:
         """
         from sim_devin.durable.opening import open_runs
 
-        return open_runs(self)
+        with self._opening:  # two stores in memory would be two accounts
+            if self._runs is None:
+                self._runs = open_runs(self)
+            return self._runs
 
     @property
     def settle(self) -> Settle:
@@ -162,8 +168,12 @@ class App:
         on_progress: Callable[[Any], None] | None = None,
         ledger: Ledger | None = None,
         settle: Settle | None = None,
+        admitted: bool = False,
     ) -> dict[str, Any]:
-        """Call a tool and return its output. The policy does not bind it: it is your own act.
+        """Call a tool and return its output.
+
+        It is your own act: of the policy only the ceilings of a day and of a session's time
+        bind it. A session without a cap gets one where there is a ceiling of the day in ACUs.
 
         Args:
             tool_id: such as ``devin_get_session``.
@@ -177,11 +187,28 @@ class App:
             on_progress: told about the steps of a long call, such as a wait.
             ledger: where intents are recorded, instead of the app's own.
             settle: how an ambiguous end is settled, instead of the app's own way.
+            admitted: whether a gate or a ledger has drawn from the day for it already.
 
         Raises:
+            NotAllowed: a ceiling of the day is used up.
             SimDevinError: see `sim_devin.errors` for what can go wrong and what to do.
         """
         spec = self.registry.tool(tool_id)
+        if not admitted and self._own_gate.policy.bounds_day and starts_session(spec):
+            options: dict[str, Any] = {
+                "credentials": credentials,
+                "reconcile": reconcile,
+                "cancel": cancel,
+                "deadline": deadline,
+                "on_progress": on_progress,
+                "ledger": ledger,
+                "settle": settle,
+            }
+            most = lowest(ceilings, self._most)
+            asked = lowered(params or {}, {k: v for k, v in most.items() if k in spec.properties})
+            with self._own_gate.admitted(spec, asked) as allowed:
+                most = lowest(most, allowed.ceilings)
+                return self.call(tool_id, params, ceilings=most, admitted=True, **options)
         prepared = self._prepare(spec, params or {}, credentials, ceilings)
         end = None if deadline is None else self.clock.monotonic() + deadline
 
@@ -379,6 +406,7 @@ class App:
             bindings=bindings,
             ceilings=policy.run_ceilings(max_acu),
             call_ceilings=policy.call_ceilings(),
+            sessions=policy.sessions_per_run,
             on_event=self.telemetry.listener(on_event),
         )
         return self._kept.keep(result)
@@ -430,6 +458,7 @@ class App:
             cancel=cancel,
             ceilings=policy.run_ceilings(),
             call_ceilings=policy.call_ceilings(),
+            sessions=policy.sessions_per_run,
             on_event=self.telemetry.listener(on_event),
         )
         return self._kept.keep(result)
@@ -535,6 +564,11 @@ class App:
             target = target.over(credentials or {}, ceilings or {})
         return invoke.prepare(spec, params, target, self._checker(spec))
 
+    @property
+    def _most(self) -> dict[str, float]:
+        """The ceilings of every call, whoever makes it."""
+        return {} if self.settings.max_acu is None else {CAP: self.settings.max_acu}
+
     def _checker(self, spec: ToolSpec) -> Checker:
         checker = self._checkers.get(spec.id)
         if checker is None:
@@ -550,7 +584,7 @@ class App:
                 connection,
                 known,
                 check_base_url(self._base_url or self.settings.base_url_for(connection)),
-                {} if self._max_acu is None else {"maxAcuLimit": self._max_acu},
+                self._most,
             )
             self._targets[connection.id] = target
         return target

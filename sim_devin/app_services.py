@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.blocks import FormField
+from sim_devin.ceilings import lowered, lowest
 from sim_devin.clock import Clock
-from sim_devin.engine.budget import lowered
 from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import Cancelled, UnknownName
 from sim_devin.functions.calls import dry_run
@@ -200,10 +200,11 @@ class AppServices:
                 tool_id,
                 asked,
                 reconcile=self._reconcile,
-                ceilings={**ceilings, **allowed.ceilings},
+                ceilings=lowest(ceilings, allowed.ceilings),
                 cancel=cancel,
                 deadline=timeout,
                 on_progress=on_progress,
+                admitted=True,
             )
 
     def check_url(self, url: str) -> None:

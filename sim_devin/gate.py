@@ -6,12 +6,22 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
-from sim_devin.clock import Clock, RealClock, day_of
+from sim_devin.clock import Clock
 from sim_devin.errors import Declined, NotAllowed, SimDevinError
-from sim_devin.policy import Allowed, Approve, NeedsApproval, Policy, Refused, Spent, Verdict
+from sim_devin.policy import (
+    Allowed,
+    Approve,
+    NeedsApproval,
+    Policy,
+    Refused,
+    Spent,
+    Verdict,
+    starts_session,
+)
 from sim_devin.spec import ToolSpec
+from sim_devin.spending import Drawn, MemorySpending, Spending
 
 NOT_SENT = "Nothing was sent. Ask the user before you try it again."
 NOBODY_TO_ASK = (
@@ -20,48 +30,15 @@ NOBODY_TO_ASK = (
 )
 
 
-class Spending(Protocol):
-    """Keeps what was spent. `reserve` decides and records in one step that nobody can split."""
-
-    def reserve(self, day: str, decide: Any) -> None:
-        """Call ``decide(spent) -> amount`` and add the amount to the run and to `day`."""
-        ...
-
-    def give_back(self, day: str, amount: float) -> None:
-        """Take an amount off again."""
-        ...
-
-
-class MemorySpending:
-    """What this process spent. A new process starts from nothing."""
-
-    def __init__(self) -> None:
-        self._run = 0.0
-        self._days: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    def reserve(self, day: str, decide: Any) -> None:
-        """Call ``decide(spent) -> amount`` and add the amount to the run and to `day`."""
-        with self._lock:
-            amount = decide(Spent(self._run, self._days.get(day, 0.0)))
-            self._add(day, amount)
-
-    def give_back(self, day: str, amount: float) -> None:
-        """Take an amount off again."""
-        with self._lock:
-            self._add(day, -amount)
-
-    def _add(self, day: str, amount: float) -> None:
-        self._run += amount
-        self._days[day] = self._days.get(day, 0.0) + amount
-
-
 class Gate:
     """A policy at work: admits calls, and reserves what they may spend. Safe to share.
 
+    What one run may spend is counted by the gate itself: a gate stands for one run, one server,
+    or one conversation with a model. What may be spent on a day is counted by `spending`.
+
     Attributes:
         policy: the policy.
-        spending: keeps what was spent; in memory unless given.
+        spending: the account of the day; in memory unless given.
     """
 
     def __init__(
@@ -71,8 +48,9 @@ class Gate:
         clock: Clock | None = None,
     ) -> None:
         self.policy = policy
-        self.spending = spending or MemorySpending()
-        self._clock = clock or RealClock()
+        self.spending = spending or MemorySpending(clock)
+        self._run = Drawn()
+        self._lock = threading.Lock()
 
     def admit(
         self, spec: ToolSpec, params: Mapping[str, Any], *, approved: bool = False
@@ -84,17 +62,25 @@ class Gate:
         """
         policy = replace(self.policy, confirm=()) if approved else self.policy
         verdict: Verdict = Refused("")
+        receipt = ""
 
-        def decide(spent: Spent) -> float:
+        def decide(day: Drawn) -> Drawn:
             nonlocal verdict
+            run = self._run
+            spent = Spent(run.acus, day.acus, run.sessions, day.sessions)
             verdict = policy.check(spec, params, spent)
-            return verdict.reserve if isinstance(verdict, Allowed) else 0.0
+            return drawn(verdict) if isinstance(verdict, Allowed) else Drawn()
 
-        day = day_of(self._clock.time())
-        self.spending.reserve(day, decide)
+        with self._lock:
+            if policy.bounds_day and starts_session(spec):
+                receipt = self.spending.reserve(decide)
+            else:
+                decide(Drawn())
+            if isinstance(verdict, Allowed):
+                self._run += drawn(verdict)
         if isinstance(verdict, Refused):
             raise NotAllowed(verdict.reason, hint=verdict.hint)
-        return replace(verdict, day=day) if isinstance(verdict, Allowed) else verdict
+        return replace(verdict, receipt=receipt) if isinstance(verdict, Allowed) else verdict
 
     @contextmanager
     def admitted(
@@ -127,9 +113,22 @@ class Gate:
 
     def over_runs(self) -> Gate:
         """Return a gate for workflows that shares the day: what a run may spend is the run's."""
-        return Gate(replace(self.policy, acu_per_run=None), self.spending, self._clock)
+        return Gate(self.policy.over_runs(), self.spending)
+
+    def of_own_act(self) -> Gate:
+        """Return the gate of a person's own calls, which shares the day."""
+        return Gate(self.policy.of_own_act(), self.spending)
 
     def settle(self, allowed: Allowed, error: SimDevinError) -> None:
         """Give back what was reserved if `error` says that the call surely did nothing."""
-        if allowed.reserve and error.means.did_nothing:
-            self.spending.give_back(allowed.day, allowed.reserve)
+        if not error.means.did_nothing:
+            return
+        with self._lock:
+            self._run += Drawn(-allowed.reserve, -allowed.sessions)
+        if allowed.receipt:
+            self.spending.give_back(allowed.receipt)
+
+
+def drawn(allowed: Allowed) -> Drawn:
+    """Return what a call that may go on takes off the day and the run."""
+    return Drawn(allowed.reserve, allowed.sessions)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from sim_devin import request as requesting
 from sim_devin import response as responding
 from sim_devin import retry
+from sim_devin.ceilings import lowered, lowest
 from sim_devin.clock import Clock, RealClock
 from sim_devin.errors import (
     InvalidParams,
@@ -42,12 +43,8 @@ class Target:
 
     def over(self, credentials: Mapping[str, str], ceilings: Mapping[str, float]) -> Target:
         """Return the target with `credentials` over its own and the lower of the ceilings."""
-        lowest = {
-            name: min(limits[name] for limits in (self.ceilings, ceilings) if name in limits)
-            for name in {**self.ceilings, **ceilings}
-        }
         merged = {**self.credentials, **{k: v for k, v in credentials.items() if v}}
-        return Target(self.connection, merged, self.base_url, lowest)
+        return replace(self, credentials=merged, ceilings=lowest(self.ceilings, ceilings))
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,8 @@ def prepare(
     )
     try:
         problems, missing, credentials = _credentials(target.connection, given)
-        _lower(coerced, target.ceilings, spec)
+        declared = {k: most for k, most in target.ceilings.items() if k in spec.properties}
+        coerced = lowered(coerced, declared)
         problems += checker.problems(coerced, own)
         if problems:
             raise InvalidParams(spec.id, problems)
@@ -167,18 +165,6 @@ def _missing(connection: Connection, names: list[str]) -> MissingCredentials:
         f"{connection.title} needs {' and '.join(titles)}.",
         hint=f"Set {' and '.join(variables)}, or try it without an account: --simulate.",
     )
-
-
-def _lower(params: dict[str, Any], ceilings: Mapping[str, float], spec: ToolSpec) -> None:
-    """Apply ceilings: they can only lower a value, and set it where none was given."""
-    for name, ceiling in ceilings.items():
-        if name not in spec.properties:
-            continue
-        value = params.get(name)
-        if value is None or (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and value > ceiling
-        ):
-            params[name] = ceiling
 
 
 def _secret_values(schema: Schema, value: Any) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 A `Policy` is data and decides; a `gate.Gate` applies it and keeps what was spent. ACUs are
 reserved by a session's cap when it is created: what the caps of a day add up to is the most
-that the day can cost. A message to a session spends within that session's own cap.
+that the day can cost. A message to a session spends within that session's own cap. Plans that
+are billed by quota report no ACUs: there, sessions and minutes are what can be bounded.
 
 It binds what acts on its own: models that call functions, MCP clients, the blocks of a
-workflow. `App.call` and ``sim-devin call`` are a person's own act, and are not asked.
+workflow. `App.call` and ``sim-devin call`` are your own act: of the policy only what may be
+spent on a day, and in one session, binds them.
 """
 
 from __future__ import annotations
@@ -16,25 +18,35 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from sim_devin.ceilings import CAP, amount, checked, least
 from sim_devin.errors import CallerError, NotAllowed, did_you_mean
-from sim_devin.schema import number
 from sim_devin.spec import ToolSpec
-
-CAP = "maxAcuLimit"  # the parameter that bounds what a session may spend, in ACUs
 
 # Words that stand for every tool with a trait, among the patterns of `Policy.confirm`.
 DESTRUCTIVE = "destructive"
 COSTS_MONEY = "costs-money"
+
+# The fields of a `Policy` that say how much, each with None for no ceiling.
+CEILINGS = (
+    "acu_per_call",
+    "acu_per_run",
+    "acu_per_day",
+    "sessions_per_run",
+    "sessions_per_day",
+    "minutes_per_session",
+)
 
 QUOTED = 1000  # characters of a value that a question shows
 
 
 @dataclass(frozen=True)
 class Spent:
-    """ACUs reserved so far: by this process (one run) and on this day (UTC)."""
+    """What is reserved so far: ACUs and sessions, of one run and of this day (UTC)."""
 
     run: float = 0.0
     day: float = 0.0
+    run_sessions: int = 0
+    day_sessions: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,16 @@ class Allowed:
     Attributes:
         ceilings: parameter -> the most it may be.
         reserve: ACUs to reserve for it.
+        sessions: sessions to count for it.
         dry_run: only say what would be sent.
-        day: the day it was reserved on, set by `Gate.admit`.
+        receipt: what gives back what was reserved of the day, set by `Gate.admit`.
     """
 
     ceilings: Mapping[str, float] = field(default_factory=dict)
     reserve: float = 0.0
+    sessions: int = 0
     dry_run: bool = False
-    day: str = ""
+    receipt: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,10 @@ class Policy:
         acu_per_call: most ACUs that one session may be capped at.
         acu_per_run: most ACUs that the caps of one run may add up to.
         acu_per_day: most ACUs that the caps of one day (UTC) may add up to.
+        sessions_per_run: most sessions that one run may create.
+        sessions_per_day: most sessions that may be created on one day (UTC).
+        minutes_per_session: minutes after its creation at which a session that is not over yet
+            is ended.
         dry_run: nothing that changes anything is sent.
     """
 
@@ -110,13 +128,17 @@ class Policy:
     acu_per_call: float | None = None
     acu_per_run: float | None = None
     acu_per_day: float | None = None
+    sessions_per_run: int | None = None
+    sessions_per_day: int | None = None
+    minutes_per_session: float | None = None
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("acu_per_call", "acu_per_run", "acu_per_day"):
-            ceiling = getattr(self, name)
-            if ceiling is not None and not 1 <= ceiling < math.inf:
-                raise CallerError(f"{name} is {ceiling}; it must be at least 1, or None.")
+        for name in CEILINGS:
+            checked(name, getattr(self, name))
+        for name in ("sessions_per_run", "sessions_per_day"):
+            if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
+                raise CallerError(f"{name} is {getattr(self, name)}; it must be a whole number.")
         for name in ("allow", "deny", "confirm"):
             # The letters of a text would be patterns, the one of its "*" for every tool.
             if isinstance(getattr(self, name), str):
@@ -150,25 +172,38 @@ class Policy:
         The other can only tighten, with one exception: its `allow`, if it has one, goes in
         the place of this one's. What is denied here stays denied.
         """
-
-        def lowest(name: str) -> float | None:
-            limits = (getattr(self, name), getattr(other, name))
-            return min((limit for limit in limits if limit is not None), default=None)
-
+        lowest: dict[str, Any] = {
+            name: least(getattr(self, name), getattr(other, name)) for name in CEILINGS
+        }
         return Policy(
             read_only=self.read_only or other.read_only,
             allow=other.allow or self.allow,
             deny=_joined(self.deny, other.deny),
             confirm=_joined(self.confirm, other.confirm),
-            acu_per_call=lowest("acu_per_call"),
-            acu_per_run=lowest("acu_per_run"),
-            acu_per_day=lowest("acu_per_day"),
             dry_run=self.dry_run or other.dry_run,
+            **lowest,
         )
+
+    @property
+    def bounds_day(self) -> bool:
+        """Whether there is a ceiling on what may be spent on one day."""
+        return self.acu_per_day is not None or self.sessions_per_day is not None
 
     def of_one_call(self) -> Policy:
         """Return the policy without what calls may spend together, which is kept elsewhere."""
-        return replace(self, acu_per_run=None, acu_per_day=None)
+        return replace(self.over_runs(), acu_per_day=None, sessions_per_day=None)
+
+    def over_runs(self) -> Policy:
+        """Return the policy without what one run may spend, which is kept with the run."""
+        return replace(self, acu_per_run=None, sessions_per_run=None)
+
+    def of_own_act(self) -> Policy:
+        """Return what of the policy binds a person's own call: what holds for everybody."""
+        return Policy(
+            acu_per_day=self.acu_per_day,
+            sessions_per_day=self.sessions_per_day,
+            minutes_per_session=self.minutes_per_session,
+        )
 
     def call_ceilings(self) -> dict[str, float]:
         """Return parameter -> the most that it may be in one call."""
@@ -176,8 +211,8 @@ class Policy:
 
     def run_ceilings(self, asked: float | None = None) -> dict[str, float]:
         """Return parameter -> the most that one run may have of it; `asked` can only lower it."""
-        limits = [limit for limit in (asked, self.acu_per_run) if limit is not None]
-        return {CAP: math.floor(min(limits))} if limits else {}
+        limit = least(checked("max_acu", asked), self.acu_per_run)
+        return {} if limit is None else {CAP: math.floor(limit)}
 
     def slips(self, tools: Iterable[str]) -> list[str]:
         """Return what is wrong with the patterns that match none of the tools, in words."""
@@ -199,23 +234,27 @@ class Policy:
         if refusal is not None:
             return refusal
         ceilings: dict[str, float] = {}
+        sessions = int(starts_session(spec))
+        if sessions:
+            for words, ceiling, used in (
+                ("run", self.sessions_per_run, spent.run_sessions),
+                ("day", self.sessions_per_day, spent.day_sessions),
+            ):
+                if ceiling is not None and used >= ceiling:
+                    return _used_up(f"{ceiling:g} sessions of this {words}", spec)
         if CAP in spec.properties:
             for words, left in self._left(spent):
                 if left < 1:
-                    return Refused(
-                        f"The ceiling of ACUs {words} is used up; {spec.id} was not sent.",
-                        "A person can raise it.",
-                    )
+                    return _used_up(f"ACUs {words}", spec)
             limits = [left for _, left in self._left(spent)]
             if limits:
-                wanted = _amount(params.get(CAP))
-                most = int(min(limits))
-                ceilings[CAP] = most if wanted is None else min(wanted, most)
+                most = math.floor(min(limits))
+                ceilings[CAP] = least(amount(params.get(CAP)), most) or most
         if self.dry_run and not spec.traits.read_only:
             return Allowed(ceilings, dry_run=True)
         if self._needs_yes(spec):
             return _needed(spec, params, ceilings)
-        return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0))
+        return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0), sessions=sessions)
 
     def _refusal(self, spec: ToolSpec) -> Refused | None:
         if self.read_only and not spec.traits.read_only:
@@ -240,6 +279,19 @@ class Policy:
             or (DESTRUCTIVE in self.confirm and spec.traits.destructive)
             or (COSTS_MONEY in self.confirm and spec.traits.costs_money)
         )
+
+
+def starts_session(spec: ToolSpec) -> bool:
+    """Return whether a call of the tool itself starts a session that can be capped.
+
+    A tool that stands for a workflow takes a cap as well, but its blocks start the sessions.
+    """
+    return CAP in spec.properties and (spec.request is not None or spec.run is not None)
+
+
+def _used_up(what: str, spec: ToolSpec) -> Refused:
+    text = f"The ceiling of {what} is used up; {spec.id} was not sent."
+    return Refused(text, "A person can raise it.")
 
 
 def _matches(tool_id: str, patterns: tuple[str, ...]) -> bool:
@@ -279,11 +331,3 @@ def _quoted(value: Any) -> str:
     text = repr(value)
     more = len(text) - QUOTED
     return text if more <= 0 else f"{text[:QUOTED]}… ({more} more characters)"
-
-
-def _amount(value: Any) -> float | None:
-    if isinstance(value, str):
-        value = number(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        return None
-    return value

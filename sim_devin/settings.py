@@ -31,6 +31,7 @@ from sim_devin.network import SETTING as NETWORK_ALLOW
 from sim_devin.network import NetworkPolicy
 from sim_devin.policy import Policy
 from sim_devin.reconcile import GRACE, Settle
+from sim_devin.schema import number
 from sim_devin.spec import Connection
 
 APP_NAME = "sim-devin"
@@ -50,6 +51,10 @@ class Settings:
         max_acu: ceiling for the ACU limit of every session; None for none.
         max_acu_day: ceiling for what the caps of one day (UTC) may add up to, of the policy's and
             this the stricter; None for none.
+        max_sessions_run: most sessions that one run may create; None for any number.
+        max_sessions_day: most sessions of one day (UTC); None for any number.
+        max_minutes: minutes after its creation at which a session that is not over yet is
+            ended; None for never.
         max_sessions: most sessions of an organization that the durable runs of a store may
             have under way at once; None for no limit.
         max_creates_per_minute: most sessions of an organization that they may create within
@@ -75,8 +80,11 @@ class Settings:
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_url: str = ""
-    max_acu: int | None = None
+    max_acu: float | None = None
     max_acu_day: float | None = None
+    max_sessions_run: int | None = None
+    max_sessions_day: int | None = None
+    max_minutes: int | None = None
     max_sessions: int | None = None
     max_creates_per_minute: int | None = None
     retries: int | None = None
@@ -94,6 +102,16 @@ class Settings:
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
+
+    def ceilings(self) -> Policy:
+        """Return the ceilings of the settings, as a policy that has nothing else."""
+        return Policy(
+            acu_per_call=self.max_acu,
+            acu_per_day=self.max_acu_day,
+            sessions_per_run=self.max_sessions_run,
+            sessions_per_day=self.max_sessions_day,
+            minutes_per_session=self.max_minutes,
+        )
 
     def credentials_for(self, connection: Connection) -> dict[str, str]:
         """Return the known fields of a connection: environment first, then file, then keyring."""
@@ -135,8 +153,9 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
 
     def at_least(least: int, name: str) -> int | None:
-        given = value(name)
-        return None if given in (None, "") else _integer(name, given, least)
+        # A variable that is set to nothing takes no ceiling of the file away.
+        given = env.get(f"SIM_DEVIN_{name.upper()}", "").strip() or table.get(name)
+        return None if given is None else _integer(name, given, least)
 
     return Settings(
         credentials=document.get("credentials", {}),
@@ -144,6 +163,9 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         base_url=str(value("base_url", "")),
         max_acu=at_least(1, "max_acu"),
         max_acu_day=at_least(1, "max_acu_day"),
+        max_sessions_run=at_least(1, "max_sessions_run"),
+        max_sessions_day=at_least(1, "max_sessions_day"),
+        max_minutes=at_least(1, "max_minutes"),
         max_sessions=at_least(1, "max_sessions"),
         max_creates_per_minute=at_least(1, "max_creates_per_minute"),
         retries=at_least(0, "retries"),
@@ -209,7 +231,8 @@ def _policy(table: Mapping[str, Any]) -> Policy:
             fits, wanted = isinstance(value, bool), "true or false"
         elif known[name] is None:
             fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-            wanted = "a number of ACUs"
+            what = name.partition("_")[0]
+            wanted = f"a number of {'ACUs' if what == 'acu' else what}"
         else:
             value = [value] if isinstance(value, str) else value
             fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
@@ -269,13 +292,11 @@ def _many(value: Any, separator: str = os.pathsep) -> list[str]:
 
 
 def _integer(name: str, value: Any, least: int) -> int:
-    try:
-        number = int(str(value))
-    except ValueError:
-        number = least - 1
-    if number < least:
+    found = number(value) if isinstance(value, str) else value
+    real = isinstance(found, (int, float)) and not isinstance(found, bool)
+    if found is None or not real or not found >= least or found % 1:
         raise _wrong(name, value, f"a whole number of at least {least}")
-    return number
+    return int(found)
 
 
 def _seconds(name: str, value: Any) -> float:

@@ -1,82 +1,76 @@
-"""What was spent on a day, in a file that all processes of a machine share."""
+"""The account of a day: what all calls and runs together have reserved of it.
+
+A day is one of UTC, by the clock of whatever keeps the account. Where runs are kept in a store,
+the account is in the store (`sim_devin.store.account`), so that every process over it draws from
+the same one.
+"""
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-from sim_devin.errors import CallerError, StoreError
-from sim_devin.policy import Spent
+from sim_devin.clock import Clock, RealClock, day_of
 
 
-class FileSpending:
-    """Keeps the day's total in SQLite, so that a restart does not start the day anew.
+@dataclass(frozen=True)
+class Drawn:
+    """What is taken off a day, or has been: ACUs and sessions."""
+
+    acus: float = 0.0
+    sessions: int = 0
+
+    def __add__(self, other: Drawn) -> Drawn:
+        return Drawn(self.acus + other.acus, self.sessions + other.sessions)
+
+    def __bool__(self) -> bool:
+        return bool(self.acus or self.sessions)
+
+
+Decide = Callable[[Drawn], Drawn]  # what has been drawn today -> what is to be drawn now
+
+
+class Spending(Protocol):
+    """Keeps what was drawn. `reserve` decides and records in one step that nobody can split."""
+
+    def reserve(self, decide: Decide) -> str:
+        """Add what `decide` answers to what has been drawn today; return a receipt for it.
+
+        Raises:
+            StoreError: the account cannot be read or written; nothing may be sent.
+        """
+        ...
+
+    def give_back(self, receipt: str) -> None:
+        """Take off again what the receipt stands for."""
+        ...
+
+
+class MemorySpending:
+    """The account of this process. A new process starts from nothing.
 
     Args:
-        path: the file; it and its folder are made if they are missing.
-
-    Raises:
-        CallerError: the file cannot be used.
+        clock: says which day it is; the machine's unless given.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._run = 0.0
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or RealClock()
+        self._days: dict[str, dict[str, Drawn]] = {}
         self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as database:
-                database.execute(
-                    "CREATE TABLE IF NOT EXISTS spent (day TEXT PRIMARY KEY, acus REAL NOT NULL)"
-                )
-        except (OSError, sqlite3.Error) as error:
-            raise CallerError(f"{path} cannot keep what was spent: {error}.") from None
 
-    def reserve(self, day: str, decide: Callable[[Spent], float]) -> None:
-        """Call ``decide(spent) -> amount`` and add the amount to the run and to `day`.
+    def reserve(self, decide: Decide) -> str:
+        """Add what `decide` answers to what has been drawn today; return a receipt for it."""
+        receipt = secrets.token_hex(8)
+        with self._lock:
+            today = self._days.setdefault(day_of(self._clock.time()), {})
+            today[receipt] = decide(sum(today.values(), Drawn()))
+        return receipt
 
-        Raises:
-            StoreError: the file cannot be read or written any more.
-        """
-        with self._alone() as database:
-            row = database.execute("SELECT acus FROM spent WHERE day = ?", (day,)).fetchone()
-            amount = decide(Spent(self._run, row[0] if row else 0.0))
-            self._add(database, day, amount)
-
-    def give_back(self, day: str, amount: float) -> None:
-        """Take an amount off again."""
-        with self._alone() as database:
-            self._add(database, day, -amount)
-
-    @contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one step; no other thread or process decides meanwhile.
-
-        Raises:
-            StoreError: the file cannot be read or written any more.
-        """
-        try:
-            with self._lock, closing(self._connect()) as database:
-                database.execute("BEGIN IMMEDIATE")
-                yield database
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self._path} cannot keep what was spent: {error}.",
-                hint="Nothing is spent without a record of it. Mend the file, or remove it.",
-            ) from None
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=30, isolation_level=None)
-
-    def _add(self, database: sqlite3.Connection, day: str, amount: float) -> None:
-        if amount:
-            database.execute(
-                "INSERT INTO spent VALUES (?, ?) "
-                "ON CONFLICT (day) DO UPDATE SET acus = acus + excluded.acus",
-                (day, amount),
-            )
-        database.execute("COMMIT")
-        self._run += amount
+    def give_back(self, receipt: str) -> None:
+        """Take off again what the receipt stands for."""
+        with self._lock:
+            for day in self._days.values():
+                day.pop(receipt, None)

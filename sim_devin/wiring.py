@@ -6,25 +6,22 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sim_devin import plugins, registry
 from sim_devin.app import App
+from sim_devin.ceilings import checked, least
 from sim_devin.clock import Clock, RealClock
 from sim_devin.engine.services import Model
-from sim_devin.gate import Gate, Spending
 from sim_devin.language_model import PydanticAiModel
 from sim_devin.policy import Policy
 from sim_devin.reconcile import Ledger, MemoryLedger, Settle
 from sim_devin.retry import RetryPolicy
-from sim_devin.settings import APP_NAME, Settings, load_settings
-from sim_devin.spending import FileSpending
+from sim_devin.settings import Settings, load_settings
 from sim_devin.store.memory import MemoryStore, RunStore
 from sim_devin.transport import Transport, check_base_url
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
-
-T = TypeVar("T", int, float)
 
 logger = logging.getLogger("sim_devin")
 
@@ -44,7 +41,6 @@ def open_app(
     retries: int | None = None,
     max_acu: int | None = None,
     policy: Policy | None = None,
-    spending: Spending | None = None,
     ledger: Ledger | None = None,
     settle: Settle | None = None,
     strict: bool | None = None,
@@ -73,8 +69,6 @@ def open_app(
         max_acu: ceiling for the ACU limit of every session; it can only lower one.
         policy: what agents and workflows may do. It goes over the config file's ``[policy]``,
             which it can only tighten, see `Policy.tightened`.
-        spending: where it is kept what was spent under the policy. Unless given, in memory, and
-            with a ceiling of the day in a file that the processes of the user share.
         ledger: where intents of creates and messages are recorded; in memory unless given.
         settle: how an ambiguous create or message is settled.
         strict: whether a broken plugin is fatal.
@@ -87,7 +81,7 @@ def open_app(
     """
     settings = load_settings(env, config)
     written = settings.policy
-    settings = _under(settings, policy or Policy())
+    settings = _under(settings, policy or Policy(), max_acu)
     strict = settings.strict if strict is None else strict
     loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
     simulate = settings.simulate if simulate is None else simulate
@@ -106,8 +100,6 @@ def open_app(
     for slip in written.slips(built.tools):
         logger.warning("[policy] %s", slip)
     clock = clock or RealClock()
-    if spending is None and settings.policy.acu_per_day and not hasattr(transport, "simulator"):
-        spending = _users_spending()
     return App(
         registry=built,
         settings=settings,
@@ -118,8 +110,6 @@ def open_app(
         base_url=check_base_url(base_url) if base_url else "",
         credentials={**(SIMULATED_CREDENTIALS if simulate else {}), **(credentials or {})},
         retry_policy=_retry_policy(settings.retries if retries is None else retries),
-        gate=Gate(settings.policy, spending, clock),
-        max_acu=_lowest(max_acu, settings.max_acu),
         ledger=ledger or MemoryLedger(),
         settle=settle or settings.settle,
     )
@@ -159,23 +149,13 @@ def _model(settings: Settings, retries: int | None, *, simulate: bool) -> Model:
     )
 
 
-def _under(settings: Settings, policy: Policy) -> Settings:
-    """Return the settings with a policy over the file's; the stricter ceiling of a day holds."""
-    both = settings.policy.tightened(policy)
-    day = _lowest(settings.max_acu_day, both.acu_per_day)
-    return replace(settings, policy=replace(both, acu_per_day=day), max_acu_day=day)
-
-
-def _users_spending() -> FileSpending:
-    """Return what all processes of the user have spent."""
-    from platformdirs import user_state_path
-
-    return FileSpending(user_state_path(APP_NAME) / "spent.db")
+def _under(settings: Settings, policy: Policy, max_acu: int | None) -> Settings:
+    """Return the settings with the policy that holds: the file's, under all that tightens it."""
+    most = least(checked("max_acu", max_acu), settings.max_acu)
+    both = settings.policy.tightened(policy).tightened(settings.ceilings())
+    both = both.tightened(Policy(acu_per_call=most))
+    return replace(settings, policy=both, max_acu=most, max_acu_day=both.acu_per_day)
 
 
 def _retry_policy(retries: int | None) -> RetryPolicy:
     return RetryPolicy() if retries is None else RetryPolicy(retries=retries)
-
-
-def _lowest(*limits: T | None) -> T | None:
-    return min((limit for limit in limits if limit is not None), default=None)

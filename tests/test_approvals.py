@@ -9,7 +9,6 @@ import pytest
 import sim_devin
 from sim_devin import Specs, hookimpl
 from sim_devin.errors import CallerError, NotAllowed
-from sim_devin.gate import MemorySpending
 from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.spec import BlockSpec, ToolSpec, Traits
@@ -70,7 +69,7 @@ def test_the_config_file_says_it_and_an_argument_tightens_it(open_app, config):
         "acu_per_call = 8\nacu_per_day = 50\n"
     )
     mine = Policy(confirm=(COSTS_MONEY,), deny=("x_*",), acu_per_call=20, acu_per_run=30)
-    app = open_app(mine, config=file, spending=MemorySpending())
+    app = open_app(mine, config=file)
     assert app.policy == Policy(
         allow=("devin_*",),
         deny=("devin_archive_*", "x_*"),
@@ -282,8 +281,7 @@ def test_ceilings_of_a_call_and_of_a_run(open_app):
 
 
 def test_the_day_is_one_for_functions_and_runs(open_app):
-    spending = MemorySpending()
-    app = open_app(Policy(acu_per_day=10), spending=spending)
+    app = open_app(Policy(acu_per_day=10))
     assert not app.call_function("devin_create_session", {"prompt": "p", "maxAcuLimit": 6}).is_error
     assert app.run(flow(CREATE)).success
     assert "used up" in app.run(flow(CREATE)).error

@@ -130,7 +130,7 @@ def test_the_day_is_kept_over_restarts(tmp_path):
             command=COMMAND[0],
             args=[*COMMAND[1:], "--max-acu-day", "5"],
             env=environment(tmp_path)
-            | {"XDG_STATE_HOME": str(tmp_path), "DEVIN_BASE_URL": url}
+            | {"XDG_DATA_HOME": str(tmp_path), "DEVIN_BASE_URL": url}
             | {"DEVIN_API_KEY": KEY, "DEVIN_ORG_ID": "org-test"},
         )
         async with Client(server) as client:

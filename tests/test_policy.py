@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import sim_devin
-from sim_devin.clock import ManualClock
+from sim_devin.clock import ManualClock, RealClock
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
@@ -17,7 +17,7 @@ from sim_devin.errors import (
     ServerError,
     StoreError,
 )
-from sim_devin.gate import Gate, MemorySpending
+from sim_devin.gate import Gate
 from sim_devin.policy import (
     COSTS_MONEY,
     DESTRUCTIVE,
@@ -27,7 +27,9 @@ from sim_devin.policy import (
     Refused,
     Spent,
 )
-from sim_devin.spending import FileSpending
+from sim_devin.spending import MemorySpending
+from sim_devin.store.account import StoreSpending
+from sim_devin.store.sql_store import open_store
 
 TOOLS = sim_devin.open_app(env={}, discover=False).registry.tools
 CREATE, GET = TOOLS["devin_create_session"], TOOLS["devin_get_session"]
@@ -193,9 +195,14 @@ def test_a_new_day_is_a_new_budget():
     assert gate.admit(CREATE, {}).reserve == 3
 
 
+def account(file):
+    store = open_store(file)
+    return StoreSpending(lambda: store, RealClock())
+
+
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_many_threads_never_get_more_than_the_ceiling(kind, tmp_path):
-    spending = MemorySpending() if kind == "memory" else FileSpending(tmp_path / "spent.db")
+    spending = MemorySpending() if kind == "memory" else account(tmp_path / "runs.sqlite")
     gate = Gate(Policy(acu_per_day=20), spending)
     granted = []
 
@@ -215,36 +222,27 @@ def test_many_threads_never_get_more_than_the_ceiling(kind, tmp_path):
 
 
 def test_a_day_survives_a_restart(tmp_path):
-    file = tmp_path / "state" / "spent.db"
+    file = tmp_path / "state" / "runs.sqlite"
     policy = Policy(acu_per_day=10, acu_per_run=8)
-    assert Gate(policy, FileSpending(file)).admit(CREATE, {"maxAcuLimit": 7}).reserve == 7
-    again = Gate(policy, FileSpending(file))
+    assert Gate(policy, account(file)).admit(CREATE, {"maxAcuLimit": 7}).reserve == 7
+    again = Gate(policy, account(file))
     allowed = again.admit(CREATE, {})
     assert allowed.reserve == 3
     again.settle(allowed, NotSent("x"))
-    assert Gate(policy, FileSpending(file)).admit(CREATE, {}).reserve == 3
+    assert Gate(policy, account(file)).admit(CREATE, {}).reserve == 3
 
 
-def test_a_file_that_cannot_be_used(tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    with pytest.raises(CallerError, match="cannot keep"):
-        FileSpending(blocked / "spent.db")
-
-
-def test_a_file_that_breaks_later_spends_nothing(tmp_path):
-    file = tmp_path / "spent.db"
+def test_an_account_that_breaks_later_spends_nothing(tmp_path):
+    store = open_store(tmp_path / "runs.sqlite")
     with sim_devin.open_app(
-        simulate=True,
-        env={},
-        discover=False,
-        policy=Policy(acu_per_day=5),
-        spending=FileSpending(file),
+        simulate=True, env={}, discover=False, policy=Policy(acu_per_day=5), store=store
     ) as app:
-        file.write_text("no database")
+        with store.database.write() as connection:
+            connection.execute("DROP TABLE spend")
         answer = app.call_function("devin_create_session", {"prompt": "p"})
         assert isinstance(answer.error, StoreError)
-        assert "cannot keep what was spent" in answer
+        with pytest.raises(StoreError):
+            app.call("devin_create_session", {"prompt": "p"})
         assert app.call("devin_list_sessions")["sessions"] == []
 
 

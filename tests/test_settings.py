@@ -65,14 +65,25 @@ def test_the_environment_wins_over_the_file(config):
 
 
 @pytest.mark.parametrize(
-    "name", ["max_acu", "max_acu_day", "max_sessions", "max_creates_per_minute"]
+    "name",
+    [
+        "max_acu",
+        "max_acu_day",
+        "max_sessions_run",
+        "max_sessions_day",
+        "max_minutes",
+        "max_sessions",
+        "max_creates_per_minute",
+    ],
 )
 def test_a_limit_comes_from_the_environment_or_the_file(config, name):
     file = config(f"[settings]\n{name} = 4\n")
     assert getattr(load_settings({}, file), name) == 4
     variable = f"SIM_DEVIN_{name.upper()}"
     assert getattr(load_settings({variable: "3"}, file), name) == 3
-    assert getattr(load_settings({variable: ""}, file), name) is None
+    # Set to nothing, as by a variable that is not set itself, it takes no limit away.
+    assert getattr(load_settings({variable: " "}, file), name) == 4
+    assert getattr(load_settings({variable: ""}, config("")), name) is None
     with pytest.raises(CallerError, match=variable):
         load_settings({variable: "0"}, file)
 

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin import devin_wait
 from sim_devin.app_services import AppServices
+from sim_devin.ceilings import CAP, lowered
+from sim_devin.clock import day_of
 from sim_devin.durable import approvals
-from sim_devin.durable.day_limit import share_of_day
+from sim_devin.durable.day_limit import day_limits, share_of_day
 from sim_devin.durable.journal import Journal
 from sim_devin.durable.once import once
 from sim_devin.durable.parked import Parked
 from sim_devin.durable.places import credentials_in, place_of
 from sim_devin.durable.remembered_model import RememberedModel
+from sim_devin.durable.run_budget import RunBudget
 from sim_devin.durable.session_wait import session_wait
 from sim_devin.durable.session_watch import note
 from sim_devin.durable.turns import slot_for
-from sim_devin.engine.budget import Budget, lowered
+from sim_devin.engine.budget import caps
 from sim_devin.engine.origins import Origins
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
@@ -39,7 +42,7 @@ from sim_devin.errors import (
 )
 from sim_devin.functions.calls import dry_run
 from sim_devin.handler import BlockContext, RunAccess
-from sim_devin.policy import CAP, Policy
+from sim_devin.policy import Policy, starts_session
 from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -63,7 +66,7 @@ class Surroundings:
 
     app: App
     journal: Journal
-    budget: Budget
+    budget: RunBudget
     settle: Settle
     policy: Policy
     run_child: RunChild
@@ -194,10 +197,10 @@ class Calls:
             return dry_run(app, spec, lowered(params, allowed.ceilings))
         if tool_id == devin_wait.TOOL_ID and not self.remembers:
             raise Parked(self._session(params))
-        shares = budget.reserve(spec.properties, params)
+        shares = budget.reserve_for(step, spec.properties, params)
         try:
-            caps = self._within_day(step, params, shares) if CAP in spec.properties else shares
-            output = self._carry_out(step, tool_id, params, caps, on_progress)
+            drawn = self._within_day(step, params, shares) if starts_session(spec) else shares
+            output = self._carry_out(step, tool_id, params, drawn, on_progress)
             if tool_id != CREATE:  # what a create answers is not a look at what became of it
                 note(journal.store, output, app.clock.time())
             return output
@@ -216,8 +219,11 @@ class Calls:
         self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]
     ) -> Mapping[str, float]:
         app, journal, wanted = self.around.app, self.around.journal, params.get(CAP)
-        ceiling, now = app.settings.max_acu_day, app.clock.time()
-        return share_of_day(journal.store, journal.run, step, ceiling, now, wanted, shares)
+        limits, day = day_limits(app.policy), self._today()
+        return share_of_day(journal.store, journal.run, step, limits, day, wanted, shares)
+
+    def _today(self) -> str:
+        return day_of(self.around.journal.store.now(self.around.app.clock))
 
     def _carry_out(
         self,
@@ -234,14 +240,16 @@ class Calls:
             self.around.journal.run,
             step,
             shares,
-            day_ceiling=app.settings.max_acu_day,
+            limits=day_limits(app.policy),
+            day=self._today(),
             slot=slot_for(app, self.around.journal.seal, tool_id, params),
         )
         options: dict[str, Any] = {
-            "ceilings": shares,
+            "ceilings": caps(shares),
             "cancel": self.stop,
             "deadline": self.remaining(),
             "on_progress": on_progress,
+            "admitted": True,
         }
         if spec.traits.read_only or spec.traits.idempotent:
             return app.call(tool_id, params, **options)

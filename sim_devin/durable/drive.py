@@ -20,7 +20,6 @@ from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
-from sim_devin.policy import CAP
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
@@ -58,9 +57,7 @@ class Drive:
         self._seal = seal
         self._stop = stop
         self._journal = Journal(store, run, seal, app.clock, stop, on_event)
-        ceilings = app.policy.run_ceilings(run.options.get("maxAcu"))
-        each = app.policy.call_ceilings()
-        self._budget = RunBudget(self._journal, ceilings.get(CAP), each)
+        self._budget = RunBudget(self._journal, app.policy, run.options.get("maxAcu"))
         self._around = Surroundings(
             app,
             self._journal,

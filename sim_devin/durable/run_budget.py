@@ -1,4 +1,4 @@
-"""The ceilings of one durable run: what its recorded steps have left, and what comes back."""
+"""The ceilings of one durable run: what its steps have left, and what comes back."""
 
 from __future__ import annotations
 
@@ -6,48 +6,59 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.ceilings import CAP, SESSIONS
 from sim_devin.durable.journal import Journal
 from sim_devin.engine.budget import Budget
-from sim_devin.policy import CAP
+from sim_devin.policy import Policy
 from sim_devin.store.step_ledger import Share, shares_of
 
 
 class RunBudget(Budget):
-    """What is left of a run's ceiling on ACUs, kept by what its sessions really used.
+    """What is left of a run's ceilings, kept by what its sessions really used.
+
+    What a step took off them in an earlier drive of the run stays taken off, also while it is
+    not known what came of it, until the step comes to its turn again: no other step can have it.
 
     Args:
         journal: what is recorded of the run.
-        ceiling: ACUs; None for no ceiling.
-        each: parameter -> the most that any one call may have.
+        policy: the ceilings.
+        asked: the run's own ceiling on ACUs; it can only lower that of the policy.
     """
 
-    def __init__(self, journal: Journal, ceiling: float | None, each: Mapping[str, float]) -> None:
+    def __init__(self, journal: Journal, policy: Policy, asked: float | None) -> None:
         self._store, self._run_id = journal.store, journal.run.id
-        self._has_ceiling = ceiling is not None
         self._unused: dict[str, float] = {}
+        self._again: dict[str, dict[str, float]] = {}
         self._looking = threading.Lock()
-        if ceiling is None:
-            super().__init__({}, each)
-            return
+        ceilings, used = policy.run_ceilings(asked), {CAP: 0.0, SESSIONS: 0.0}
         steps, recorded = self._store.steps(self._run_id), journal.recorded
-        used = 0.0
         for share in self._shares():
-            if share.step in steps or share.step.rpartition("/")[0] in recorded:
-                used += share.amount
-            self._unused[share.step] = share.unused
-        super().__init__({CAP: ceiling}, each, {CAP: used})
+            used[share.ceiling] += share.amount
+            if share.ceiling == CAP:
+                self._unused[share.step] = share.unused
+            if share.step not in steps and share.step.rpartition("/")[0] not in recorded:
+                self._again.setdefault(share.step, {})[share.ceiling] = share.amount
+        super().__init__(
+            ceilings, policy.call_ceilings(), sessions=policy.sessions_per_run, used=used
+        )
 
-    def reserve(
-        self, tool_params: Mapping[str, Any], params: Mapping[str, Any]
+    def reserve_for(
+        self, step: str, tool_params: Mapping[str, Any], params: Mapping[str, Any]
     ) -> dict[str, float]:
-        """Return the share of each ceiling that a call gets. See `Budget.reserve`."""
-        if self._has_ceiling and CAP in tool_params:
-            with self._looking:
+        """Return the share of each ceiling that a step gets. See `Budget.reserve`."""
+        with self._looking:
+            self.give_back(self._again.pop(step, {}))
+            if CAP in tool_params and CAP in self._total:
                 for share in self._shares():
-                    more = share.unused - self._unused.get(share.step, 0.0)
-                    self._unused[share.step] = share.unused
-                    self.give_back({CAP: more})
-        return super().reserve(tool_params, params)
+                    if share.ceiling == CAP:
+                        more = share.unused - self._unused.get(share.step, 0.0)
+                        self._unused[share.step] = share.unused
+                        self.give_back({CAP: more})
+        return self.reserve(tool_params, params)
 
     def _shares(self) -> list[Share]:
-        return [share for share in shares_of(self._store, self._run_id) if share.ceiling == CAP]
+        return [
+            share
+            for share in shares_of(self._store, self._run_id)
+            if share.ceiling in (CAP, SESSIONS)
+        ]

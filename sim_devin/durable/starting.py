@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
+from sim_devin.ceilings import checked
 from sim_devin.durable.secrets import known, sealed_document
 from sim_devin.engine import engine, start
 from sim_devin.engine.bindings import bind
@@ -56,6 +57,7 @@ def new_run(
         raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
     if remind_every is not None and not remind_every > 0:
         raise CallerError(f"remind_every is {remind_every!r}; it must be a number of seconds.")
+    checked("max_acu", max_acu)
     services = AppServices(app, allows_python=allow_python)
     document = bind(load_workflow(workflow), bindings or {})
     program = Program(document, services, kind=trigger, everything=from_block is not None)

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.ceilings import CAP, SESSIONS, amount, least, lowest
 from sim_devin.errors import SimDevinError
 from sim_devin.handler import BlockError
-from sim_devin.schema import number
 
 
 class Budget:
@@ -22,18 +22,27 @@ class Budget:
     Args:
         ceilings: the most that all calls may have together.
         each: the most that any one call may have.
-        used: what is taken off the ceilings already.
+        sessions: the most sessions that all calls may start; None for any number.
+        used: what is taken off the ceilings already; of sessions under `SESSIONS`.
+
+    Raises:
+        CallerError: a ceiling is not a number of at least 1.
     """
 
     def __init__(
         self,
         ceilings: Mapping[str, float],
         each: Mapping[str, float] | None = None,
+        *,
+        sessions: int | None = None,
         used: Mapping[str, float] | None = None,
     ) -> None:
-        self._total = dict(ceilings)
-        self._left = {name: total - (used or {}).get(name, 0.0) for name, total in ceilings.items()}
-        self._each = dict(each or {})
+        count = {} if sessions is None else {SESSIONS: sessions}
+        self._total = lowest(ceilings, count)
+        self._left = {
+            name: total - (used or {}).get(name, 0.0) for name, total in self._total.items()
+        }
+        self._each = lowest(each)
         self._lock = threading.Lock()
 
     def reserve(
@@ -47,7 +56,7 @@ class Budget:
         shares: dict[str, float] = {}
         with self._lock:
             for name in self._left.keys() | self._each.keys():
-                if name not in tool_params:
+                if name not in tool_params and not (name == SESSIONS and CAP in tool_params):
                     continue
                 left = self._left.get(name, math.inf)
                 if left < 1:
@@ -56,9 +65,11 @@ class Budget:
                         hint="Nothing was sent. Raise the run's ceiling, or start fewer sessions.",
                         retry=False,
                     )
-                wanted = amount(params.get(name))
-                most = min(left, self._each.get(name, math.inf))
-                shares[name] = most if wanted is None else min(wanted, most)
+                if name == SESSIONS:
+                    shares[name] = 1
+                    continue
+                most = math.floor(min(left, self._each.get(name, math.inf)))
+                shares[name] = least(amount(params.get(name)), most) or most
             self._add(shares, -1)
         return shares
 
@@ -77,23 +88,6 @@ class Budget:
             self._left[name] += sign * shares[name]
 
 
-def amount(value: Any) -> float | None:
-    """Return what a parameter asks for, or None if it is no amount."""
-    if isinstance(value, str):
-        value = number(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        return None
-    return float(value)
-
-
-def lowered(params: Mapping[str, Any], ceilings: Mapping[str, float]) -> dict[str, Any]:
-    """Return the parameters with each at most at its ceiling, and there where it is left out.
-
-    What is no amount stays, for whoever checks it.
-    """
-    result = dict(params)
-    for name, most in ceilings.items():
-        wanted = amount(params.get(name))
-        if params.get(name) in (None, "") or (wanted is not None and wanted > most):
-            result[name] = most
-    return result
+def caps(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the shares that are ceilings of parameters of the call."""
+    return {name: share for name, share in shares.items() if name != SESSIONS}

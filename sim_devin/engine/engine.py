@@ -65,6 +65,7 @@ def run(
     bindings: Mapping[str, Any] | None = None,
     ceilings: Mapping[str, float] | None = None,
     call_ceilings: Mapping[str, float] | None = None,
+    sessions: int | None = None,
     on_event: Listener | None = None,
     workers: int = WORKERS,
     max_logs: int = 10_000,
@@ -91,6 +92,7 @@ def run(
         bindings: values for fields that exports leave out, ``"Block name.field"`` -> value.
         ceilings: tool parameter -> the most all calls of the run may have of it together.
         call_ceilings: the same for each of them alone.
+        sessions: the most sessions that the calls of the run may start.
         on_event: told what happens, see `events`.
         workers: blocks that do I/O at the same time, at most.
         max_logs: log entries kept; the oldest are dropped beyond it.
@@ -108,7 +110,7 @@ def run(
         env=os.environ if env is None else env,
         bindings={**_literal_secrets(program), **(bindings or {})},
         children=children,
-        budget=Budget(ceilings or {}, call_ceilings),
+        budget=Budget(ceilings or {}, call_ceilings, sessions=sessions),
     )
     return run_program(
         program,
@@ -183,6 +185,7 @@ def resume(
     bindings: Mapping[str, Any] | None = None,
     ceilings: Mapping[str, float] | None = None,
     call_ceilings: Mapping[str, float] | None = None,
+    sessions: int | None = None,
     on_event: Listener | None = None,
     workers: int = WORKERS,
     max_logs: int = 10_000,
@@ -203,6 +206,7 @@ def resume(
         bindings: see `run`.
         ceilings: see `run`; for a run of another process.
         call_ceilings: see `run`; the same.
+        sessions: see `run`; the same.
         on_event: see `run`.
         workers: see `run`.
         max_logs: see `run`.
@@ -217,7 +221,7 @@ def resume(
         env=env if env is not None else known.env if known else os.environ,
         bindings=bindings if bindings is not None else known.bindings if known else {},
         children=children if children is not None else known.children if known else None,
-        budget=(known and known.budget) or Budget(ceilings or {}, call_ceilings),
+        budget=(known and known.budget) or Budget(ceilings or {}, call_ceilings, sessions=sessions),
     )
     if not state["pauses"]:
         raise CallerError("This run is not paused.", hint="Only a paused run can be resumed.")

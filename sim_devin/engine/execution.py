@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.engine import events, pauses
-from sim_devin.engine.budget import Budget
+from sim_devin.engine.budget import Budget, caps
 from sim_devin.engine.driver import Driver
 from sim_devin.engine.events import Event, Listener
 from sim_devin.engine.failures import describe, may_retry
@@ -335,7 +335,7 @@ class Execution(Driver):
                 params,
                 cancel=self.stop,
                 timeout=self.remaining(),
-                ceilings=shares,
+                ceilings=caps(shares),
                 on_progress=on_progress,
             )
         except SimDevinError as error:

@@ -11,9 +11,10 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.engine.budget import lowered
+from sim_devin.ceilings import lowered, lowest
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall
 from sim_devin.gate import Gate
@@ -92,8 +93,9 @@ def call(
 
     Raises:
         Cancelled: `cancel` was set.
-        CallerError: `bind` names something that no tool takes.
+        CallerError: `bind` names something that no tool takes, or a ceiling is none.
     """
+    ceilings = lowest(ceilings)
     try:
         called = app.functions.read(name, arguments, bind=bind)
     except (InvalidParams, UnknownName) as error:
@@ -137,15 +139,15 @@ def carry_out(
         NotAllowed: the policy refuses it, or nobody said yes.
         SimDevinError: the call failed.
     """
-    spec, params = called.spec, called.params
+    spec, most = called.spec, lowest(ceilings)
+    # What is asked about, and what is reserved, is what can go out at most.
+    params = lowered(called.params, {k: v for k, v in most.items() if k in spec.properties})
     with (gate or app.gate).admitted(spec, params, approve) as allowed:
-        lowest = dict(ceilings or {})
-        for limit, most in allowed.ceilings.items():
-            lowest[limit] = min(most, lowest.get(limit, most))
+        most = lowest(most, allowed.ceilings)
         if allowed.dry_run:
-            return dry_run(app, spec, lowered(params, lowest), options.get("credentials"))
-        options["ceilings"] = lowest
-        return _call(act or app.call, spec, params, options, app.redactor)
+            return dry_run(app, spec, lowered(params, most), options.get("credentials"))
+        options["ceilings"] = most
+        return _call(act or partial(app.call, admitted=True), spec, params, options, app.redactor)
 
 
 def _call(

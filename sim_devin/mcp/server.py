@@ -26,7 +26,7 @@ from sim_devin.app import App
 from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
 from sim_devin.functions import calls as function_calls
 from sim_devin.functions.schemas import FunctionCall, Functions
-from sim_devin.gate import Gate, Spending
+from sim_devin.gate import Gate
 from sim_devin.mcp import approval, asking
 from sim_devin.mcp import prompts as mcp_prompts
 from sim_devin.mcp import transcript as mcp_transcript
@@ -55,7 +55,6 @@ def build(
     app: App,
     *,
     policy: Policy | None = None,
-    spending: Spending | None = None,
     longest_call: float = LONGEST_CALL,
     workflows: Iterable[Path] = (),
     model_may_answer: bool = False,
@@ -66,7 +65,6 @@ def build(
         app: whose tools are offered; creates and messages are reconciled.
         policy: which tools, which need a yes, and what may be spent; over the app's policy, which
             it can only tighten. It binds the clients; blocks of workflows go by the app's own.
-        spending: where it is kept what was spent; the app's own unless given.
         longest_call: real seconds after which a wait answers that the session goes on.
         workflows: files of workflows to offer as tools.
         model_may_answer: whether a model may answer what Devin asks in a run of a workflow.
@@ -76,7 +74,7 @@ def build(
         CallerError: two tools have the same name.
     """
     both = app.policy.tightened(policy or Policy())
-    gate = Gate(both, spending or app.gate.spending, app.clock)
+    gate = Gate(both, app.gate.spending)
     tools = WorkflowTools(app, workflows, longest_call, model_may_answer=model_may_answer)
     return _Served(app, gate, longest_call, tools).server()
 

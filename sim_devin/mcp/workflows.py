@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app import App
+from sim_devin.ceilings import CAP, amount, least
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
-from sim_devin.policy import CAP, Allowed
+from sim_devin.policy import Allowed
 from sim_devin.reconcile import SEND
 from sim_devin.spec import Schema, ToolSpec, Traits
 from sim_devin.store.records import ASKING, Event, Run, Wait
@@ -171,8 +172,8 @@ class WorkflowTools:
     # -- runs --------------------------------------------------------------------------------
 
     def _start(self, tool_id: str, params: Mapping[str, Any], ceilings: Mapping[str, float]) -> str:
-        caps = [int(cap) for cap in (params.get(CAP), ceilings.get(CAP)) if cap is not None]
-        most = min(caps, default=None)
+        cap = least(amount(params.get(CAP)), ceilings.get(CAP))
+        most = None if cap is None else int(cap)
         inputs = {name: value for name, value in params.items() if name != CAP}
         if most is not None and tool_id in self._take_cap:
             inputs[CAP] = most

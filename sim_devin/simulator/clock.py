@@ -27,6 +27,8 @@ class SimClock:
     `wait` sleeps the real time that `timeout` simulated seconds take.
     """
 
+    simulated = True  # whatever compares times goes by it, and not by a database's
+
     def __init__(
         self,
         start: float | None = None,

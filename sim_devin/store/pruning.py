@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sim_devin.ceilings import CAP
 from sim_devin.store.records import ENDED
 from sim_devin.store.rows import Rows, marks
 
@@ -27,9 +28,9 @@ class Pruning(Rows):
             rows = self.database.read(
                 "SELECT id, ended FROM runs WHERE ended IS NOT NULL AND ended < ? "
                 f"AND (ended, id) > (?, ?) AND state IN ({marks(ENDED)}) "
-                "AND NOT EXISTS (SELECT 1 FROM spend WHERE run_id = runs.id AND day >= ?) "
-                "ORDER BY ended, id LIMIT ?",
-                (before, *last, *ENDED, today, AT_A_TIME),
+                "AND NOT EXISTS (SELECT 1 FROM spend WHERE run_id = runs.id AND day >= ? "
+                "AND ceiling = ?) ORDER BY ended, id LIMIT ?",
+                (before, *last, *ENDED, today, CAP, AT_A_TIME),
             )
             if not rows:
                 break
@@ -38,6 +39,7 @@ class Pruning(Rows):
                 yield self._forget(batch)
         with self.database.write() as connection:
             connection.execute("DELETE FROM leases WHERE until < ?", (before,))
+        self._forget_spending(today)
         yield from self._forget_documents()
 
     def _batches(self, rows: list[Any]) -> Iterator[list[str]]:
@@ -80,6 +82,21 @@ class Pruning(Rows):
                 f"DELETE FROM runs WHERE id IN ({marks(run_ids)}) AND state IN ({marks(ENDED)})",
                 (*run_ids, *ENDED),
             ).rowcount
+
+    def _forget_spending(self, today: str) -> None:
+        """Remove what runs that are gone, and calls outside of runs, drew on days gone by."""
+        gone = "day < ? AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = spend.run_id)"
+        while True:
+            query = f"SELECT DISTINCT run_id, day FROM spend WHERE {gone} LIMIT ?"
+            rows = self.database.read(query, (today, AT_A_TIME))
+            if not rows:
+                return
+            with self.database.write() as connection:
+                for row in rows:
+                    connection.execute(
+                        "DELETE FROM spend WHERE run_id = ? AND day = ?",
+                        (row["run_id"], row["day"]),
+                    )
 
     def _forget_documents(self) -> Iterator[int]:
         """Remove the documents that no run uses, neither for itself nor for a child."""

@@ -193,4 +193,24 @@ INSERT INTO children SELECT DISTINCT value, runs.id FROM runs, json_each(runs.ch
 WHERE runs.children <> '{}';
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7)
+# The account of a day outlives the runs that draw from it, and calls outside of runs do, too.
+_V8 = """
+CREATE TABLE account (
+    run_id TEXT NOT NULL,
+    step TEXT NOT NULL,
+    ceiling TEXT NOT NULL,
+    day TEXT NOT NULL,
+    reserved REAL NOT NULL,
+    settled REAL,
+    PRIMARY KEY (run_id, step, ceiling)
+) WITHOUT ROWID;
+INSERT INTO account SELECT run_id, step, ceiling, day, reserved, settled FROM spend;
+INSERT INTO account (run_id, step, ceiling, day, reserved)
+    SELECT DISTINCT run_id, step, 'sessions', '', 1 FROM intents
+    WHERE tool = 'devin_create_session' AND state <> 'rejected' AND run_id IS NOT NULL;
+DROP TABLE spend;
+ALTER TABLE account RENAME TO spend;
+CREATE INDEX spend_by_day ON spend (day);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8)

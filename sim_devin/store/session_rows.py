@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim_devin.ceilings import CAP
 from sim_devin.store.records import PARKED, Session
 from sim_devin.store.rows import (
     GROUP,
@@ -39,7 +40,8 @@ _LOOKED_AFTER = (
 )
 _SHARES = (
     "SELECT * FROM sessions WHERE next_look <= ? AND session_id IS NOT NULL AND EXISTS ("
-    "SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id AND spend.step = sessions.step)"
+    "SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id AND spend.step = sessions.step "
+    f"AND ceiling = '{CAP}')"
 )
 _SLOTS = (
     "SELECT * FROM sessions WHERE place IN (SELECT place FROM waits WHERE open = 1 "
@@ -158,7 +160,7 @@ class SessionRows(Rows):
             connection.execute(
                 "UPDATE sessions SET session_id = ?, working = 1, next_look = "
                 "CASE WHEN EXISTS (SELECT 1 FROM spend WHERE spend.run_id = sessions.run_id "
-                "AND spend.step = sessions.step) THEN created + ? END "
+                f"AND spend.step = sessions.step AND ceiling = '{CAP}') THEN created + ? END "
                 f"WHERE run_id = ? AND session_id IS NULL AND {OF_STEP}",
                 (session_id, FIRST_LOOK, run_id, *of_step(step)),
             )
@@ -192,14 +194,14 @@ class SessionRows(Rows):
         """Record what a session has used of what it reserved; None for: it may use it all."""
         with self.database.write() as connection:
             connection.execute(
-                "UPDATE spend SET settled = ? WHERE run_id = ? AND step = ?",
-                (used, session.run_id, session.step),
+                "UPDATE spend SET settled = ? WHERE run_id = ? AND step = ? AND ceiling = ?",
+                (used, session.run_id, session.step, CAP),
             )
 
     def has_share(self, session: Session) -> bool:
         """Return whether a session has reserved something."""
-        query = "SELECT 1 FROM spend WHERE run_id = ? AND step = ?"
-        return bool(self.database.read(query, (session.run_id, session.step)))
+        query = "SELECT 1 FROM spend WHERE run_id = ? AND step = ? AND ceiling = ?"
+        return bool(self.database.read(query, (session.run_id, session.step, CAP)))
 
     # -- those that no run looks after -----------------------------------------------------------
 

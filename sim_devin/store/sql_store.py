@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sim_devin.clock import Clock
 from sim_devin.store.block_rows import BlockRows
 from sim_devin.store.run_rows import RunRows
 from sim_devin.store.schema import MIGRATIONS
@@ -20,6 +21,13 @@ class SqlStore(RunRows, BlockRows, WaitRows, SessionRows):
 
     def __repr__(self) -> str:
         return f"SqlStore({self.database.name!r})"
+
+    def now(self, clock: Clock) -> float:
+        """Return the time that all processes over the store share: the database's.
+
+        A simulated clock (`Clock` with ``simulated``) is the time of everything instead.
+        """
+        return clock.time() if getattr(clock, "simulated", False) else self.database.time()
 
     def close(self) -> None:
         """Close the connection."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_devin.clock import day_of
-from sim_devin.errors import NotAllowed
 from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
+from sim_devin.store.account import draw, drawn_on, give_back, require
 from sim_devin.store.records import Run
 from sim_devin.store.rows import OF_STEP, of_step
 from sim_devin.store.sql_store import SqlStore
@@ -27,9 +27,10 @@ class StepLedger:
         store: where they are kept.
         run: the run, as claimed by this process.
         step: the try of a block, and the number of the call in it.
-        shares: parameter -> what is taken off its ceiling when the intent is recorded.
+        shares: what is taken off which ceiling when the intent is recorded: ACUs, sessions.
         driven: whether only the process that drives the run may record.
-        day_ceiling: the most that the shares of all runs may add up to on one day.
+        limits: the ceilings of a day, see `account.require`.
+        day: the day that the shares are taken off; that of the intent unless given.
         slot: what a create takes of its organization's limits; None for anything else.
     """
 
@@ -41,7 +42,8 @@ class StepLedger:
         shares: Mapping[str, float] | None = None,
         *,
         driven: bool = True,
-        day_ceiling: float | None = None,
+        limits: Mapping[str, float] | None = None,
+        day: str = "",
         slot: Slot | None = None,
     ) -> None:
         self._store = store
@@ -49,7 +51,8 @@ class StepLedger:
         self._step = step
         self._shares = shares or {}
         self._driven = driven
-        self._day_ceiling = day_ceiling
+        self._limits = limits or {}
+        self._day = day
         self._slot = slot
 
     def tag(self, number: str) -> str:
@@ -65,7 +68,7 @@ class StepLedger:
 
         Raises:
             LeaseLost: another process drives the run now.
-            NotAllowed: the day's ceiling would be exceeded; nothing is recorded.
+            NotAllowed: a ceiling of the day would be exceeded; nothing is recorded.
             NotYourTurn: a limit of the organization is reached; nothing is recorded.
         """
         store = self._store
@@ -93,19 +96,11 @@ class StepLedger:
                 intent.state = row["state"]
                 intent.session_id = row["session_id"] or intent.session_id
                 return False
-            own, day = (self._run.id, self._step), day_of(intent.at)
-            for name, share in self._shares.items():
-                if self._day_ceiling is not None:  # others may have reserved meanwhile
-                    left = self._day_ceiling - reserved_on(store, day, name, besides=own)
-                    if share > left:
-                        raise day_exceeded(self._day_ceiling, left, share)
-                connection.execute(
-                    "INSERT INTO spend (run_id, step, ceiling, day, reserved) "
-                    "VALUES (?, ?, ?, ?, ?) "
-                    "ON CONFLICT (run_id, step, ceiling) DO UPDATE SET day = excluded.day, "
-                    "reserved = excluded.reserved, settled = NULL",
-                    (*own, name, day, share),
-                )
+            if self._shares:
+                own, day = (self._run.id, self._step), self._day or day_of(intent.at)
+                # Others may have drawn since the shares were worked out.
+                require(self._limits, drawn_on(store, day, besides=own), self._shares)
+                draw(connection, *own, day, self._shares)
             if self._slot is not None:
                 self._slot.take(store, self._run.id, self._step, intent.at)
             if intent.tool == SEND and intent.session_id:
@@ -120,9 +115,7 @@ class StepLedger:
                 (state, session_id, tag),
             )
             if state == "rejected":
-                connection.execute(
-                    "DELETE FROM spend WHERE run_id = ? AND step = ?", (self._run.id, self._step)
-                )
+                give_back(connection, self._run.id, self._step)
             _follow_up(self._store, self._run.id, self._step, state, session_id)
 
     def missing(self, since: float) -> list[Intent]:
@@ -192,27 +185,6 @@ def shares_of(store: SqlStore, run_id: str) -> list[Share]:
         amount = reserved if row["settled"] is None else row["settled"]
         shares.append(Share(row["step"], row["ceiling"], amount, reserved - amount))
     return shares
-
-
-def reserved_on(store: SqlStore, date: str, ceiling: str, *, besides: tuple[str, str]) -> float:
-    """Return what the steps of all runs have taken off a ceiling on a day, all but one step."""
-    (row,) = store.database.read(
-        "SELECT coalesce(sum(coalesce(settled, reserved)), 0) AS amount FROM spend "
-        "WHERE day = ? AND ceiling = ? AND NOT (run_id = ? AND step = ?)",
-        (date, ceiling, *besides),
-    )
-    return float(row["amount"])
-
-
-def day_exceeded(ceiling: float, left: float, share: float) -> NotAllowed:
-    """Return the error of a session that could spend more than is left of the day."""
-    left = max(0.0, left)
-    return NotAllowed(
-        f"The day's ceiling of {ceiling:g} ACUs leaves {left:g}, and this session could spend "
-        f"{share:g}: {share - left:g} too many.",
-        hint="Nothing was sent. Lower the session's maxAcuLimit, raise SIM_DEVIN_MAX_ACU_DAY, or "
-        "resume the run tomorrow (UTC).",
-    )
 
 
 def _intent(row: Any) -> Intent:

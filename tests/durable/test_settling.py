@@ -26,7 +26,9 @@ def app(open_app):
 
 
 def settled(store):
-    rows = store.database.read("SELECT reserved, settled FROM spend ORDER BY run_id, step")
+    rows = store.database.read(
+        "SELECT reserved, settled FROM spend WHERE ceiling = 'maxAcuLimit' ORDER BY run_id, step"
+    )
     return [(row["reserved"], row["settled"]) for row in rows]
 
 
