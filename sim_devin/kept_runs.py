@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable.secrets import seal_of
 from sim_devin.engine.run import RunResult
+from sim_devin.store.marked import from_marks
 from sim_devin.store.memory import MemoryStore
+from sim_devin.store.sealing import from_json, names, to_json
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -26,7 +28,8 @@ class KeptRuns:
         record = {"result": result.to_json(), "snapshot": result.snapshot}
         if not isinstance(store, MemoryStore):  # what leaves this process holds no secret
             env = result.bound.env if result.bound is not None else self._app.environment()
-            record = seal_of(self._app, env).close(record)
+            closed = seal_of(self._app, env).close(record)
+            record = to_json(closed) | {"secrets": sorted(set(names(closed)))}
         store.save(result.run_id, record)
         self._paused.pop(result.run_id, None)
         if result.status == "paused":
@@ -41,10 +44,13 @@ class KeptRuns:
         """
         if run_id in self._paused:
             return self._paused[run_id]
-        snapshot: Mapping[str, Any] = self._app.store.load(run_id)["snapshot"]
+        record = self._app.store.load(run_id)
+        snapshot: Mapping[str, Any] = record["snapshot"]
         if isinstance(self._app.store, MemoryStore):
             return snapshot
-        opened: Mapping[str, Any] = seal_of(self._app, env or self._app.environment()).open(
-            snapshot
-        )
+        # Without the names it was written with marks in texts, and every mark in it is ours.
+        closed = from_json(snapshot) if "secrets" in record else from_marks(snapshot)
+        allowed = record["secrets"] if "secrets" in record else set(names(closed))
+        seal = seal_of(self._app, env or self._app.environment(), allowed)
+        opened: Mapping[str, Any] = seal.open(closed)
         return opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -33,6 +33,34 @@ _DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
 _SIGNED_QUERY = re.compile(
     r"(?i)([?&](?:X-Amz-[A-Za-z-]+|Signature|sig|token|access_token|api_key)=)[^&\s\"'<>]+"
 )
+
+
+def _percent(value: str, safe: str = "") -> str:
+    return quote(value.encode("utf-8", "replace"), safe=safe)
+
+
+# The ways a secret is spelled inside other texts, by name: the names are stored.
+SPELLINGS: Mapping[str, Callable[[str], str]] = {
+    "": lambda value: value,
+    "stripped": str.strip,
+    "json": lambda value: json.dumps(value)[1:-1],
+    "json-utf8": lambda value: json.dumps(value, ensure_ascii=False)[1:-1],
+    "json-slash": lambda value: json.dumps(value)[1:-1].replace("/", "\\/"),
+    "json-twice": lambda value: json.dumps(json.dumps(value)[1:-1])[1:-1],
+    "json-utf8-twice": lambda value: json.dumps(
+        json.dumps(value, ensure_ascii=False)[1:-1], ensure_ascii=False
+    )[1:-1],
+    "url": _percent,
+    "url-path": lambda value: _percent(value, safe="/"),
+    "url-component": lambda value: _percent(value, safe="!'()*"),  # as JavaScript writes it
+    "url-lower": lambda value: re.sub(
+        "%[0-9A-F]{2}", lambda found: found[0].lower(), _percent(value)
+    ),
+    "form": lambda value: quote_plus(value.encode("utf-8", "replace")),
+    "html": html.escape,
+    "repr": lambda value: repr(value)[1:-1],
+    "repr-quoted": lambda value: repr("'\"" + value)[4:-1],  # where both kinds of quotes are
+}
 
 
 def is_secret_name(name: str) -> bool:
@@ -111,16 +139,10 @@ class Redactor:
 
 def spellings(secret: str) -> set[str]:
     """Return the ways a secret can be spelled in an error text, a URL or a JSON body."""
-    stripped = secret.strip()
-    plain = {secret, stripped} if len(stripped) >= SHORTEST else {secret}
-    spellings = set(plain)
-    for value in plain:
-        spellings.add(repr(value)[1:-1])
-        spellings.add(repr("'\"" + value)[4:-1])  # within a text that has both kinds of quotes
-        spellings.add(html.escape(value))
-        spellings.add(json.dumps(value)[1:-1])
-        spellings.add(json.dumps(value, ensure_ascii=False)[1:-1])
-        safe = value.encode("utf-8", "replace")
-        spellings.add(quote(safe, safe=""))
-        spellings.add(quote_plus(safe))
-    return spellings
+    plain = {secret, secret.strip()}
+    return {
+        spell(value)
+        for value in plain
+        if len(value) >= SHORTEST or value == secret
+        for spell in SPELLINGS.values()
+    }

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable import approvals
-from sim_devin.errors import CallerError, SimDevinError, UncertainResult, UnknownName
+from sim_devin.errors import (
+    CallerError,
+    MissingCredentials,
+    SimDevinError,
+    UncertainResult,
+    UnknownName,
+)
 from sim_devin.store.records import ASKING, Run, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
@@ -17,6 +24,8 @@ from sim_devin.wait import FIRST_PAUSE
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+
+log = logging.getLogger("sim_devin")
 
 TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried again
 
@@ -32,20 +41,20 @@ class Answers:
     def give(self, run: Run, answer: Any, context_id: str | None) -> None:
         """Answer what a run asks. See `durable.Runs.answer`."""
         wait = self._asked(run, context_id)
-        now, seal = self._app.clock.time(), self._seals(run.id)
+        now = self._app.clock.time()
         if wait.kind == "human":
-            taken = self._store.finish_wait(wait, now, seal.close(answer) or {})
+            taken = self._store.finish_wait(wait, now, answer or {})
         elif wait.kind == "approval":
-            taken = approvals.settle(self._store, wait, seal.close(answer), now)
+            taken = approvals.settle(self._store, wait, answer, now)
         elif wait.kind == "question":
             message = answer.get("message") if isinstance(answer, Mapping) else answer
             if not isinstance(message, str) or not message.strip():
                 raise CallerError("Devin's question takes a text that is not blank.")
-            taken = self._store.put_answer(wait, seal.close(message), now)
+            taken = self._store.put_answer(wait, message, now)
             if taken:
                 self.send_waiting(run.id)
         else:
-            taken = self._resolve(wait, seal.close(answer), now)
+            taken = self._resolve(wait, answer, now)
         if not taken:
             raise CallerError("It has been answered already.", hint="Look at the run again.")
 
@@ -55,6 +64,11 @@ class Answers:
         settled = 0
         for wait in self._store.unanswered(now):
             default = self._store.run(wait.run_id).options.get("defaultAnswer")
+            try:
+                default = self._seals(wait.run_id).open(default)
+            except MissingCredentials:  # another process may know the secrets in it
+                log.debug("the default answer of run %s is not known here", wait.run_id)
+                continue
             if wait.kind == "approval":
                 if approvals.is_answer(default):
                     settled += approvals.settle(self._store, wait, default, now)
@@ -100,11 +114,12 @@ class Answers:
         ledger = StepLedger(self._store, run, f"{wait.step}!{number}", driven=False)
         seal = self._seals(wait.run_id)
         try:
-            credentials = seal.open(wait.about.get("credentials")) or {}
+            about = seal.open(wait.about)
+            credentials = about.get("credentials") or {}
             self._app.call(
                 "devin_send_message",
                 {
-                    "sessionId": wait.about["sessionId"],
+                    "sessionId": about["sessionId"],
                     "message": seal.open(wait.answer),
                     **credentials,
                 },

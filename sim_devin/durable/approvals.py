@@ -19,6 +19,7 @@ from sim_devin.gate import NOT_SENT
 from sim_devin.policy import Allowed, NeedsApproval, Policy, Refused
 from sim_devin.spec import ToolSpec
 from sim_devin.store.records import Event, Wait
+from sim_devin.store.sealing import to_json
 from sim_devin.store.sql_store import SqlStore
 
 APPROVED, DECLINED = "call.approved", "call.declined"  # events of a run
@@ -81,7 +82,7 @@ def _question(journal: Journal, needed: NeedsApproval, step: str, call: str) -> 
 
 def _fingerprint(journal: Journal, spec: ToolSpec, params: Mapping[str, Any]) -> str:
     """Return what tells a call from any other; secrets go into it by their names."""
-    call = journal.seal.close(plain({"tool": spec.id, "params": dict(params)}))
+    call = to_json(journal.seal.close(plain({"tool": spec.id, "params": dict(params)})))
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from sim_devin.durable.calls import Calls, Surroundings
 from sim_devin.durable.journal import Journal
 from sim_devin.durable.leases import Watched
 from sim_devin.durable.run_budget import RunBudget
+from sim_devin.durable.secrets import SecretsHere
 from sim_devin.engine import engine
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Listener
@@ -22,7 +23,6 @@ from sim_devin.errors import StoreError
 from sim_devin.handler import BlockError
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
-from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Drive:
         program: Program,
         children: Mapping[str, Workflow],
         env: Mapping[str, str],
-        seal: Seal,
+        secrets: SecretsHere,
         stop: threading.Event,
         on_event: Listener | None,
     ) -> None:
@@ -54,9 +54,9 @@ class Drive:
         self._program = program
         self._children = children
         self._env = env
-        self._seal = seal
+        self._secrets = secrets
         self._stop = stop
-        self._journal = Journal(store, run, seal, app.clock, stop, on_event)
+        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, stop, on_event)
         self._budget = RunBudget(self._journal, app.policy, run.options.get("maxAcu"))
         self._around = Surroundings(
             app,
@@ -115,7 +115,7 @@ class Drive:
         if result.status == "paused":
             store.park(run, now, self._journal.parked)
             return
-        body = self._seal.close(result.to_json())
+        body = result.to_json()
         if result.status == "cancelled" and result.reason != "deadline":
             if watched.cancelled or store.run(run.id).cancelling:
                 store.end_run(run, "cancelled", now, result=body)
@@ -127,7 +127,7 @@ class Drive:
         elif result.success:
             store.end_run(run, "done", now, result=body)
         else:
-            store.end_run(run, "failed", now, result=body, error=self._seal.close(result.error))
+            store.end_run(run, "failed", now, result=body, error=result.error)
 
     def _find_child(self, workflow_id: str) -> Any:
         found = self._children.get(workflow_id)
@@ -149,6 +149,7 @@ class Drive:
                 retry=False,
             )
         program = Program(load_workflow(source), services, kind="child")
+        self._secrets.learn(self._run.id, {f"{workflow_id}/": program})
         depth = calls.depth + 1
         wrap(program, self._around, prefix=f"{calls.step}>", depth=depth)
         return engine.run_program(

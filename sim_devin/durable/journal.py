@@ -6,7 +6,8 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sim_devin.clock import Clock
@@ -23,6 +24,8 @@ from sim_devin.store.sql_store import SqlStore
 FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
 CONTAINERS = ("loop", "parallel")
 
+_Record = TypeVar("_Record", Outcome, Wait)
+
 
 class Journal:
     """The journal of a run. Safe for the threads of that run.
@@ -33,7 +36,7 @@ class Journal:
     Args:
         store: where it is kept.
         run: the run, as claimed by this process.
-        seal: takes the run's secrets out of what is written.
+        seal: puts the run's secrets back in what is recorded.
         clock: the time.
         stop: set when the journal cannot be kept any more: the run has to stop.
         listener: told what happens that was not told before.
@@ -63,14 +66,9 @@ class Journal:
         self._pending: list[Outcome] = []
         self._sequence = 0
         for outcome in store.outcomes(run.id):
-            outcome.output = seal.open(outcome.output)
-            outcome.variables = seal.open(outcome.variables)
-            self._past[outcome.key] = outcome
+            self._past[outcome.key] = _opened(outcome, seal)
             self._sequence = outcome.sequence
-        self._waits = {wait.step: wait for wait in store.waits(run.id)}
-        for wait in self._waits.values():
-            for name in ("point", "output", "answer", "error"):
-                setattr(wait, name, seal.open(getattr(wait, name)))
+        self._waits = {wait.step: _opened(wait, seal) for wait in store.waits(run.id)}
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()
         self._parked: dict[int, tuple[BlockLog, Wait]] = {}
@@ -135,26 +133,15 @@ class Journal:
         self.check()
         pending, self._pending = self._pending, []
         try:
-            self.store.record(
-                self.run, map(self._sealed, pending), [self._event(outcome) for outcome in pending]
-            )
+            self.store.record(self.run, pending, map(self._event, pending))
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
-
-    def _sealed(self, outcome: Outcome) -> Outcome:
-        closed = Outcome(**vars(outcome))
-        closed.output = self.seal.close(outcome.output)
-        closed.variables = self.seal.close(outcome.variables)
-        closed.error = self.seal.close(outcome.error)
-        closed.hint = self.seal.close(outcome.hint)
-        closed.log = self.seal.close(outcome.log)
-        return closed
 
     def _event(self, outcome: Outcome) -> Event:
         kind = events.BLOCK_FINISHED if outcome.error is None else events.BLOCK_FAILED
         shown = ("blockId", "blockName", "blockType", "error", "durationMs", "iterationIndex")
         data = {name: outcome.log[name] for name in shown if name in outcome.log}
-        return Event(self.run.id, outcome.ended, kind, self.seal.close(data))
+        return Event(self.run.id, outcome.ended, kind, data)
 
     def _put_container(self, log: BlockLog) -> bool:
         """Record how a container ended; return whether that was not recorded before.
@@ -188,11 +175,8 @@ class Journal:
             Cancelled: it could not be recorded.
         """
         self.check()
-        closed = Wait(**vars(wait))
-        for name in ("point", "output", "about", "answer"):
-            setattr(closed, name, self.seal.close(getattr(wait, name)))
         try:
-            self.store.add_wait(self.run, closed)
+            self.store.add_wait(self.run, wait)
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 
@@ -245,7 +229,7 @@ class Journal:
         """
         self.check()
         try:
-            self.store.record_step(self.run, step, name, self.seal.close(plain(body)))
+            self.store.record_step(self.run, step, name, plain(body))
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 
@@ -319,6 +303,12 @@ def _container_key(log: BlockLog) -> str:
         around.append((log.loop_id or log.parallel_id or "", log.iteration_index))
     passes = "".join(f"{quote(node, safe='-_')}.{index}/" for node, index in around)
     return passes + quote(log.block_id, safe="-_")
+
+
+def _opened(record: _Record, seal: Seal) -> _Record:
+    """Return what was recorded of a run with its secrets back in place, all or none of them."""
+    kept = {name: value for name, value in vars(record).items() if name != "log"}
+    return replace(record, **seal.open(kept))
 
 
 def plain(value: Any) -> Any:

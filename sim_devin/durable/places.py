@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seal, read_json
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -29,7 +28,7 @@ def credentials_here(
     Raises:
         CredentialsError: they are not known here; another process may know them.
     """
-    known: Mapping[str, str] = seal.open(json.loads(closed)) if closed else {}
+    known: Mapping[str, str] = seal.open(read_json(closed)) if closed else {}
     return known if place_of(app, known) == place else None
 
 

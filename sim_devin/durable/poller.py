@@ -67,11 +67,11 @@ class Poller:
         """
         now = self._app.clock.time()
         calls = 0
-        for place, credentials, own in self._store.groups(now, run_id):
+        for place, credentials, own, member in self._store.groups(now, run_id):
             run = run_id or own
             turn = f"poll {place} {run or ''}"
             try:
-                known = credentials_here(self._app, self._seals(run), place, credentials)
+                known = credentials_here(self._app, self._seals(member), place, credentials)
             except SimDevinError:
                 if run_id is not None:
                     raise

@@ -20,7 +20,7 @@ from sim_devin.clock import day_of
 from sim_devin.durable.answers import Answers
 from sim_devin.durable.fork import record_before
 from sim_devin.durable.reminders import Reminders
-from sim_devin.durable.secrets import SecretsHere
+from sim_devin.durable.secrets import SecretsHere, own_secrets
 from sim_devin.durable.starting import new_run
 from sim_devin.durable.worker import CONCURRENCY, Worker
 from sim_devin.engine import engine
@@ -28,6 +28,7 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
+from sim_devin.store.sealing import OWN
 from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -44,11 +45,11 @@ class Runs:
     """
 
     def __init__(self, app: App, store: SqlStore, *, lease: float) -> None:
-        self.store = store
         self._app = app
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._secrets = SecretsHere(app)
-        self.worker = Worker(app, store, self.owner, lease, self._secrets)
+        self._secrets = SecretsHere(app, store)
+        self.store = store.sealed(self._secrets.seal)
+        self.worker = Worker(app, self.store, self.owner, lease, self._secrets)
 
     # -- starting --------------------------------------------------------------------------------
 
@@ -118,8 +119,8 @@ class Runs:
                 remind_every=remind_every,
                 secret_names=secret_names,
             )
+            self._secrets.add(run.id, given, env)
             self.store.add_run(run)
-        self._secrets.add(run.id, given, env)
         return run.id
 
     # -- looking -----------------------------------------------------------------------------------
@@ -184,7 +185,9 @@ class Runs:
         """
         run = self.store.run(run_id)
         now = self._app.clock.time()
-        given = {f"set:{name}": value for name, value in (bindings or {}).items()}
+        given: dict[str, str] = {}
+        for name, value in (bindings or {}).items():
+            given |= {f"{OWN}{name}": value, **own_secrets(name, value)}
         self._secrets.add(run.id, given, env)
         if run.state in ("done", "cancelled"):
             raise CallerError(f"The run {run.id} is over: {run.state}.")
@@ -223,12 +226,13 @@ class Runs:
             children=old.children,
             inputs=old.inputs,
             options={**old.options, "stopAfter": None, "forkedFrom": old.id},
+            secrets=old.secrets,
             created=now,
             updated=now,
             deadline=limit,
         )
-        self.store.add_run(run, kept)
         self._secrets.copy(old.id, run.id)
+        self.store.add_run(run, kept)
         return run.id
 
     def cancel(self, run_id: str) -> str:
@@ -257,9 +261,16 @@ class Runs:
             UncertainResult: nobody knows whether the message arrived; the run asks on.
         """
         run = self.store.run(run_id)
-        seal = self._secrets.closing(run)
-        Answers(self._app, self.store, lambda _: seal).give(run, answer, context_id)
+        Answers(self._app, self.store, self._secrets.seal).give(run, answer, context_id)
         return run.id
+
+    def opened(self, run_id: str, value: Any) -> Any:
+        """Return data of a run as the store gave it with its secrets put back in place.
+
+        Raises:
+            MissingCredentials: one of them is not known here.
+        """
+        return self._secrets.seal(run_id).open(value)
 
     def prune(
         self,

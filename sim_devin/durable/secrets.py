@@ -2,44 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.workflow import Workflow
 from sim_devin.redaction import is_secret_name
-from sim_devin.store.records import Run
-from sim_devin.store.sealing import OPEN, OWN, Seal, marker
+from sim_devin.store.sealing import OWN, Hidden, Seal, Secret
+from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from sim_devin.app import App
 
+REMEMBERED = 10_000  # runs whose names are remembered
+_MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which no connection has
 
-def known(
-    app: App,
-    programs: Mapping[str, Program],
-    env: Mapping[str, str],
-    also: Iterable[str] = (),
-) -> dict[str, str]:
-    """Return name -> value of what is secret in a run of these programs (by prefix).
 
-    Variables that secret fields refer to, whose name says so or that are named in `also`,
-    the app's credentials, and secrets that stand in the documents.
+def known(app: App, env: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, str]:
+    """Return name -> value of what is secret in every run.
+
+    Variables whose name says so, or that are among the `names` (``env:…``), and the app's
+    credentials.
     """
-    names = {name for name in env if is_secret_name(name)} | set(also)
-    for program in programs.values():
-        names |= _referred_to(program)
-    found = {f"env:{name}": env[name] for name in sorted(names) if env.get(name)}
+    variables = {name for name in env if is_secret_name(name)}
+    variables |= {name[4:] for name in names if name.startswith("env:")}
+    found = {f"env:{name}": env[name] for name in sorted(variables) if env.get(name)}
     for connection in app.registry.connections.values():
         credentials = app.credentials_of(connection.id)
         for name, field in connection.fields.items():
             if field.secret and credentials.get(name):
                 found[f"app:{connection.id}.{name}"] = credentials[name]
-    for prefix, program in programs.items():
-        for (block_id, name), value in literal_secrets(program).items():
-            found[f"{OWN}{prefix}{block_id}.{name}"] = value
+    if app.settings.model_api_key:
+        found[_MODEL_KEY] = app.settings.model_api_key
     return found
+
+
+def known_of(programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
+    """Return name -> value of what is secret in these programs (by prefix).
+
+    Variables that secret fields refer to, and secrets that stand in the documents.
+    """
+    found = {}
+    for prefix, program in programs.items():
+        for name in sorted(_referred_to(program)):
+            if env.get(name):
+                found[f"env:{name}"] = env[name]
+        for (block_id, name), value in literal_secrets(program).items():
+            found |= own_secrets(f"{prefix}{block_id}.{name}", value)
+    return found
+
+
+def own_secrets(field: str, value: Any) -> dict[str, str]:
+    """Return by name the secrets that a secret field (``block id.field``) of a document holds.
+
+    That is its text, and the texts in it if it is a list of session secrets.
+    """
+    return {f"{OWN}{field}{place}": text for place, text in _texts(value)}
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts in a field's value that hold no references, and where they are in it."""
+    if isinstance(value, str):
+        segments = split(value)
+        if value.strip() and all(isinstance(segment, str) for segment in segments):
+            yield place, value
+        if value.lstrip().startswith(("[", "{")):
+            try:
+                yield from _texts(json.loads(value), place)
+            except ValueError:  # no JSON, or not before its references are resolved
+                return
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, f"{place}/{number}")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key != "key":  # the name of a session's secret
+                yield from _texts(item, f"{place}/{key}")
 
 
 def _referred_to(program: Program) -> set[str]:
@@ -47,24 +88,39 @@ def _referred_to(program: Program) -> set[str]:
         segment.name
         for block in program.workflow.blocks.values()
         for field in program.form(block.type)
-        if field.secret and isinstance(block.values.get(field.id), str)
-        for segment in split(block.values[field.id])
+        if field.secret
+        for text in _all_texts(block.values.get(field.id))
+        for segment in split(text)
         if isinstance(segment, EnvName)
     }
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _all_texts(item)
 
 
 class SecretsHere:
     """What this process knows of the secrets of runs: handed in, or from an environment.
 
-    Nothing of it is stored. Another process finds the same by name in its own environment,
-    or is handed it again.
+    Nothing of it is stored but the names. Another process finds the same by name in its own
+    environment, or is handed it again.
+
+    Args:
+        app: has an environment and credentials.
+        store: where the names are that belong to a run.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, store: SqlStore) -> None:
         self._app = app
+        self._store = store
         self._given: dict[str, dict[str, str]] = {}
         self._shared: dict[str, str] = {}
         self._env: dict[str, Mapping[str, str]] = {}
+        self._recorded: dict[str, set[str]] = {}
 
     def add(
         self,
@@ -88,24 +144,41 @@ class SecretsHere:
         """Let a run have what is known of another's."""
         self.add(to, self._given.get(run_id), self._env.get(run_id))
 
-    def environment(self, run_id: str | None) -> Mapping[str, str]:
+    def learn(self, run_id: str, programs: Mapping[str, Program]) -> None:
+        """Let what is secret in the programs (by prefix) of a run belong to it."""
+        found = known_of(programs, self.environment(run_id))
+        self.add(run_id, found)
+        if not self._names(run_id).issuperset(found):
+            with self._store.database.write() as connection:
+                self._store.record_secrets(connection, run_id, found)
+            self._recorded.pop(run_id, None)
+
+    def environment(self, run_id: str) -> Mapping[str, str]:
         """Return the environment a run has here."""
-        return self._env.get(run_id or "") or self._app.environment()
+        return self._env.get(run_id) or self._app.environment()
 
-    def finder(self, run_id: str | None) -> Callable[[str], str | None]:
-        """Return how the secrets of a run are found here; without one, those that runs share."""
-        given = self._shared if run_id is None else self._given.get(run_id, {})
-        return finder(self._app, self.environment(run_id), given)
+    def seal(self, run_id: str) -> Seal:
+        """Return what takes the secrets known here out of a run's data, and puts the run's back."""
+        env = {**self._app.environment(), **self.environment(run_id)}
+        given = self._given.get(run_id, {})
+        return Seal(
+            {**known(self._app, env, self._names(run_id)), **given},
+            finder(self._app, env, given if run_id in self._env else {**self._shared, **given}),
+            partial(self._is_recorded, run_id),
+        )
 
-    def seal(self, run_id: str | None) -> Seal:
-        """Return what puts the secrets of a run back in place, as far as they are known here."""
-        return Seal({}, self.finder(run_id))
+    def _names(self, run_id: str) -> set[str]:
+        names = self._recorded.get(run_id)
+        if names is None:
+            if len(self._recorded) >= REMEMBERED:
+                self._recorded.clear()
+            names = self._recorded[run_id] = set(self._store.secrets_of(run_id))
+        return names
 
-    def closing(self, run: Run) -> Seal:
-        """Return the same, which also takes what is secret here out of what is new to a run."""
-        names = run.options.get("secretNames", ())
-        found = known(self._app, {}, self.environment(run.id), names)
-        return Seal({**self._given.get(run.id, {}), **found}, self.finder(run.id))
+    def _is_recorded(self, run_id: str, name: str) -> bool:
+        if name not in self._names(run_id):
+            self._recorded.pop(run_id, None)  # another process may have recorded it meanwhile
+        return name in self._names(run_id)
 
 
 def finder(
@@ -122,6 +195,8 @@ def finder(
         kind, _, rest = name.partition(":")
         if kind == "env":
             return env.get(rest) or None
+        if name == _MODEL_KEY:
+            return app.settings.model_api_key or None
         connection, _, field = rest.rpartition(".")
         places = [connection] if kind == "app" else list(app.registry.connections)
         for place in places:
@@ -134,9 +209,13 @@ def finder(
     return find
 
 
-def seal_of(app: App, env: Mapping[str, str]) -> Seal:
-    """Return what takes the app's credentials, and variables with secret names, out of data."""
-    return Seal(known(app, {}, env), finder(app, env, {}))
+def seal_of(app: App, env: Mapping[str, str], names: Iterable[str] | None = None) -> Seal:
+    """Return what takes the app's credentials, and variables with secret names, out of data.
+
+    `names` are those that may be put back in place; all unless given.
+    """
+    may = None if names is None else set(names)
+    return Seal(known(app, env), finder(app, env, {}), lambda name: may is None or name in may)
 
 
 def document_of(workflow: Workflow) -> dict[str, Any]:
@@ -159,21 +238,30 @@ def document_of(workflow: Workflow) -> dict[str, Any]:
 def sealed_document(program: Program, seal: Seal, prefix: str = "") -> Any:
     """Return a program's document without a single secret, however short."""
     document = seal.close(document_of(program.workflow))
-    for block_id, name in literal_secrets(program):
+    for (block_id, name), value in literal_secrets(program).items():
         field = document["blocks"][block_id]["subBlocks"][name]
-        if not str(field["value"]).startswith(OPEN):  # too short to be found by its value
-            field["value"] = marker(f"{OWN}{prefix}{block_id}.{name}")
+        field["value"] = _hidden(value, field["value"], f"{OWN}{prefix}{block_id}.{name}")
     return document
 
 
-def literal_secrets(program: Program) -> dict[tuple[str, str], str]:
-    """Return (block id, field) -> value of the secrets that stand in a workflow, bound or not."""
+def _hidden(value: Any, closed: Any, name: str) -> Any:
+    """Return the value of a secret field with its own texts hidden, also too short ones."""
+    if isinstance(value, list):
+        return [_hidden(item, closed[n], f"{name}/{n}") for n, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {
+            key: closed[key] if key == "key" else _hidden(item, closed[key], f"{name}/{key}")
+            for key, item in value.items()
+        }
+    own = isinstance(value, str) and not isinstance(closed, Hidden) and dict(_texts(value)).get("")
+    return Hidden([Secret(name)]) if own else closed
+
+
+def literal_secrets(program: Program) -> dict[tuple[str, str], Any]:
+    """Return (block id, field) -> value of the fields that hold secrets themselves."""
     return {
         (block.id, field.id): block.values[field.id]
         for block in program.workflow.blocks.values()
         for field in program.form(block.type)
-        if field.secret
-        and isinstance(block.values.get(field.id), str)
-        and all(isinstance(segment, str) for segment in split(block.values[field.id]))
-        and block.values[field.id]
+        if field.secret and any(_texts(block.values.get(field.id)))
     }

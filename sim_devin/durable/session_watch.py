@@ -103,9 +103,9 @@ class SessionWatch:
         now = self._app.clock.time()
         calls = 0
         self._store.leave_to_waits(now)
-        for place, credentials, own in self._store.session_groups(now, slots=self._slots):
+        for place, credentials, own, run in self._store.session_groups(now, slots=self._slots):
             try:
-                known = credentials_here(self._app, self._seals(own), place, credentials)
+                known = credentials_here(self._app, self._seals(run), place, credentials)
             except SimDevinError:
                 continue
             if known is not None and self._store.lease(f"sessions {place}", self._owner, now, TURN):

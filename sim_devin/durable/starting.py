@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin.app_services import AppServices
 from sim_devin.ceilings import checked
-from sim_devin.durable.secrets import known, sealed_document
+from sim_devin.durable.secrets import known, known_of, sealed_document
 from sim_devin.engine import engine, start
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.document import load_workflow
@@ -69,34 +69,35 @@ def new_run(
         f"{key}/": Program(load_workflow(source), services, kind="child")
         for key, source in (children or {}).items()
     }
-    secret_names = sorted(secret_names)
-    given = known(app, programs, env, secret_names)
+    every = {**app.environment(), **env}
+    given = known(app, every, [f"env:{name}" for name in secret_names])
+    given |= known_of(programs, env)
     seal = Seal(given)
     now = app.clock.time()
     run = Run(
         id=run_id or str(uuid.uuid4()),
         state="ready",
         name=document.name,
-        document=store.put_document(sealed_document(program, seal)),
+        document=store.put_document(sealed_document(program, seal), seal),
         children={
-            prefix[:-1]: store.put_document(sealed_document(child, seal, prefix))
+            prefix[:-1]: store.put_document(sealed_document(child, seal, prefix), seal)
             for prefix, child in programs.items()
             if prefix
         },
-        inputs=seal.close(inputs),
+        inputs=inputs,
         options={
             "trigger": trigger,
             "fromBlock": from_block,
-            "snapshot": seal.close(snapshot),
+            "snapshot": snapshot,
             "stopAfter": stop_after,
             "maxAcu": max_acu,
             "allowPython": allow_python,
             "onQuestion": on_question,
             "answerWithin": answer_within,
-            "defaultAnswer": seal.close(default_answer),
+            "defaultAnswer": default_answer,
             "remindEvery": remind_every,
-            "secretNames": secret_names,
         },
+        secrets=sorted(given),
         created=now,
         updated=now,
         deadline=None if deadline is None else now + deadline,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.durable.places import credentials_in, place_of
 from sim_devin.reconcile import CREATE
 from sim_devin.store.rows import text
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seal, to_json
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Limits, Slot
 
@@ -32,7 +32,7 @@ def slot_for(app: App, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> S
     if tool_id != CREATE:
         return None
     credentials = credentials_in(app, tool_id, params)
-    closed = text(seal.close(credentials or None))
+    closed = text(to_json(seal.close(credentials or None)))
     return Slot(place_of(app, credentials), closed, limits_of(app))
 
 

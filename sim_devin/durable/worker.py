@@ -17,7 +17,7 @@ from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.reminders import Reminders, open_reminders
-from sim_devin.durable.secrets import SecretsHere, known, seal_of
+from sim_devin.durable.secrets import SecretsHere
 from sim_devin.durable.session_watch import SessionWatch
 from sim_devin.durable.turns import call_next
 from sim_devin.durable.why import why
@@ -28,7 +28,6 @@ from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.store.records import ENDED, Run
 from sim_devin.store.rows import LeaseLost
-from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -219,34 +218,38 @@ class Worker:
                 if not isinstance(error, SimDevinError):
                     log.exception("run %s cannot be driven", run.id)
                 why = str(error) if isinstance(error, SimDevinError) else repr(error)
-                text = seal_of(self._app, self._app.environment()).close(why)
                 with suppress(LeaseLost):
-                    self._store.end_run(run, "held", self._app.clock.time(), error=text)
+                    self._store.end_run(run, "held", self._app.clock.time(), error=why)
                 return None
 
     def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
         env = self._secrets.environment(run.id)
         services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
-        opening = self._secrets.seal(run.id)
-        document = load_workflow(opening.open(self._store.document(run.document)))
+        seal = self._secrets.seal(run.id)
+        document = load_workflow(seal.open(self._store.document(run.document)))
         everything = run.options.get("fromBlock") is not None
         program = Program(document, services, kind=run.options["trigger"], everything=everything)
         program.require_fields(env)
         children = {
-            key: load_workflow(opening.open(self._store.document(document_id)))
+            key: load_workflow(seal.open(self._store.document(document_id)))
             for key, document_id in run.children.items()
         }
         programs = {"": program} | {
             f"{key}/": Program(child, services, kind="child") for key, child in children.items()
         }
-        names = run.options.get("secretNames", ())
-        seal = Seal(known(self._app, programs, env, names), self._secrets.finder(run.id))
+        self._secrets.learn(run.id, programs)
+        seal = self._secrets.seal(run.id)
         opened = replace(
             run,
             inputs=seal.open(run.inputs),
-            options={**run.options, "snapshot": seal.open(run.options.get("snapshot"))},
+            options={
+                **seal.open_known(run.options),
+                "snapshot": seal.open(run.options.get("snapshot")),
+            },
         )
-        return Drive(self._app, self._store, opened, program, children, env, seal, stop, on_event)
+        return Drive(
+            self._app, self._store, opened, program, children, env, self._secrets, stop, on_event
+        )
 
 
 class _Parked:

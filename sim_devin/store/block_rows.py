@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sim_devin.store.records import FILE_EVENT, Event, Outcome, Run
-from sim_devin.store.rows import Rows, insert, marks, put_event, record_of, text
+from sim_devin.store.rows import Rows, marks, record_of, text
+from sim_devin.store.sealing import read_json
 
 # Written out, since the index of these events is found by it.
 _OF_FILE = f"kind = '{FILE_EVENT}'"
@@ -32,13 +32,13 @@ class BlockRows(Rows):
         """
         with self.held(run) as connection:
             for outcome in outcomes:
-                insert(connection, "blocks", outcome, run_id=run.id)
+                self.insert(connection, "blocks", outcome, run.id, run_id=run.id)
                 connection.execute(
                     "UPDATE waits SET used = 1, open = 0 WHERE run_id = ? AND step = ?",
                     (run.id, f"{outcome.key}#{outcome.attempt}"),
                 )
             for event in events:
-                put_event(connection, event)
+                self.put_event(connection, event)
 
     def forget_failure(self, run_id: str) -> None:
         """Forget the failed tries of a run, and wait again for what it no longer waited for."""
@@ -56,7 +56,7 @@ class BlockRows(Rows):
         rows = self.database.read(
             "SELECT name, body FROM steps WHERE run_id = ? AND step = ?", (run_id, step)
         )
-        return {"name": rows[0]["name"], **json.loads(rows[0]["body"])} if rows else None
+        return {"name": rows[0]["name"], **read_json(rows[0]["body"])} if rows else None
 
     def record_step(self, run: Run, step: str, name: str, body: Mapping[str, Any]) -> None:
         """Record what a call inside a block came to."""
@@ -64,7 +64,7 @@ class BlockRows(Rows):
             connection.execute(
                 "INSERT INTO steps (run_id, step, name, body) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT DO NOTHING",
-                (run.id, step, name, text(body)),
+                (run.id, step, name, text(self.closed(connection, run.id, dict(body)))),
             )
 
     def steps(self, run_id: str) -> set[str]:
@@ -75,7 +75,7 @@ class BlockRows(Rows):
     def add_event(self, event: Event) -> None:
         """Record an event."""
         with self.database.write() as connection:
-            put_event(connection, event)
+            self.put_event(connection, event)
 
     def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Return the events of a run that come after the one of an id."""
@@ -84,7 +84,7 @@ class BlockRows(Rows):
             (run_id, after, limit),
         )
         return [
-            Event(row["run_id"], row["at"], row["kind"], json.loads(row["data"]), row["id"])
+            Event(row["run_id"], row["at"], row["kind"], read_json(row["data"]), row["id"])
             for row in rows
         ]
 
@@ -99,7 +99,7 @@ class BlockRows(Rows):
             "ORDER BY id",
             run_ids,
         )
-        return {row["run_id"]: json.loads(row["data"])["path"] for row in rows}
+        return {row["run_id"]: read_json(row["data"])["path"] for row in rows}
 
     def rename_file(self, path: str, to: str, now: float) -> None:
         """Let the runs of a workflow file belong to it under its new path."""
@@ -113,4 +113,4 @@ class BlockRows(Rows):
             with self.database.write() as connection:
                 for run_id, file in self.files([row["run_id"] for row in rows]).items():
                     if file == path:
-                        put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))
+                        self.put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sim_devin.errors import MissingDependency, StoreError, StoreUnavailable
 from sim_devin.store.database import Result, storable
+from sim_devin.store.schema import Migration
 
 try:
     import psycopg
@@ -55,13 +56,14 @@ class PostgresDatabase:
 
     Args:
         address: ``postgresql://user@host/name``. A password in it is shown nowhere.
-        migrations: scripts, the first for an empty database; a table counts them.
+        migrations: see `schema.MIGRATIONS`, the first for an empty database; a table
+            counts them.
 
     Raises:
         StoreError: the database cannot be used; says why.
     """
 
-    def __init__(self, address: str, migrations: Sequence[str]) -> None:
+    def __init__(self, address: str, migrations: Sequence[Migration]) -> None:
         self._address = address
         self._lock = threading.RLock()
         self._closed = False
@@ -191,7 +193,7 @@ class PostgresDatabase:
         with suppress(psycopg.Error):
             self._connection.execute("ROLLBACK")
 
-    def _migrate(self, migrations: Sequence[str]) -> None:
+    def _migrate(self, migrations: Sequence[Migration]) -> None:
         with self.write() as connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
@@ -204,6 +206,9 @@ class PostgresDatabase:
                     hint="Upgrade sim-devin, or choose another database with SIM_DEVIN_STORE.",
                 )
             for script in migrations[version:]:
+                if callable(script):
+                    script(connection)
+                    continue
                 for pattern, instead in _DIALECT:
                     script = pattern.sub(instead, script)
                 for statement in script.split(";"):

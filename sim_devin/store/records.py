@@ -1,4 +1,7 @@
-"""What the store of durable runs keeps, as rows. All times are Unix seconds."""
+"""What the store of durable runs keeps, as rows. All times are Unix seconds.
+
+Texts that hold secrets are `sealing.Hidden` in records that were read.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,7 @@ class Run:
         children: workflow id -> id of the document, of child workflows.
         inputs: what the start block is given; secrets replaced by their names.
         options: how it runs, see `durable.Runs.start`.
+        secrets: the names of the secrets that can stand in what is recorded of it.
         owner: the process that drives it; `fence` grows with each.
         lease_until: until when that process holds it without a further sign of life.
         result: the result at the end, as JSON data.
@@ -58,6 +62,7 @@ class Run:
     children: dict[str, str] = field(default_factory=dict)
     inputs: Any = None
     options: dict[str, Any] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
     created: float = 0.0
     updated: float = 0.0
     started: float | None = None

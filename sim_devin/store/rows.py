@@ -5,18 +5,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim_devin.store.database import Connection, Database
 from sim_devin.store.records import Event, Run, RunState
-from sim_devin.store.sealing import OPEN, OWN
+from sim_devin.store.sealing import (
+    OWN,
+    Seals,
+    names,
+    no_secrets,
+    read_json,
+    read_text,
+    to_json,
+    to_text,
+)
 
 JSON: Mapping[str, Sequence[str]] = {
-    "runs": ("children", "inputs", "options", "result"),
+    "runs": ("inputs", "options", "result"),
     "blocks": ("output", "variables", "log"),
     "waits": ("point", "output", "about", "seen", "answer"),
+    "sessions": (),
+}
+PLAIN: Mapping[str, Sequence[str]] = {"runs": ("children", "secrets")}  # JSON without secrets
+TEXTS: Mapping[str, Sequence[str]] = {
+    "runs": ("name", "error"),
+    "blocks": ("error", "hint"),
+    "waits": ("error",),
     "sessions": (),
 }
 _HALF = re.compile("[\ud800-\udfff]")
@@ -25,11 +41,29 @@ _BOOLEAN = ("cancelling", "open", "retry", "working")
 # A step, or any call in it. Not LIKE, which would take a _ or % in a step for any text.
 OF_STEP = "(step = ? OR substr(step, 1, ?) = ?)"
 
-# Sessions that are looked at with the same key: place, credentials, and the run if the key is
-# one of its own, of which another run may have one by the same name.
-Group = tuple[str, str | None, str | None]
-GROUP = "place, credentials, CASE WHEN credentials LIKE ? THEN run_id END AS own"
-WITH_OWN = f"%{OPEN}{OWN}%"  # the value in it
+# What is selected of sessions that are looked at with the same key, and how they are grouped.
+GROUP = (
+    "place, credentials, CASE WHEN credentials LIKE ? THEN run_id END AS own, min(run_id) AS run"
+)
+BY_GROUP = "GROUP BY place, credentials, own"
+# The value in it. A quotation mark in a text has a backslash before it, so no text is like this.
+WITH_OWN = f'%{{"name": "{OWN}%'
+
+
+class Group(NamedTuple):
+    """Sessions that are looked at with the same key.
+
+    Attributes:
+        place: their organization.
+        credentials: what tells the key from others, as JSON text.
+        own: the run if the key is one of its own: another may have one by the same name.
+        run: a run that the key belongs to.
+    """
+
+    place: str
+    credentials: str | None
+    own: str | None
+    run: str
 
 
 class LeaseLost(Exception):
@@ -37,10 +71,19 @@ class LeaseLost(Exception):
 
 
 class Rows:
-    """What all tables share: the database, and the guard of a run's lease."""
+    """What all tables share: the database, the guard of a run's lease, and the run's secrets.
 
-    def __init__(self, database: Database) -> None:
+    What is written of a run is closed here and nowhere else, so that nothing gets into the
+    store with a secret in it; what is read is closed, and shows masks, until it is opened.
+
+    Args:
+        database: where the rows are.
+        seals: take the secrets of a run out of what is written of it.
+    """
+
+    def __init__(self, database: Database, seals: Seals = no_secrets) -> None:
         self.database = database
+        self.seals = seals
 
     @contextmanager
     def held(self, run: Run) -> Iterator[Connection]:
@@ -57,6 +100,84 @@ class Rows:
             if held is None:
                 raise LeaseLost(run.id)
             yield connection
+
+    def closed(self, connection: Connection, run_id: str, value: Any) -> Any:
+        """Return data of a run as it may be stored; what is hidden in it may be opened later."""
+        closed = self.seals(run_id).close(value)
+        if used := set(names(closed)):
+            self.record_secrets(connection, run_id, used)
+        return to_json(closed)
+
+    def closed_text(self, connection: Connection, run_id: str, text: str | None) -> str | None:
+        """Return a text of a run as it may be stored in a column of plain texts."""
+        if text is None:
+            return None
+        closed = self.seals(run_id).close(text)
+        if used := set(names(closed)):
+            self.record_secrets(connection, run_id, used)
+        return to_text(closed)
+
+    def record_secrets(self, connection: Connection, run_id: str, names: Collection[str]) -> None:
+        """Record that these secrets, by name, belong to a run: only those can be opened in it."""
+        row = connection.execute("SELECT secrets FROM runs WHERE id = ?", (run_id,)).fetchone()
+        if row is not None and (more := set(names).difference(known := json.loads(row["secrets"]))):
+            connection.execute(
+                "UPDATE runs SET secrets = ? WHERE id = ?",
+                (json.dumps(sorted({*known, *more})), run_id),
+            )
+
+    def secrets_of(self, run_id: str) -> list[str]:
+        """Return the names of the secrets that belong to a run."""
+        rows = self.database.read("SELECT secrets FROM runs WHERE id = ?", (run_id,))
+        recorded: list[str] = json.loads(rows[0]["secrets"]) if rows else []
+        return recorded
+
+    def put_event(self, connection: Connection, event: Event) -> None:
+        """Record an event."""
+        connection.execute(
+            "INSERT INTO events (run_id, at, kind, data) VALUES (?, ?, ?, ?)",
+            (
+                event.run_id,
+                event.at,
+                event.kind,
+                json_text(self.closed(connection, event.run_id, dict(event.data))),
+            ),
+        )
+
+    def insert(
+        self,
+        connection: Connection,
+        table: str,
+        record: Any,
+        of: str,
+        /,
+        *,
+        once: bool = False,
+        without: Sequence[str] = (),
+        **more: Any,
+    ) -> None:
+        """Insert a record `of` a run as a row; with `once` only if there is none of its key."""
+        values = {
+            name: self.column(connection, table, name, value, of)
+            for name, value in {**vars(record), **more}.items()
+            if name not in without
+        }
+        names = ", ".join(f'"{name}"' for name in values)
+        conflict = "ON CONFLICT DO NOTHING" if once else ""
+        connection.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({marks(tuple(values))}) {conflict}",
+            tuple(values.values()),
+        )
+
+    def column(self, connection: Connection, table: str, name: str, value: Any, run_id: str) -> Any:
+        """Return what an attribute of a record is in its column."""
+        if name in PLAIN.get(table, ()):
+            return json_text(value)
+        if name in JSON[table]:
+            return text(self.closed(connection, run_id, value))
+        if name in TEXTS[table]:
+            return self.closed_text(connection, run_id, value)
+        return int(value) if isinstance(value, bool) else value
 
 
 def parked_state(connection: Connection, run_id: str) -> RunState:
@@ -99,51 +220,21 @@ def changed(connection: Connection, statement: str, values: Sequence[Any]) -> bo
 
 def group_of(row: Any) -> Group:
     """Return the group that a row of `GROUP` stands for."""
-    return (row["place"], row["credentials"], row["own"])
-
-
-def put_event(connection: Connection, event: Event) -> None:
-    """Record an event."""
-    connection.execute(
-        "INSERT INTO events (run_id, at, kind, data) VALUES (?, ?, ?, ?)",
-        (event.run_id, event.at, event.kind, text(dict(event.data))),
-    )
-
-
-def insert(
-    connection: Connection,
-    table: str,
-    record: Any,
-    *,
-    once: bool = False,
-    without: Sequence[str] = (),
-    **more: Any,
-) -> None:
-    """Insert a record as a row; with `once` only if there is none of its key."""
-    values = {
-        name: text(value)
-        if name in JSON[table]
-        else int(value)
-        if isinstance(value, bool)
-        else value
-        for name, value in {**vars(record), **more}.items()
-        if name not in without
-    }
-    names = ", ".join(f'"{name}"' for name in values)
-    conflict = "ON CONFLICT DO NOTHING" if once else ""
-    connection.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks(tuple(values))}) {conflict}",
-        tuple(values.values()),
-    )
+    return Group(row["place"], row["credentials"], row["own"], row["run"])
 
 
 def record_of(kind: Any, table: str, row: Any) -> Any:
     """Return the record that a row stands for."""
     known = kind.__dataclass_fields__
     values = {name: row[name] for name in row.keys() if name in known}  # noqa: SIM118 - a Row
+    for name in PLAIN.get(table, ()):
+        values[name] = json.loads(values[name])
     for name in JSON[table]:
         if name in values and values[name] is not None:
-            values[name] = json.loads(values[name])
+            values[name] = read_json(values[name])
+    for name in TEXTS[table]:
+        if values.get(name) is not None:
+            values[name] = read_text(values[name])
     for name in _BOOLEAN:
         if name in values:
             values[name] = bool(values[name])

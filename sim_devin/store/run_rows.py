@@ -14,14 +14,13 @@ from sim_devin.store.pruning import Pruning
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
 from sim_devin.store.rows import (
     changed,
-    insert,
     json_text,
     marks,
     parked_state,
-    put_event,
     run_of,
     text,
 )
+from sim_devin.store.sealing import Seal, names, read_json, to_json
 
 
 class RunRows(FoundRuns, Pruning):
@@ -53,9 +52,12 @@ class RunRows(FoundRuns, Pruning):
 
     # -- documents -----------------------------------------------------------------------------
 
-    def put_document(self, document: Any) -> str:
-        """Keep a workflow document; return its id, the same for the same document."""
-        body = json_text(document)
+    def put_document(self, document: Any, seal: Seal | None = None) -> str:
+        """Keep a workflow document; return its id, the same for the same document.
+
+        `seal` takes the secrets of the run it is kept for out of it.
+        """
+        body = json_text(to_json((seal or Seal({})).close(document)))
         key = hashlib.sha256(body.encode()).hexdigest()
         with self.database.write() as connection:
             connection.execute(
@@ -66,7 +68,7 @@ class RunRows(FoundRuns, Pruning):
     def document(self, key: str) -> Any:
         """Return a workflow document."""
         (row,) = self.database.read("SELECT body FROM documents WHERE id = ?", (key,))
-        return json.loads(row["body"])
+        return read_json(row["body"])
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -79,14 +81,18 @@ class RunRows(FoundRuns, Pruning):
         with self.database.write() as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
                 raise CallerError(f"There is a run {run.id!r} already.")
-            insert(connection, "runs", run)
+            used = names(self.seals(run.id).close([run.name, run.inputs, run.options]))
+            run.secrets = sorted({*run.secrets, *used})
+            self.insert(connection, "runs", run, run.id)
             for document in set(run.children.values()):
                 connection.execute(
                     "INSERT INTO children (document, run_id) VALUES (?, ?)", (document, run.id)
                 )
             for outcome in outcomes:
-                insert(connection, "blocks", outcome, run_id=run.id)
-            put_event(connection, Event(run.id, run.created, "run.created", {"workflow": run.name}))
+                self.insert(connection, "blocks", outcome, run.id, run_id=run.id)
+            self.put_event(
+                connection, Event(run.id, run.created, "run.created", {"workflow": run.name})
+            )
 
     def claim_run(
         self, owner: str, now: float, ttl: float, moment: float, run_id: str | None = None
@@ -148,12 +154,19 @@ class RunRows(FoundRuns, Pruning):
             connection.execute(
                 "UPDATE runs SET state = ?, result = ?, error = ?, updated = ?, ended = ?, "
                 "owner = NULL, lease_until = 0 WHERE id = ?",
-                (state, text(result), error, now, now if state in ENDED else None, run.id),
+                (
+                    state,
+                    text(self.closed(connection, run.id, result)),
+                    self.closed_text(connection, run.id, error),
+                    now,
+                    now if state in ENDED else None,
+                    run.id,
+                ),
             )
             if state in ENDED:
                 connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run.id,))
             data = {"error": error} if error else {}
-            put_event(connection, Event(run.id, now, f"run.{state}", data))
+            self.put_event(connection, Event(run.id, now, f"run.{state}", data))
 
     def park(self, run: Run, now: float, steps: Collection[str] = ()) -> RunState:
         """Set a run aside until something it waits for is there; return its state.
@@ -180,7 +193,7 @@ class RunRows(FoundRuns, Pruning):
                 "error = NULL WHERE id = ?",
                 (state, now, run.id),
             )
-            put_event(connection, Event(run.id, now, f"run.{state}", {}))
+            self.put_event(connection, Event(run.id, now, f"run.{state}", {}))
         return state
 
     def release(self, run: Run, now: float) -> None:
@@ -212,7 +225,7 @@ class RunRows(FoundRuns, Pruning):
                 (now, now, run_id, *PARKED, "ready", "held"),
             ):
                 connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run_id,))
-                put_event(connection, Event(run_id, now, "run.cancelled", {}))
+                self.put_event(connection, Event(run_id, now, "run.cancelled", {}))
             else:
                 connection.execute("UPDATE runs SET cancelling = 1 WHERE id = ?", (run_id,))
             row = connection.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()

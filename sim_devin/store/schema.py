@@ -1,6 +1,11 @@
-"""The tables of the run store, as the scripts that lead from each version to the next."""
+"""The tables of the run store, as what leads from each version to the next."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from sim_devin.store.database import Connection
+from sim_devin.store.marked import give_marks_up
 
 _V1 = """
 CREATE TABLE records (run_id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
@@ -213,4 +218,8 @@ ALTER TABLE account RENAME TO spend;
 CREATE INDEX spend_by_day ON spend (day);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8)
+_V9 = "ALTER TABLE runs ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
+
+Migration = str | Callable[[Connection], None]  # statements, or what executes them
+
+MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, give_marks_up)

@@ -8,13 +8,13 @@ from typing import Any
 from sim_devin.ceilings import CAP
 from sim_devin.store.records import PARKED, Session
 from sim_devin.store.rows import (
+    BY_GROUP,
     GROUP,
     OF_STEP,
     WITH_OWN,
     Group,
     Rows,
     group_of,
-    insert,
     marks,
     of_step,
     record_of,
@@ -61,7 +61,7 @@ class SessionRows(Rows):
             connection.execute(
                 "DELETE FROM sessions WHERE run_id = ? AND step = ?", (session.run_id, session.step)
             )
-            insert(connection, "sessions", session)
+            self.insert(connection, "sessions", session, session.run_id)
 
     def holds_slot(self, run_id: str, step: str) -> bool:
         """Return whether the session of a step is under way, or about to be created."""
@@ -217,7 +217,7 @@ class SessionRows(Rows):
     def session_groups(self, now: float, *, slots: bool) -> list[Group]:
         """Return the groups of the sessions that `sessions_due` would return."""
         due, values = self._due(now, slots)
-        query = f"SELECT DISTINCT {GROUP} FROM ({due}) AS due"
+        query = f"SELECT {GROUP} FROM ({due}) AS due {BY_GROUP}"
         return list(map(group_of, self.database.read(query, (WITH_OWN, *values))))
 
     def sessions_due(

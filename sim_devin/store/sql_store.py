@@ -1,6 +1,6 @@
 """The store of durable runs, in one SQLite file or in a PostgreSQL database.
 
-JSON only. Secrets are replaced by their names before they get here (`sealing`).
+JSON only. Secrets are replaced by their names on the way in (`rows.Rows`, `sealing`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from sim_devin.clock import Clock
 from sim_devin.store.block_rows import BlockRows
 from sim_devin.store.run_rows import RunRows
 from sim_devin.store.schema import MIGRATIONS
+from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import SessionRows
 from sim_devin.store.sqlite_file import IN_MEMORY, SqliteFile
 from sim_devin.store.wait_rows import WaitRows
@@ -28,6 +29,10 @@ class SqlStore(RunRows, BlockRows, WaitRows, SessionRows):
         A simulated clock (`Clock` with ``simulated``) is the time of everything instead.
         """
         return clock.time() if getattr(clock, "simulated", False) else self.database.time()
+
+    def sealed(self, seals: Seals) -> SqlStore:
+        """Return the same store, seen by somebody who knows the secrets of runs."""
+        return SqlStore(self.database, seals)
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from sim_devin.errors import StoreError, StoreUnavailable
 from sim_devin.local_faults import cannot_grow, remedy
 from sim_devin.store.database import Result, storable
+from sim_devin.store.schema import Migration
 
 BUSY = 30.0  # seconds to wait for another process that writes
 SLICE = 0.5  # seconds that SQLite itself waits at a time, deaf to signals
@@ -49,7 +50,8 @@ class SqliteFile:
 
     Args:
         path: the file, created readable for its owner only; ``":memory:"`` for none.
-        migrations: scripts, the first for an empty file; ``user_version`` counts them.
+        migrations: see `schema.MIGRATIONS`, the first for an empty file; ``user_version``
+            counts them.
 
     Raises:
         StoreUnavailable: the file cannot be used now; says why.
@@ -58,7 +60,7 @@ class SqliteFile:
 
     _connection: sqlite3.Connection
 
-    def __init__(self, path: str | Path, migrations: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, migrations: Sequence[Migration]) -> None:
         self.name = self.path = str(path)
         self._migrations = migrations
         self._lock = threading.RLock()
@@ -238,6 +240,9 @@ class SqliteFile:
                     hint="Upgrade sim-devin, or choose another file with SIM_DEVIN_STORE.",
                 )
             for script in self._migrations[version:]:
+                if callable(script):
+                    script(self)
+                    continue
                 for statement in script.split(";"):
                     if statement.strip():
                         self.execute(statement)

@@ -13,6 +13,7 @@ from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
 from sim_devin.store.account import draw, drawn_on, give_back, require
 from sim_devin.store.records import Run
 from sim_devin.store.rows import OF_STEP, of_step
+from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
 
@@ -82,7 +83,7 @@ class StepLedger:
                     intent.tag,
                     self._run.id,
                     self._step,
-                    intent.tool,
+                    store.closed_text(connection, self._run.id, intent.tool),
                     intent.at,
                     intent.session_id,
                     intent.position,
@@ -190,7 +191,7 @@ def shares_of(store: SqlStore, run_id: str) -> list[Share]:
 def _intent(row: Any) -> Intent:
     return Intent(
         tag=row["tag"],
-        tool=row["tool"],
+        tool=read_text(row["tool"]),
         at=row["at"],
         state=row["state"],
         session_id=row["session_id"],

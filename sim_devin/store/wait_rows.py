@@ -9,17 +9,15 @@ from typing import Any
 from sim_devin.store.database import Connection
 from sim_devin.store.records import ASKING, PARKED, Event, Run, Wait
 from sim_devin.store.rows import (
+    BY_GROUP,
     GROUP,
-    JSON,
     WITH_OWN,
     Group,
     Rows,
     changed,
     group_of,
-    insert,
     marks,
     parked_state,
-    put_event,
     record_of,
     text,
 )
@@ -38,17 +36,19 @@ class WaitRows(Rows):
     def add_wait(self, run: Run, wait: Wait) -> None:
         """Record what a run waits for; a wait that is recorded already stays as it is."""
         with self.held(run) as connection:
-            insert(
+            self.insert(
                 connection,
                 "waits",
                 wait,
+                run.id,
                 once=True,
                 without=("id",),
-                credentials=_credentials(wait),
+                # What tells sessions of one key from those of another.
+                credentials=text(self.closed(connection, run.id, wait.about.get("credentials"))),
                 remind_every=run.options.get("remindEvery"),
             )
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
-            put_event(connection, Event(run.id, wait.created, "block.waiting", data))
+            self.put_event(connection, Event(run.id, wait.created, "block.waiting", data))
 
     def waits(self, run_id: str, *, only_open: bool = False) -> list[Wait]:
         """Return what a run waits for, or waited for."""
@@ -81,7 +81,13 @@ class WaitRows(Rows):
                 connection,
                 "UPDATE waits SET open = 0, answer = ?, error = ?, ended = ? "
                 "WHERE id = ? AND open = 1 AND kind = ?",
-                (text(answer), error, now, wait.id, wait.kind),
+                (
+                    text(self.closed(connection, wait.run_id, answer)),
+                    self.closed_text(connection, wait.run_id, error),
+                    now,
+                    wait.id,
+                    wait.kind,
+                ),
             ):
                 return False
             self._wake(connection, wait.run_id, now)
@@ -132,10 +138,11 @@ class WaitRows(Rows):
         if "kind" in changes:  # what is asked next has reminders of its own
             changes = {"remind_at": None, "reminders": 0, **changes}
         names = ", ".join(f"{name} = ?" for name in changes)
-        values = [
-            text(value) if name in JSON["waits"] else value for name, value in changes.items()
-        ]
         with self.database.write() as connection:
+            values = [
+                self.column(connection, "waits", name, value, wait.run_id)
+                for name, value in changes.items()
+            ]
             done = changed(
                 connection,
                 f"UPDATE waits SET {names} WHERE id = ? AND open = 1 AND kind = ?",
@@ -180,7 +187,7 @@ class WaitRows(Rows):
                 (again, wait.id, wait.kind, wait.reminders),
             ):
                 return False
-            put_event(connection, event)
+            self.put_event(connection, event)
         return True
 
     # -- sessions that are waited for ----------------------------------------------------------
@@ -189,8 +196,8 @@ class WaitRows(Rows):
         """Return the groups of the session waits that are due for a look."""
         mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
         rows = self.database.read(
-            f"SELECT DISTINCT {GROUP} FROM waits "
-            f"WHERE open = 1 AND kind = 'session' AND (next_look <= ? OR due <= ?) {mine}",
+            f"SELECT {GROUP} FROM waits WHERE open = 1 AND kind = 'session' "
+            f"AND (next_look <= ? OR due <= ?) {mine} {BY_GROUP}",
             (WITH_OWN, now, now, *values),
         )
         return list(map(group_of, rows))
@@ -248,7 +255,14 @@ class WaitRows(Rows):
             connection.execute(
                 "INSERT INTO answers (run_id, step, number, body, at) "
                 "SELECT ?, ?, count(*), ?, ? FROM answers WHERE run_id = ? AND step = ?",
-                (wait.run_id, wait.step, text(message), now, wait.run_id, wait.step),
+                (
+                    wait.run_id,
+                    wait.step,
+                    text(self.closed(connection, wait.run_id, message)),
+                    now,
+                    wait.run_id,
+                    wait.step,
+                ),
             )
         return True
 
@@ -259,8 +273,3 @@ class WaitRows(Rows):
             (wait.run_id, wait.step),
         )
         return int(rows[0]["n"])
-
-
-def _credentials(wait: Wait) -> str | None:
-    """Return what tells sessions of one key from those of another; secrets are not in it."""
-    return text(wait.about.get("credentials"))

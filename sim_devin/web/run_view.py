@@ -7,15 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.redaction import MASK, Redactor
+from sim_devin.redaction import Redactor
 from sim_devin.response import whole
-from sim_devin.store.sealing import CLOSE, OPEN
 
 LONGEST_TEXT = 20_000  # characters of one text shown in the browser
 LONGEST_LIST = 500
 
 _NODE_MARKS = re.compile(r"(__clone[0-9a-f]*)?(__obranch-\d+)?(₍\d+₎)?$")
-_SEALED = re.compile(f"{OPEN}(?:(:)|env:([^|{CLOSE}]+)[^{CLOSE}]*|[^{CLOSE}]*){CLOSE}")
 
 
 def original_id(node_id: str) -> str:
@@ -41,7 +39,7 @@ def highlights(output: Any) -> dict[str, Any]:
 
 def shown(value: Any, redactor: Redactor) -> Any:
     """Return JSON data as the page may have it: masked, and long texts and lists cut."""
-    return shortened(redactor.data(_without_marks(value)))
+    return shortened(redactor.data(value))
 
 
 def shortened(value: Any) -> Any:
@@ -63,20 +61,3 @@ def shortened(value: Any) -> Any:
             cut.append(f"… ({len(value) - LONGEST_LIST} more items)")
         return cut
     return value
-
-
-def _without_marks(value: Any) -> Any:
-    """Return stored data with ``{{NAME}}`` or a mask where the store has the names of secrets."""
-    if isinstance(value, str):
-        return _SEALED.sub(_readable, value) if OPEN in value else value
-    if isinstance(value, Mapping):
-        return {_without_marks(str(key)): _without_marks(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_marks(item) for item in value]
-    return value
-
-
-def _readable(found: re.Match[str]) -> str:
-    if found[1]:
-        return OPEN
-    return f"{{{{{found[2]}}}}}" if found[2] else MASK

@@ -19,14 +19,12 @@ from typing import Any
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
 from sim_devin.durable.fork import origins_of
-from sim_devin.durable.secrets import finder
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Event
 from sim_devin.engine.references import EnvName, Reference, split
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.store import records
-from sim_devin.store.sealing import Seal
 from sim_devin.verdict import bare
 from sim_devin.web import history
 from sim_devin.web.run_feed import RunFeed
@@ -324,12 +322,8 @@ class Runs:
         run = store.run(run_id)
         if not history.has_ended(run):
             raise CallerError("The earlier run has not ended yet.")
-        left = self._seal().open(history.left_behind(run, store.outcomes(run.id)))
+        left = self._app.runs.opened(run.id, history.left_behind(run, store.outcomes(run.id)))
         return {**left, "origins": origins_of(store, run, AppServices(self._app))}
-
-    def _seal(self) -> Seal:
-        """Return what puts secrets back in place that are known by name here."""
-        return Seal({}, finder(self._app, self._environment(), {}))
 
     def _forget_oldest(self) -> None:
         idle = [feed for feed in self._feeds.values() if not feed.is_needed]
@@ -354,10 +348,10 @@ class Runs:
         block = load_workflow(document).blocks.get(block_id)
         if block is None:
             return {}
-        env, seal = self._environment(), self._seal()
+        env = self._environment()
         found: dict[str, str] = {}
         for name in AppServices(self._app).credentials(block.type):
-            value = seal.open(block.values.get(name))
+            value = self._app.runs.opened(run_id, block.values.get(name))
             segments = split(value) if isinstance(value, str) else ()
             if segments and not any(isinstance(item, Reference) for item in segments):
                 found[name] = "".join(

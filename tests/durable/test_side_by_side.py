@@ -127,7 +127,7 @@ def test_nobody_is_asked_any_more_about_a_call_that_is_refused_by_now(open_app, 
     assert simulator.truth() == []
 
 
-def test_an_answer_and_the_record_of_it_are_one(open_app, store, monkeypatch):
+def test_an_answer_and_the_record_of_it_are_one(open_app, monkeypatch):
     app = open_app(policy=HELD)
     run_id = start(app, CREATE)
     app.runs.follow(run_id)
@@ -136,7 +136,7 @@ def test_an_answer_and_the_record_of_it_are_one(open_app, store, monkeypatch):
         raise StoreError("The disk is full.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "add_event", fails)
+        patched.setattr(app.runs.store, "add_event", fails)
         with suppress(StoreError):
             app.runs.answer(run_id, {"approved": True})
     assert state(app, run_id) == "asking"
