@@ -101,7 +101,7 @@ class App:
         with self._opening:
             runs, self._runs = self._runs, None
         if runs is not None:
-            runs.close(with_store=runs.store is not self.store)
+            runs.close()
 
     @cached_property
     def transport(self) -> Transport:

@@ -31,10 +31,9 @@ def open_runs(app: App) -> Runs:
         seconds = 0.0
     if not seconds > 0:
         raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
-    store = app.store
-    if not isinstance(store, SqlStore):
-        store = open_store(_place(app))
-    return Runs(app, store, lease=seconds)
+    if isinstance(app.store, SqlStore):
+        return Runs(app, app.store, lease=seconds)
+    return Runs(app, open_store(_place(app)), lease=seconds, owns_store=True)
 
 
 def _place(app: App) -> str:

@@ -42,10 +42,14 @@ class Runs:
         app: makes the calls.
         store: keeps the runs.
         lease: seconds without a sign of life after which another process takes a run over.
+        owns_store: whether nobody else closes the store.
     """
 
-    def __init__(self, app: App, store: SqlStore, *, lease: float) -> None:
+    def __init__(
+        self, app: App, store: SqlStore, *, lease: float, owns_store: bool = False
+    ) -> None:
         self._app = app
+        self._owns_store = owns_store
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._secrets = SecretsHere(app, store)
         self.store = store.sealed(self._secrets.seal)
@@ -302,10 +306,10 @@ class Runs:
         """
         return self.worker.reminders
 
-    def close(self, *, with_store: bool) -> None:
-        """Wait for reminders that are being sent, for a while; `with_store` closes the store."""
+    def close(self) -> None:
+        """Wait a while for reminders that are being sent, and close a store of its own."""
         self.worker.close()
-        if with_store:
+        if self._owns_store:
             self.store.close()
 
     # -- driving -----------------------------------------------------------------------------------

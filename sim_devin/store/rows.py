@@ -228,7 +228,8 @@ def record_of(kind: Any, table: str, row: Any) -> Any:
     known = kind.__dataclass_fields__
     values = {name: row[name] for name in row.keys() if name in known}  # noqa: SIM118 - a Row
     for name in PLAIN.get(table, ()):
-        values[name] = json.loads(values[name])
+        if name in values:
+            values[name] = json.loads(values[name])
     for name in JSON[table]:
         if name in values and values[name] is not None:
             values[name] = read_json(values[name])

@@ -47,10 +47,12 @@ DATA = st.recursive(
     | st.floats(allow_nan=False)
     | TEXTS
     | st.sampled_from([31415926, REFERENCE, to_json(Seal(SECRETS).close([SECRETS["env:A"]]))]),
-    lambda inner: st.lists(inner)
-    | st.dictionaries(TEXTS, inner)
-    | inner.map(lambda item: {KEY: item})
-    | inner.map(lambda item: {KEY: {"items": [[KEY, item]]}}),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(TEXTS, inner)
+        | inner.map(lambda item: {KEY: item})
+        | inner.map(lambda item: {KEY: {"items": [[KEY, item]]}})
+    ),
     max_leaves=8,
 )
 
