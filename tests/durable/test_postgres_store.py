@@ -118,6 +118,8 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(postgres, version):
             "fence, lease_until, cancelling) "
             "VALUES ('r', 'ready', '', 'd', '{\"kid\": \"d\"}', '{}', 1, 1, 0, 0, 0)"
         )
+        if version >= 7:  # by then, it was written with the run
+            connection.execute("INSERT INTO children VALUES ('d', 'r')")
     old.close()
     store = open_store(postgres)
     assert store.run("r").state == "ready"

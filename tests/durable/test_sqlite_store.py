@@ -40,7 +40,7 @@ def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path, version):
             "fence, lease_until, cancelling) "
             "VALUES ('r', 'ready', '', 'd', '{\"kid\": \"d\"}', '{}', 1, 1, 0, 0, 0)"
         )
-        if version >= 7:  # from then on a run is started with its children in a table
+        if version >= 7:  # by then, it was written with the run
             connection.execute("INSERT INTO children VALUES ('d', 'r')")
     old.close()
     store = open_store(file)
