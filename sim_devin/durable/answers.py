@@ -16,7 +16,7 @@ from sim_devin.errors import (
     UncertainResult,
     UnknownName,
 )
-from sim_devin.store.records import ASKING, Run, Wait
+from sim_devin.store.records import ASKING, ENDED, Run, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("sim_devin")
 
 TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried again
+
+
+class AnsweredAlready(CallerError):
+    """Somebody else was first: the question has its answer."""
 
 
 class Answers:
@@ -56,7 +60,7 @@ class Answers:
         else:
             taken = self._resolve(wait, answer, now)
         if not taken:
-            raise CallerError("It has been answered already.", hint="Look at the run again.")
+            raise _answered()
 
     def answer_overdue(self) -> int:
         """Give the default answer where nobody answered in time, or fail; return how many."""
@@ -157,15 +161,26 @@ class Answers:
         )
 
     def _asked(self, run: Run, context_id: str | None) -> Wait:
-        asked = [wait for wait in self._store.waits(run.id, only_open=True) if wait.kind in ASKING]
+        waits = self._store.waits(run.id)
+        asked = [wait for wait in waits if wait.open and wait.kind in ASKING]
         if context_id is not None:
-            asked = [wait for wait in asked if context_id in (wait.context_id, wait.step)] or asked
-            if context_id not in {name for wait in asked for name in (wait.context_id, wait.step)}:
-                raise UnknownName("question", context_id, [wait.context_id for wait in asked])
+            named = [wait for wait in waits if context_id in (wait.context_id, wait.step)]
+            known = [wait.context_id for wait in asked]
+            asked = [wait for wait in named if wait in asked]
+            if not asked and any(
+                wait.ended is not None or self._store.answers(wait) for wait in named
+            ):
+                raise _answered()
+            if not asked and run.state not in ENDED:
+                raise UnknownName("question", context_id, known)
         if not asked:
             raise CallerError(f"The run {run.id} asks nothing: it is {run.state}.")
         if len(asked) > 1:
-            names = ", ".join(wait.context_id for wait in asked)
+            contexts = [wait.context_id for wait in asked]
+            names = ", ".join(
+                wait.context_id if contexts.count(wait.context_id) == 1 else wait.step
+                for wait in asked
+            )
             raise CallerError(
                 f"The run {run.id} asks {len(asked)} things.", hint=f"Say which: {names}."
             )
@@ -190,3 +205,9 @@ class Answers:
             "Nobody knows whether it was done, so the answer has to say.",
             hint=str(wait.point.get("resolve", "")),
         )
+
+
+def _answered() -> AnsweredAlready:
+    return AnsweredAlready(
+        "It has been answered already: somebody else was first.", hint="Look at the run again."
+    )

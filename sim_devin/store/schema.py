@@ -220,6 +220,28 @@ CREATE INDEX spend_by_day ON spend (day);
 
 _V9 = "ALTER TABLE runs ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]'"
 
+_V11 = """
+CREATE TABLE acts (
+    "key" TEXT PRIMARY KEY,
+    request TEXT NOT NULL,
+    at REAL NOT NULL,
+    answer TEXT
+) WITHOUT ROWID;
+CREATE INDEX acts_by_age ON acts (at);
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, give_marks_up)
+MIGRATIONS: tuple[Migration, ...] = (
+    _V1,
+    _V2,
+    _V3,
+    _V4,
+    _V5,
+    _V6,
+    _V7,
+    _V8,
+    _V9,
+    give_marks_up,
+    _V11,
+)

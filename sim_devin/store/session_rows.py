@@ -171,6 +171,13 @@ class SessionRows(Rows):
         rows = self.database.read("SELECT * FROM sessions WHERE session_id IN (?, ?)", names)
         return [record_of(Session, "sessions", row) for row in rows]
 
+    def sessions_of(self, run_id: str) -> list[Session]:
+        """Return the sessions that a run has created, or was about to, oldest first."""
+        rows = self.database.read(
+            "SELECT * FROM sessions WHERE run_id = ? ORDER BY created, step", (run_id,)
+        )
+        return [record_of(Session, "sessions", row) for row in rows]
+
     def change_session(self, session: Session, **changes: Any) -> None:
         """Change what is recorded of a session."""
         names = ", ".join(f"{name} = ?" for name in changes)

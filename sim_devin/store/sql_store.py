@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim_devin.clock import Clock
+from sim_devin.store.act_rows import ActRows
 from sim_devin.store.block_rows import BlockRows
 from sim_devin.store.run_rows import RunRows
 from sim_devin.store.schema import MIGRATIONS
@@ -17,7 +18,7 @@ from sim_devin.store.sqlite_file import IN_MEMORY, SqliteFile
 from sim_devin.store.wait_rows import WaitRows
 
 
-class SqlStore(RunRows, BlockRows, WaitRows, SessionRows):
+class SqlStore(RunRows, BlockRows, WaitRows, SessionRows, ActRows):
     """The store. Safe for many threads, many processes, and with PostgreSQL many machines."""
 
     def __repr__(self) -> str:

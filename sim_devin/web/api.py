@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,32 +22,20 @@ from sim_devin.app_services import AppServices
 from sim_devin.engine import workflow_check
 from sim_devin.engine.problem import Problem
 from sim_devin.errors import (
-    ApiError,
     CallerError,
-    CredentialsError,
     SimDevinError,
-    TransportError,
     UnknownName,
 )
 from sim_devin.web import secret_fields
+from sim_devin.web.acts import Acts
 from sim_devin.web.catalog import catalog
-from sim_devin.web.documents import Changed, Folder
+from sim_devin.web.documents import Folder
+from sim_devin.web.endpoints import Endpoints
 from sim_devin.web.guard import Guard
 from sim_devin.web.page import Page
 from sim_devin.web.runs import Runs
 from sim_devin.web.secret_store import SecretStore
 from sim_devin.web.value_check import value_problems
-
-STATUS: Mapping[type[SimDevinError], int] = {
-    Changed: 412,
-    UnknownName: 404,
-    CallerError: 422,
-    CredentialsError: 422,
-    TransportError: 502,
-    ApiError: 502,
-}
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -78,6 +66,7 @@ class Api:
         self._templates = Folder(surroundings.templates) if surroundings.templates else None
         self._secret_ids: dict[str, frozenset[str] | None] = {}
         self.runs = Runs(app, secrets.values, folder.path, allow_python=allow_python)
+        self._endpoints = Endpoints(Acts(app.runs.store), self._masked)
 
     def routes(self) -> list[Route]:
         """Return the routes below ``/api``."""
@@ -104,8 +93,21 @@ class Api:
             ("POST", "/api/runs/{run}/answer", self._answer),
             ("GET", "/api/runs/{run}/messages", self._messages),
             ("POST", "/api/runs/{run}/messages", self._send_message),
+            ("GET", "/api/runs/{run}/sessions", self._sessions),
+            ("POST", "/api/runs/{run}/sessions/{session}/end", self._end_session),
         ]
-        routes = [Route(path, self._endpoint(act), methods=[m]) for m, path, act in table]
+        reading = (self._check,)
+        costing = (self._start, self._resume, self._answer, self._send_message)
+        routes = [
+            Route(
+                path,
+                self._endpoints.of(
+                    act, acts=method != "GET" and act not in reading, costs=act in costing
+                ),
+                methods=[method],
+            )
+            for method, path, act in table
+        ]
         return [*routes, Route("/api/runs/{run}/events", self._events)]
 
     # -- registry ----------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class Api:
     def _list_runs(self, request: Request, _body: Any) -> dict[str, Any]:
         return {"runs": self.runs.all(before=request.query_params.get("before"))}
 
-    def _start(self, _request: Request, body: Any) -> Response:
+    def _start(self, request: Request, body: Any) -> Response:
         document, literals = self._given(body)
         for name in ("fromBlock", "earlier", "stopAfter"):
             if not isinstance(body.get(name), str | None):
@@ -232,6 +234,7 @@ class Api:
             stop_after=body.get("stopAfter"),
             deadline=body.get("deadline"),
             max_acu=body.get("maxAcu"),
+            key=request.state.key,
         )
         return JSONResponse(run, 201)
 
@@ -249,7 +252,10 @@ class Api:
 
     def _answer(self, request: Request, body: Any) -> dict[str, Any]:
         return self.runs.answer(
-            request.path_params["run"], body.get("answer"), context_id=body.get("contextId")
+            request.path_params["run"],
+            body.get("answer"),
+            context_id=body.get("contextId"),
+            number=body.get("question"),
         )
 
     def _messages(self, request: Request, _body: Any) -> dict[str, Any]:
@@ -264,13 +270,21 @@ class Api:
             str(body.get("block") or ""),
             str(body.get("session") or ""),
             body.get("message"),
+            key=request.state.key,
+            seen=body.get("seen"),
         )
+
+    def _sessions(self, request: Request, _body: Any) -> dict[str, Any]:
+        return {"sessions": self.runs.sessions.all(request.path_params["run"])}
+
+    def _end_session(self, request: Request, _body: Any) -> dict[str, Any]:
+        return self.runs.sessions.end(request.path_params["run"], request.path_params["session"])
 
     async def _events(self, request: Request) -> Response:
         try:
             told = await run_in_threadpool(self.runs.feed, request.path_params["run"])
         except SimDevinError as error:
-            return self._failed(error)
+            return self._endpoints.failed(error)
         last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
 
         async def stream() -> AsyncIterator[str]:
@@ -284,21 +298,6 @@ class Api:
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     # -- inside ------------------------------------------------------------------------------
-
-    def _endpoint(self, act: Callable[[Request, Any], Any]) -> Endpoint:
-        async def endpoint(request: Request) -> Response:
-            try:
-                body = await _body(request)
-                answer = await run_in_threadpool(act, request, body)
-            except SimDevinError as error:
-                return self._failed(error)
-            return answer if isinstance(answer, Response) else JSONResponse(answer)
-
-        return endpoint
-
-    def _failed(self, error: SimDevinError) -> Response:
-        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-        return JSONResponse(self._masked({"error": error.to_json()}), status)
 
     def _masked(self, data: dict[str, Any]) -> dict[str, Any]:
         masked: dict[str, Any] = self.runs.redactor().data(data)
@@ -333,19 +332,6 @@ def _with_field(problem: Problem) -> dict[str, Any]:
 
 def _is_above_zero(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-async def _body(request: Request) -> Any:
-    if request.method in ("GET", "HEAD"):
-        return {}
-    data = await request.body()
-    try:
-        body = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        raise CallerError("The body is not JSON.") from None
-    if not isinstance(body, dict):
-        raise CallerError("The body has to be a JSON object.")
-    return body
 
 
 def application(api: Api, *, token: str, hosts: list[str], page: Page | None = None) -> ASGIApp:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +18,19 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
+from sim_devin.durable.answers import AnsweredAlready
 from sim_devin.durable.fork import origins_of
-from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Event
-from sim_devin.engine.references import EnvName, Reference, split
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.store import records
-from sim_devin.verdict import bare
 from sim_devin.web import history
+from sim_devin.web.conversations import Conversations, is_about
+from sim_devin.web.environment import Environment
 from sim_devin.web.run_feed import RunFeed
 from sim_devin.web.run_files import RunFiles
 from sim_devin.web.run_view import shortened
+from sim_devin.web.sessions import RunSessions
 
 logger = logging.getLogger("sim_devin")
 
@@ -53,6 +54,7 @@ class Runs:
 
     Attributes:
         files: which of those files a run belongs to.
+        sessions: what runs have created at Devin.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Runs:
         *,
         allow_python: bool = False,
     ) -> None:
-        app.settings = replace(app.settings, env=_Environment(app.settings.env, secrets))
+        app.settings = replace(app.settings, env=Environment(app.settings.env, secrets))
         self._app = app
         self._secrets = secrets
         self._allow_python = allow_python
         self._feeds: dict[str, RunFeed] = {}
         self.files = RunFiles(app, folder)
+        self._conversations = Conversations(app, self._environment)
+        self.sessions = RunSessions(app, self._seen)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._news = threading.Event()
@@ -143,6 +147,7 @@ class Runs:
         stop_after: str | None = None,
         deadline: float | None = None,
         max_acu: int | None = None,
+        key: str | None = None,
     ) -> dict[str, Any]:
         """Record a run, to be driven at once, and return it as a line of the history.
 
@@ -156,12 +161,16 @@ class Runs:
             stop_after: id of a block after which nothing new starts.
             deadline: seconds after which the run is cancelled.
             max_acu: ceiling for the ACU limits of all its sessions together.
+            key: of this start; the run that was started with it before is returned, if any.
 
         Raises:
             SimDevinError: it cannot be run; nothing was.
         """
+        runs = self._app.runs
+        run_id = str(uuid.uuid4() if key is None else uuid.uuid5(uuid.NAMESPACE_OID, key))
+        with suppress(UnknownName):
+            return self.get(run_id)
         snapshot = None if earlier is None else self._left_behind(earlier)
-        runs, run_id = self._app.runs, str(uuid.uuid4())
         # Before the run is recorded, since it may be under way the moment it is.
         feed = RunFeed(run_id, runs.store, self.redactor(literals), document=document)
         with self._lock:
@@ -190,15 +199,30 @@ class Runs:
         self._news.set()
         return self.get(run_id)
 
-    def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> dict[str, Any]:
+    def answer(
+        self,
+        run_id: str,
+        answer: Any,
+        *,
+        context_id: str | None = None,
+        number: int | None = None,
+    ) -> dict[str, Any]:
         """Answer what a run asks, and let it go on.
 
+        The arguments are those of `durable.Runs.answer`; `number` says which question of the
+        place is meant, if it asks one after the other: how many were answered before.
+
         Raises:
+            AnsweredAlready: somebody else was first.
             SimDevinError: the run asks nothing, or not at that place.
         """
-        waits = self._app.runs.store.waits(run_id, only_open=True)
-        if not any(wait.kind in records.ASKING for wait in waits):
-            raise CallerError("This run asks nothing.")
+        for wait in self._app.runs.store.waits(run_id, only_open=True):
+            is_meant = wait.kind == "question" and context_id in (wait.context_id, wait.step)
+            if is_meant and number not in (None, self._app.runs.store.answers(wait)):
+                raise AnsweredAlready(
+                    "Somebody else has answered that question. Yours was not sent.",
+                    hint="It asks something else now.",
+                )
         self._app.runs.answer(run_id, answer, context_id=context_id)
         return self._moved(run_id)
 
@@ -228,21 +252,44 @@ class Runs:
         Raises:
             SimDevinError: the call failed.
         """
-        params = {"sessionId": session_id, "limit": 100}
-        return self._call(run_id, block_id, "devin_list_session_messages", params)
+        run = self._app.runs.store.run(run_id)
+        answer = self._conversations.messages(run, self._document(run), block_id, session_id)
+        seen: dict[str, Any] = self._seen(answer)
+        return seen
 
-    def say(self, run_id: str, block_id: str, session_id: str, message: Any) -> dict[str, Any]:
+    def say(
+        self,
+        run_id: str,
+        block_id: str,
+        session_id: str,
+        message: Any,
+        *,
+        key: str,
+        seen: int | None = None,
+    ) -> dict[str, Any]:
         """Send a message to a session of a run; if it asks something, that is the answer.
 
+        `key` and `seen` as for `Conversations.say`.
+
         Raises:
+            AnsweredAlready: somebody else was first.
             SimDevinError: it could not be sent.
         """
-        for wait in self._app.runs.store.waits(run_id, only_open=True):
-            if wait.kind == "question" and bare(wait.about["sessionId"]) == bare(session_id):
-                self.answer(run_id, message, context_id=wait.context_id)
+        run = self._app.runs.store.run(run_id)
+        for wait in self._app.runs.store.waits(run.id, only_open=True):
+            if wait.kind == "question" and is_about(wait, session_id):
+                self.answer(run.id, message, context_id=wait.step)
                 return {}
-        params = {"sessionId": session_id, "message": message}
-        return self._call(run_id, block_id, "devin_send_message", params)
+            if wait.kind == "sending" and is_about(wait, session_id):
+                raise AnsweredAlready(
+                    "Somebody else's answer is on its way to this session. Yours was not sent."
+                )
+        document = self._document(run)
+        said = self._conversations.say(
+            run, document, block_id, session_id, message, key=key, seen=seen
+        )
+        answer: dict[str, Any] = self._seen(said)
+        return answer
 
     # -- driving and telling -----------------------------------------------------------------
 
@@ -331,52 +378,15 @@ class Runs:
             if not feed.feed.is_watched:
                 del self._feeds[feed.id]
 
-    def _call(
-        self, run_id: str, block_id: str, tool_id: str, params: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Call a tool with the credentials that a block of a run uses."""
-        credentials = self._credentials(run_id, block_id)
-        output = self._app.call(tool_id, params, credentials=credentials, reconcile=True)
-        return shortened(self.redactor().data(output))  # type: ignore[no-any-return]
+    def _document(self, run: records.Run) -> Mapping[str, Any]:
+        feed = self._feeds.get(run.id)
+        if feed is not None and feed.document is not None:
+            return feed.document
+        document: Mapping[str, Any] = self._app.runs.store.document(run.document)
+        return document
 
-    def _credentials(self, run_id: str, block_id: str) -> dict[str, str]:
-        """Return the connection's fields as a block of the run has them."""
-        feed, store = self._feeds.get(run_id), self._app.runs.store
-        document = None if feed is None else feed.document
-        if document is None:
-            document = store.document(store.run(run_id).document)
-        block = load_workflow(document).blocks.get(block_id)
-        if block is None:
-            return {}
-        env = self._environment()
-        found: dict[str, str] = {}
-        for name in AppServices(self._app).credentials(block.type):
-            value = self._app.runs.opened(run_id, block.values.get(name))
-            segments = split(value) if isinstance(value, str) else ()
-            if segments and not any(isinstance(item, Reference) for item in segments):
-                found[name] = "".join(
-                    env.get(item.name, "") if isinstance(item, EnvName) else str(item)
-                    for item in segments
-                )
-        return {name: value for name, value in found.items() if value}
-
-
-class _Environment(Mapping[str, str]):
-    """An environment with the local secrets over it, as they are at the moment."""
-
-    def __init__(self, env: Mapping[str, str], secrets: Callable[[], Mapping[str, str]]) -> None:
-        self._env = env
-        self._secrets = secrets
-
-    def __getitem__(self, name: str) -> str:
-        secrets = self._secrets()
-        return secrets[name] if name in secrets else self._env[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._env, **self._secrets()})
-
-    def __len__(self) -> int:
-        return len({**self._env, **self._secrets()})
+    def _seen(self, answer: Any) -> Any:
+        return shortened(self.redactor().data(answer))
 
 
 def _milliseconds() -> int:

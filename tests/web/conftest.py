@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,11 @@ class Canvas:
     def get(self, path, **options):
         return self.client.get(f"/api/{path}", **options)
 
-    def send(self, method, path, body=None, **headers):
+    def send(self, method, path, body=None, *, key="", **headers):
+        """Send a request with an idempotency key: a new one unless given, none if it is None."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            names["idempotency-key"] = key or str(uuid.uuid4())
         content = json.dumps({} if body is None else body)
         return self.client.request(
             method,

@@ -117,7 +117,7 @@ def test_a_pause_is_answered_and_the_run_goes_on(canvas):
     assert canvas.send("POST", f"runs/{run}/answer", answer).status_code == 200
     rest = canvas.events(run, after=len(first))
     assert rest[-1]["result"]["output"]["data"] == {"ok": True}
-    assert canvas.send("POST", f"runs/{run}/answer", answer).status_code == 422
+    assert canvas.send("POST", f"runs/{run}/answer", answer).status_code == 409
 
 
 def test_a_run_goes_on_from_a_block_with_what_an_earlier_one_left(canvas):

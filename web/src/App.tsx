@@ -2,6 +2,7 @@
 
 import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
 import { Component, type ReactNode, useEffect, useState } from "react";
+import { ActButton, once } from "./acts";
 import { clipText, duplicate, pasteText, remove, turn, useTidy } from "./actions";
 import { exported, stateOf } from "./document";
 import { Dialogs, inputRows, Notice, useAdd } from "./dialogs";
@@ -12,7 +13,7 @@ import { Icon } from "./nodes";
 import { Panel, WorkflowProblems } from "./Panel";
 import { RunPanel } from "./RunPanel";
 import { useConnection } from "./api";
-import { isActive, startedElsewhere, startRun, stopRun, watch } from "./runs";
+import { isActive, START, startedElsewhere, startRun, stopping, stopRun, watch } from "./runs";
 import { importFile, openMenu, redo, report, save, select, settle, show, undo, useCanvas } from "./store";
 import type { Document, Spec } from "./types";
 
@@ -80,6 +81,7 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
   const saving = useCanvas((state) => state.saving);
   const info = useCanvas((state) => state.info);
   const status = useCanvas((state) => state.run?.status);
+  const shown = useCanvas((state) => state.run?.id);
   const canUndo = useCanvas((state) => state.past.length > 0);
   const canRedo = useCanvas((state) => state.future.length > 0);
   const errors = useCanvas((state) => state.problems.filter((item) => item.level === "error").length);
@@ -105,7 +107,8 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
       <button type="button" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>{theme === "dark" ? "☀" : "☾"}</button>
       <button type="button" onClick={() => show("keys")} aria-label="Keys">?</button>
       {workflow && errors > 0 && <button type="button" className="link errors" onClick={() => select([])}>{errors} to fix</button>}
-      {workflow && (isActive(status) ? <button type="button" className="danger" onClick={() => void stopRun()}>Stop</button> : <button type="button" className="primary" onClick={run}>Run</button>)}
+      {workflow && shown && isActive(status) && <ActButton key={shown} act={stopping(shown)} busy="Stopping…" className="danger" onClick={() => void stopRun()}>Stop</ActButton>}
+      {workflow && <ActButton act={START} busy="Starting…" className="primary" disabled={isActive(status)} onClick={run}>Run</ActButton>}
     </header>
   );
 }
@@ -134,9 +137,9 @@ function Conflict() {
   return (
     <div className="notice is-error" role="alert">
       <span>This workflow was changed elsewhere. Yours is not saved.</span>
-      <button type="button" onClick={() => void settle("theirs")}>Load theirs</button>
-      <button type="button" onClick={() => void settle("ours")}>Keep mine</button>
-      <button type="button" onClick={() => void settle("copy")}>Save mine as a copy</button>
+      <ActButton act="settle" onClick={() => void once("settle", () => settle("theirs"))}>Load theirs</ActButton>
+      <ActButton act="settle" onClick={() => void once("settle", () => settle("ours"))}>Keep mine</ActButton>
+      <ActButton act="settle" onClick={() => void once("settle", () => settle("copy"))}>Save mine as a copy</ActButton>
     </div>
   );
 }
@@ -228,7 +231,12 @@ function useKeys(): void {
       const key = event.key.toLowerCase();
       if (!content || dialog || menu) return false;
       if (mod && key === "k") return show("add"), true;
-      if (mod && key === "enter") return isActive(current?.status) ? (void stopRun(), true) : (run(), true);
+      if (mod && key === "enter") {
+        // Pressed twice it starts one run, and stops none: stopping takes another key.
+        if (event.shiftKey) void stopRun();
+        else if (!event.repeat && !isActive(current?.status)) run();
+        return true;
+      }
       if (mod && key === "s") return void save().catch(report), true;
       if (isTyping(event.target)) return false;
       if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) return menuOfFocus(), true;

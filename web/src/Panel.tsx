@@ -1,13 +1,14 @@
 /** The side panel: the selected block's form, its connections, and what it did in the run. */
 
 import { useEffect, useState } from "react";
+import { ActButton } from "./acts";
 import { canRunFrom, duplicate, remove, turn } from "./actions";
 import { handlesOf, isContainer, mayConnect, renamed, stateOf, withData, withEdge, without } from "./document";
 import { FieldRow, RefText } from "./fields";
 import { isBuiltIn, isRequired, isShown, operationOf, valuesOf } from "./form";
 import { Icon, plain } from "./nodes";
 import { BlockOutput } from "./RunPanel";
-import { startRun } from "./runs";
+import { START, startRun } from "./runs";
 import { edit, select, useCanvas } from "./store";
 import type { Block, Json, Spec } from "./types";
 
@@ -67,7 +68,7 @@ function BlockPanel({ block }: { block: Block }) {
       <div className="actions" role="group" aria-label="Block actions">
         <button type="button" onClick={() => turn([block.id])}>{block.enabled === false ? "Enable" : "Disable"}</button>
         <button type="button" onClick={() => duplicate([block.id])}>Duplicate</button>
-        {run && canRunFrom(block.id) && <button type="button" onClick={() => void startRun({ fromBlock: block.id, earlier: run.id })}>Run from here</button>}
+        {run && canRunFrom(block.id) && <ActButton act={START} busy="Starting…" onClick={() => void startRun({ fromBlock: block.id, earlier: run.id })}>Run from here</ActButton>}
         <button type="button" className="danger" onClick={() => remove([block.id])}>Delete</button>
       </div>
       {mine.filter((item) => !item.field || !spec?.fields.some((field) => field.id === item.field)).map((item, index) => (

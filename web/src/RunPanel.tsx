@@ -1,11 +1,12 @@
 /** The run below the canvas: answers, log, timeline, result and history. */
 
 import { useEffect, useMemo, useState } from "react";
+import { ActButton } from "./acts";
 import { askedBy, PauseForm, Reply } from "./answers";
 import { api } from "./api";
 import { JsonTree, Value } from "./JsonTree";
 import { bare, duration, localTime, noteOf, type RunView, told } from "./runState";
-import { resumeRun, watch } from "./runs";
+import { resumeRun, resuming, watch } from "./runs";
 import { select, useCanvas } from "./store";
 import type { Block, Highlights, Json, RunEvent, RunStatus } from "./types";
 
@@ -72,7 +73,7 @@ function Resume({ run }: { run: RunView }) {
   const [button, what] = RESUMING[run.state] ?? RESUMING.failed!;
   return (
     <section className="resume" aria-label="Resume the run">
-      <button type="button" className="primary" onClick={() => void resumeRun(run.id)}>{button}</button>
+      <ActButton act={resuming(run.id)} busy="Resuming…" className="primary" onClick={() => void resumeRun(run.id)}>{button}</ActButton>
       <p>{run.state === "held" && run.result?.error ? `${run.result.error} ` : ""}{what}</p>
     </section>
   );
@@ -168,7 +169,7 @@ function History() {
             <td><span className={`run-status is-${run.status}`}>{statusText(run.status, run.state)}</span> {run.error}</td>
             <td className="row-actions">
               <button type="button" onClick={() => void watch(run.id)} disabled={run.id === shown}>Show</button>
-              {run.canResume && <button type="button" title={RESUMING[run.state]?.[1]} onClick={() => void resumeRun(run.id)}>{RESUMING[run.state]?.[0]}</button>}
+              {run.canResume && <ActButton act={resuming(run.id)} title={RESUMING[run.state]?.[1]} onClick={() => void resumeRun(run.id)}>{RESUMING[run.state]?.[0]}</ActButton>}
             </td>
           </tr>
         ))}

@@ -1,11 +1,12 @@
 /** Answering: a pause by its form, a session that waits for its user by a message. */
 
 import { useEffect, useId, useState } from "react";
+import { ActButton, once } from "./acts";
 import { api } from "./api";
 import { JsonTree } from "./JsonTree";
 import { type BlockRun, pauseOf } from "./runState";
 import { watch } from "./runs";
-import { report, useCanvas } from "./store";
+import { useCanvas } from "./store";
 import type { Choice, FormatRow, Json, PausePoint } from "./types";
 
 // React Flow leaves the pointer, the wheel and the keys alone in what has these classes.
@@ -35,15 +36,10 @@ export function PauseForm({ run, point, cardSays }: { run: string; point: PauseP
   const onCard = cardSays !== undefined;
   const data = point.response?.data ?? {};
   const [isSent, setSent] = useState(false);
+  const act = `answer ${run} ${point.contextId}`;
   const send = async (answer: Record<string, Json>) => {
-    setSent(true);
-    try {
-      await api.answer(run, point.contextId, answer);
-      void watch(run);
-    } catch (error) {
-      setSent(false);
-      report(error);
-    }
+    setSent(await once(act, () => api.answer(run, point.contextId, answer)));
+    void watch(run); // also where somebody else was first: the run has gone on
   };
   const choices: Choice[] = point.choices ?? [{ label: "Answer and go on", answer: {}, fields: data.inputFormat ?? [] }];
   return (
@@ -51,12 +47,12 @@ export function PauseForm({ run, point, cardSays }: { run: string; point: PauseP
       {!onCard && <h2>{point.blockName} waits for your answer</h2>}
       {point.message && point.message !== cardSays && <p>{point.message} {!onCard && <span className="field-help">{point.hint}</span>}</p>}
       {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
-      {choices.map((choice) => <ChoiceForm key={choice.label} choice={choice} isMain={choices.length === 1} isSent={isSent} send={send} />)}
+      {choices.map((choice) => <ChoiceForm key={choice.label} choice={choice} act={act} isMain={choices.length === 1} isSent={isSent} send={send} />)}
     </section>
   );
 }
 
-function ChoiceForm({ choice, isMain, isSent, send }: { choice: Choice; isMain: boolean; isSent: boolean; send: (answer: Record<string, Json>) => Promise<void> }) {
+function ChoiceForm({ choice, act, isMain, isSent, send }: { choice: Choice; act: string; isMain: boolean; isSent: boolean; send: (answer: Record<string, Json>) => Promise<void> }) {
   const formId = useId();
   const fields: FormatRow[] = choice.fields ?? [];
   const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(fields.map((field) => [field.name, field.value == null ? "" : String(field.value)])));
@@ -87,7 +83,7 @@ function ChoiceForm({ choice, isMain, isSent, send }: { choice: Choice; isMain: 
           </div>
         );
       })}
-      <button type="submit" className={isMain ? "primary" : ""} disabled={isSent}>{choice.label}</button>
+      <ActButton act={act} type="submit" className={isMain ? "primary" : ""} disabled={isSent}>{choice.label}</ActButton>
       {choice.help && <span className="field-help">{choice.help}</span>}
     </form>
   );
@@ -96,29 +92,27 @@ function ChoiceForm({ choice, isMain, isSent, send }: { choice: Choice; isMain: 
 /** Answer a session that waits for somebody: what it said, and a message to it. */
 export function Reply({ run, block, session, reason, cardOf }: { run: string; block: string; session: string; reason: string; cardOf?: string }) {
   const textId = useId();
-  const [said, setSaid] = useState<{ source?: string; message?: string }[]>([]);
+  const [said, setSaid] = useState<{ source?: string; message?: string }[] | null>(null);
   const [text, setText] = useState("");
   const [sent, setSent] = useState("");
+  const act = `say ${session}`;
   useEffect(() => {
     api.messages(run, block, session).then(setSaid).catch(() => undefined);
   }, [run, block, session, sent]);
   const send = async (event: React.FormEvent) => {
     event.preventDefault();
-    try {
-      await api.say(run, block, session, text);
-      setSent(text);
-      setText("");
-    } catch (error) {
-      report(error);
-    }
+    const seen = said?.filter((item) => item.source === "user").length;
+    if (!(await once(act, () => api.say(run, block, session, text, seen)))) return;
+    setSent(text);
+    setText("");
   };
   return (
     <form className={`pause ${cardOf ? ON_CARD : ""}`} onSubmit={(event) => void send(event)} aria-label={cardOf ? `Reply to ${cardOf}` : "Answer the session"}>
       {!cardOf && <h3>The session waits: {reason}</h3>}
-      <ul className="messages">{said.slice(cardOf ? -1 : -4).map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
+      <ul className="messages">{said?.slice(cardOf ? -1 : -4).map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
       <label htmlFor={textId}>Your answer</label>
       <textarea id={textId} rows={2} value={text} onChange={(event) => setText(event.target.value)} required />
-      <button type="submit" className="primary" disabled={!text.trim()}>Send</button>
+      <ActButton act={act} busy="Sending…" type="submit" className="primary" disabled={!text.trim()}>Send</ActButton>
       {sent && <p role="status">Sent: {sent}</p>}
     </form>
   );

@@ -1,7 +1,7 @@
 /** Talking to the server. The token comes in the address's fragment and leaves only in a header. */
 
 import { create } from "zustand";
-import type { Document, Info, Json, Problem, RunEvent, RunLine, Spec } from "./types";
+import type { Document, Info, Json, Problem, RunEvent, RunLine, SessionLine, Spec } from "./types";
 
 const KEY = "sim-devin.token";
 
@@ -33,23 +33,31 @@ export class ApiError extends Error {
   }
 }
 
+/** Acts that the server has not answered yet -> their keys: sent again, each keeps its key, and takes effect once. */
+const unanswered = new Map<string, string>();
+
 async function request(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  const text = method === "GET" ? undefined : JSON.stringify(body ?? {});
+  const act = [method, path, ...Object.values(headers), text].join("\n");
+  const key = unanswered.get(act) ?? crypto.randomUUID();
+  if (method !== "GET") unanswered.set(act, key);
   let response: Response;
   try {
     response = await fetch(`/api/${path}`, {
       method,
       headers: {
         Authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ""}`,
-        ...(method === "GET" ? {} : { "Content-Type": "application/json" }),
+        ...(method === "GET" ? {} : { "Content-Type": "application/json", "Idempotency-Key": key }),
         ...headers,
       },
-      body: method === "GET" ? undefined : JSON.stringify(body ?? {}),
+      body: text,
     });
   } catch {
     answered(null);
     throw new ApiError(0, "The server does not answer.", "Is sim-devin serve still running?", []);
   }
   answered(response);
+  if (response.status < 500 && response.status !== 401) unanswered.delete(act); // else it may be done, and is asked for again
   if (!response.ok) {
     const error = ((await response.json().catch(() => ({}))) as { error?: Record<string, Json> }).error ?? {};
     throw new ApiError(
@@ -94,15 +102,17 @@ export const api = {
   start: (body: Record<string, unknown>) => json<RunLine>("POST", "runs", body),
   resume: (run: string) => json<RunLine>("POST", `runs/${run}/resume`),
   stop: (run: string) => json<unknown>("POST", `runs/${run}/stop`),
-  answer: (run: string, contextId: string, answer: Json) => json<RunLine>("POST", `runs/${run}/answer`, { contextId, answer }),
+  answer: (run: string, contextId: string, answer: Json, question?: number) => json<RunLine>("POST", `runs/${run}/answer`, { contextId, answer, question }),
   log: (run: string, order: number) => json<{ input?: Json; output?: Json; error?: string }>("GET", `runs/${run}/logs/${order}`),
   messages: async (run: string, block: string, session: string) =>
     (await json<{ messages: { source?: string; message?: string }[] }>(
       "GET",
       `runs/${run}/messages?block=${name(block)}&session=${name(session)}`,
     )).messages,
-  say: (run: string, block: string, session: string, message: string) =>
-    json<unknown>("POST", `runs/${run}/messages`, { block, session, message }),
+  say: (run: string, block: string, session: string, message: string, seen?: number) =>
+    json<unknown>("POST", `runs/${run}/messages`, { block, session, message, seen }),
+  sessions: async (run: string) => (await json<{ sessions: SessionLine[] }>("GET", `runs/${run}/sessions`)).sessions,
+  endSession: (run: string, session: string) => json<SessionLine>("POST", `runs/${run}/sessions/${name(session)}/end`),
 
   /** Read a run's events until it ends or pauses; EventSource cannot send the token. */
   async follow(run: string, after: number, signal: AbortSignal, take: (number: number, event: RunEvent) => void): Promise<void> {

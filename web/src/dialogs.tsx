@@ -2,11 +2,12 @@
 
 import { useReactFlow } from "@xyflow/react";
 import { useEffect, useMemo, useRef, useState } from "react";
+import { ActButton, once } from "./acts";
 import { api } from "./api";
 import { handlesOf, newBlock, stateOf, withEdge, withNewBlock } from "./document";
 import { rowsOf } from "./form";
 import { Icon, plain } from "./nodes";
-import { startRun } from "./runs";
+import { START, startRun } from "./runs";
 import { createWorkflow, deleteWorkflow, edit, importFile, open, refreshInfo, renameWorkflow, report, select, show, type Spot, useCanvas, versionOf } from "./store";
 import type { Block, Document, Json, Spec } from "./types";
 
@@ -65,13 +66,13 @@ function Open() {
     void refresh();
     api.templates().then(setTemplates).catch(report);
   }, []);
-  const attempt = (work: Promise<void>) => void work.catch(report);
+  const attempt = (work: () => Promise<void>) => void once("open", work);
   return (
     <Frame title="Workflows" closable={hasDocument}>
-      <form className="line" onSubmit={(event) => { event.preventDefault(); attempt(createWorkflow(wanted || "Workflow")); }}>
+      <form className="line" onSubmit={(event) => { event.preventDefault(); attempt(() => createWorkflow(wanted || "Workflow")); }}>
         <label htmlFor="new-name">New workflow</label>
         <input id="new-name" data-autofocus value={wanted} placeholder="Name" onChange={(event) => setWanted(event.target.value)} />
-        <button type="submit" className="primary">Create</button>
+        <ActButton act="open" busy="Creating…" type="submit" className="primary">Create</ActButton>
       </form>
       {names.length > 0 && (
         <section>
@@ -85,9 +86,9 @@ function Open() {
           <ul className="choices">
             {templates.map((item) => (
               <li key={item.name}>
-                <button type="button" onClick={() => attempt(api.template(item.name).then((content) => createWorkflow(item.title, content)))}>
+                <ActButton act="open" onClick={() => attempt(async () => createWorkflow(item.title, await api.template(item.name)))}>
                   <strong>{item.title}</strong>{item.description && <span>{item.description}</span>}
-                </button>
+                </ActButton>
               </li>
             ))}
           </ul>
@@ -105,12 +106,13 @@ function Open() {
 function FileRow({ name, changed }: { name: string; changed: () => void }) {
   const [asked, setAsked] = useState<{ what: "rename" | "delete"; etag: string } | null>(null);
   const [to, setTo] = useState(name);
+  const file = `file ${name}`;
   const ask = (what: "rename" | "delete") => void versionOf(name).then((etag) => setAsked({ what, etag })).catch(report);
   const act = (event: React.FormEvent) => {
     event.preventDefault();
     const { what, etag } = asked!;
-    const done = what === "delete" ? deleteWorkflow(name, etag) : renameWorkflow(name, to.trim(), etag);
-    done.then(() => { setAsked(null); changed(); }).catch((error) => { setAsked(null); report(error); });
+    const work = () => (what === "delete" ? deleteWorkflow(name, etag) : renameWorkflow(name, to.trim(), etag));
+    void once(file, work).then((isDone) => { setAsked(null); if (isDone) changed(); });
   };
   const onKeyDown = (event: React.KeyboardEvent) => {
     if (event.key !== "Escape") return;
@@ -120,7 +122,7 @@ function FileRow({ name, changed }: { name: string; changed: () => void }) {
   if (!asked)
     return (
       <li className="file-row">
-        <button type="button" onClick={() => void open(name).catch(report)}>{name}</button>
+        <ActButton act="open" onClick={() => void once("open", () => open(name))}>{name}</ActButton>
         <button type="button" className="quiet" aria-label={`Rename ${name}`} onClick={() => ask("rename")}>Rename</button>
         <button type="button" className="quiet" aria-label={`Delete ${name}`} onClick={() => ask("delete")}>Delete</button>
       </li>
@@ -129,7 +131,7 @@ function FileRow({ name, changed }: { name: string; changed: () => void }) {
     <li>
       <form className="file-row" onSubmit={act} onKeyDown={onKeyDown} aria-label={`${asked.what === "delete" ? "Delete" : "Rename"} ${name}`}>
         {asked.what === "delete" ? <span className="question">Delete {name} for good?</span> : <input aria-label={`New name of ${name}`} value={to} autoFocus required onFocus={(event) => event.target.select()} onChange={(event) => setTo(event.target.value)} />}
-        <button type="submit" className={asked.what === "delete" ? "danger" : "primary"} disabled={asked.what === "rename" && (!to.trim() || to.trim() === name)}>{asked.what === "delete" ? "Delete the file" : "Rename"}</button>
+        <ActButton act={file} busy={asked.what === "delete" ? "Deleting…" : "Renaming…"} type="submit" className={asked.what === "delete" ? "danger" : "primary"} disabled={asked.what === "rename" && (!to.trim() || to.trim() === name)}>{asked.what === "delete" ? "Delete the file" : "Rename"}</ActButton>
         <button type="button" autoFocus={asked.what === "delete"} onClick={() => setAsked(null)}>Cancel</button>
       </form>
     </li>
@@ -250,7 +252,7 @@ function Inputs() {
           <input id="max-acu" type="number" min={1} value={maxAcu} placeholder="no limit" onChange={(event) => setMaxAcu(event.target.value)} />
         </div>
         <p className="field-help">{simulated ? "Runs against the built-in simulator: no account, nothing is billed." : "Runs against the real service; sessions may be billed."}</p>
-        <div className="actions"><button type="submit" className="primary" data-autofocus>Start the run</button><button type="button" onClick={() => show(null)}>Cancel</button></div>
+        <div className="actions"><ActButton act={START} busy="Starting…" type="submit" className="primary" data-autofocus>Start the run</ActButton><button type="button" onClick={() => show(null)}>Cancel</button></div>
       </form>
     </Frame>
   );
@@ -262,38 +264,36 @@ function Secrets() {
   const [value, setValue] = useState("");
   const save = async (event: React.FormEvent) => {
     event.preventDefault();
-    try {
+    await once("secret", async () => {
       await api.putSecret(name, value);
       await refreshInfo();
       setName("");
       setValue("");
-    } catch (error) {
-      report(error);
-    }
+    });
   };
-  const drop = async (id: string) => {
-    await api.deleteSecret(id).catch(report);
+  const drop = (id: string) => once(`forget ${id}`, async () => {
+    await api.deleteSecret(id);
     await refreshInfo();
-  };
+  });
   return (
     <Frame title="Secrets">
       <p className="field-help">A secret is kept on this machine, in a file only you can read, and used as {"{{NAME}}"}. Its value never comes back to this page.</p>
       <ul className="links">
         {info?.variables.map((item) => (
-          <li key={item.name}><span><code>{item.name}</code> {item.stored ? "stored here" : item.set ? "from the environment" : "not set"}</span>{item.stored && <button type="button" className="quiet" aria-label={`Forget ${item.name}`} onClick={() => void drop(item.name)}>✕</button>}</li>
+          <li key={item.name}><span><code>{item.name}</code> {item.stored ? "stored here" : item.set ? "from the environment" : "not set"}</span>{item.stored && <ActButton act={`forget ${item.name}`} className="quiet" aria-label={`Forget ${item.name}`} onClick={() => void drop(item.name)}>✕</ActButton>}</li>
         ))}
       </ul>
       <form onSubmit={(event) => void save(event)}>
         <div className="field"><label htmlFor="secret-name">Name</label><input id="secret-name" value={name} pattern="[A-Za-z_][A-Za-z0-9_]*" required placeholder="DEVIN_API_KEY" onChange={(event) => setName(event.target.value)} /></div>
         <div className="field"><label htmlFor="secret-value">Value</label><input id="secret-value" type="password" autoComplete="off" value={value} required onChange={(event) => setValue(event.target.value)} /></div>
-        <button type="submit" className="primary">Save</button>
+        <ActButton act="secret" busy="Saving…" type="submit" className="primary">Save</ActButton>
       </form>
     </Frame>
   );
 }
 
 export const SHORTCUTS: [string, string][] = [
-  ["Ctrl K", "Add a block by name"], ["Ctrl Enter", "Run, or stop the run"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"],
+  ["Ctrl K", "Add a block by name"], ["Ctrl Enter", "Run"], ["Ctrl Shift Enter", "Stop the run"], ["Ctrl Z", "Undo"], ["Ctrl Shift Z", "Redo"],
   ["Ctrl C / X / V", "Copy, cut, paste"], ["Ctrl D", "Duplicate"], ["Delete", "Delete what is selected"], ["D", "Disable or enable the block"], ["E", "Go to the settings of the block"],
   ["Shift L", "Tidy up"], ["Ctrl Shift F", "Show everything"], ["Tab, Enter", "Go to a block and select it"], ["Arrows", "Move the selected block"], ["Shift F10", "Menu of the block, connection or canvas"], ["Escape", "Select nothing"], ["?", "This list"],
 ];

@@ -1,5 +1,6 @@
 /** Runs on the page: started, watched, resumed, stopped; and what others do meanwhile. */
 
+import { isUnderWay, once } from "./acts";
 import { api, ApiError, useConnection } from "./api";
 import { folded, newRun } from "./runState";
 import { boot, notify, refreshInfo, report, save, useCanvas } from "./store";
@@ -80,40 +81,42 @@ export function startedElsewhere(state: ReturnType<typeof get>): RunLine | undef
   return state.runs.find((line) => line.workflow === state.workflow && isActive(line.status) && line.id !== state.run?.id && !state.dismissed.includes(line.id));
 }
 
+export const START = "start";
+export const resuming = (id: string) => `resume ${id}`;
+export const stopping = (id: string) => `stop ${id}`;
+
+const REPEAT = 700; // milliseconds in which a second start is the same one, asked for twice
+let last = { at: -Infinity, asked: "" };
+
 export async function startRun(options: Record<string, unknown> = {}): Promise<void> {
   const { workflow, document, run } = get();
-  if (!document || run?.status === "running") return;
+  const asked = JSON.stringify([workflow, options]);
+  const isRepeat = asked === last.asked && performance.now() - last.at < REPEAT;
+  if (!document || run?.status === "running" || isRepeat) return;
   set({ starting: true });
-  try {
+  await once(START, async () => {
     const started = await api.start({ workflow, document, ...options });
+    last = { at: performance.now(), asked };
     set({ dialog: null, notice: null });
     void watch(started.id);
-  } catch (error) {
-    report(error);
-  } finally {
-    set({ starting: false });
-  }
+  });
+  set({ starting: isUnderWay(START) });
 }
 
 export async function resumeRun(id: string): Promise<void> {
-  try {
+  await once(resuming(id), async () => {
     await api.resume(id);
     void watch(id);
-  } catch (error) {
-    report(error);
-  }
+  });
 }
 
 export async function stopRun(): Promise<void> {
   const { run } = get();
-  if (!run) return;
-  try {
+  if (!run || !isActive(run.status)) return;
+  await once(stopping(run.id), async () => {
     await api.stop(run.id);
-    if (run.status === "paused") set({ run: { ...run, status: "cancelled", pauses: [], canResume: false } });
-    await refreshRuns();
-  } catch (error) {
-    report(error);
-  }
+    await keepUp();
+  });
 }
 
 /** Follow what runs of the workflow that was just opened. */

@@ -187,3 +187,25 @@ export interface RunLine {
   endedAt: string | null;
   error: string | null;
 }
+
+/** How a session is shown: the server decides what its state means. */
+export interface Verdict {
+  state: string;
+  tone: Tone;
+  words: string;
+  reason: string;
+  canAnswer: boolean;
+}
+
+export type Tone = "good" | "busy" | "attention" | "bad";
+
+/** A session that a run has created, as the service has it now. */
+export interface SessionLine {
+  sessionId: string | null;
+  goesOn: boolean; // whether it may still work, and so cost something
+  title?: string | null;
+  url?: string | null;
+  acusConsumed?: number | null;
+  verdict?: Verdict;
+  error?: string;
+}
