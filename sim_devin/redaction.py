@@ -6,32 +6,45 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from sim_devin.errors import SimDevinError
 
 MASK = "***"
 SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
 
+# What the name of a secret ends with, whatever stands before it: "slackToken", "X-Goog-Api-Key".
 _SECRET_ENDINGS = (
-    "apikey",
-    "authorization",
-    "cookie",
-    "credential",
-    "credentials",
-    "passwd",
-    "password",
-    "privatekey",
-    "secret",
-    "secrets",
-    "token",
+    *("accesskey", "apikey", "authkey", "encryptionkey", "functionskey", "masterkey"),
+    *("privatekey", "secretkey", "sessionkey", "sharedkey", "signingkey", "sshkey"),
+    "subscriptionkey",
+    *("auth", "authorization", "bearer", "cookie", "credential", "jwt"),
+    *("passphrase", "passwd", "password", "secret", "token"),
 )
-_SEPARATORS = str.maketrans("", "", "_-. ")
+# What may follow: the header that carries it, a plural, a number.
+_CARRIERS = re.compile(r"(?:headers?|s|\d+)+$")
+# Tokens that say where a list or a text goes on, and counts of what models read and write.
+_OTHER_TOKEN = re.compile(
+    r"(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|bos|eos)tokens?\d*$"
+)
+_COUNTED = re.compile(r"tokens\d*$")
+_HELD = re.compile(r"(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens\d*$")
+_WORKING_DIRECTORY = frozenset({"pwd", "oldpwd"})
 # Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
 _DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
-_SIGNED_QUERY = re.compile(
-    r"(?i)([?&](?:X-Amz-[A-Za-z-]+|Signature|sig|token|access_token|api_key)=)[^&\s\"'<>]+"
+_QUERY = re.compile(r"([?&;])([^=&;#?\s\"'<>]{1,100})=([^&#\s\"'<>]+)")
+_SIGNING = re.compile(r"(?i)x-(?:amz|goog|ms)-.*|signature|sig")
+# "name": "value" inside a text: JSON, the repr of a dict, or JSON inside a JSON text.
+_NAME = r"[A-Za-z][\w.\-]{0,63}"
+_MEMBER = re.compile(
+    rf"""(?P<before>"(?P<json>{_NAME})"\s*:\s*)"(?:[^"\\]|\\.)+"
+    |(?P<before_1>'(?P<repr>{_NAME})'\s*:\s*)(?:'(?:[^'\\]|\\.)+'|"(?:[^"\\]|\\.)+")
+    |(?P<before_2>\\"(?P<nested>{_NAME})\\"\s*:\s*)
+     \\"(?:[^\\"]|\\\\(?:\\\\|\\"|[^\\"]))+\\"
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 
 
@@ -63,9 +76,19 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
 }
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a key or header of this name holds a secret."""
-    return name.lower().translate(_SEPARATORS).endswith(_SECRET_ENDINGS)
+    """Return whether a key, header or variable of this name holds a secret.
+
+    However it is spelled (``X-Api-Key``, ``apiKey``, ``API_KEY``) and whatever stands before
+    it (``slackToken``). Cursors (``nextPageToken``) and counts (``maxTokens``) hold none.
+    """
+    plain = "".join(filter(str.isalnum, name.lower()))
+    if _OTHER_TOKEN.search(plain) or (_COUNTED.search(plain) and not _HELD.search(plain)):
+        return False
+    if plain.endswith("pwd"):
+        return plain not in _WORKING_DIRECTORY
+    return plain.endswith(_SECRET_ENDINGS) or _CARRIERS.sub("", plain).endswith(_SECRET_ENDINGS)
 
 
 class Credentials(dict[str, str]):
@@ -91,11 +114,16 @@ class Redactor:
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} spellings)"
 
-    def text(self, text: str) -> str:
-        """Return `text` with every known secret, key-like token and signed query masked."""
+    def text(self, text: str, *, queries: bool = True) -> str:
+        """Return `text` with every known secret, key-like token and secret by name masked.
+
+        Without `queries` an address keeps its signature, for a reader who is to fetch it.
+        """
         text = self._known(text)
         text = _DEVIN_KEY.sub(MASK, text)
-        return _SIGNED_QUERY.sub(rf"\1{MASK}", text)
+        if queries and "=" in text:
+            text = _QUERY.sub(_query, text)
+        return _MEMBER.sub(_member, text) if ":" in text else text
 
     def _known(self, text: str) -> str:
         # A mask may complete another secret (one with asterisks in it), so look again.
@@ -104,19 +132,19 @@ class Redactor:
                 text = text.replace(value, MASK)
         return text
 
-    def data(self, value: Any) -> Any:
-        """Return a copy of JSON data in which secrets are masked."""
+    def data(self, value: Any, *, queries: bool = True) -> Any:
+        """Return a copy of JSON data in which secrets are masked; `queries` as for `text`."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value, queries=queries)
         if isinstance(value, Mapping):
             return {
                 self.text(str(key)): MASK
-                if isinstance(key, str) and is_secret_name(key) and item not in (None, "", [], {})
-                else self.data(item)
-                for key, item in value.items()
+                if isinstance(key, str) and is_secret_name(key) and _says_something(item)
+                else self.data(item, queries=queries)
+                for key, item in _row(value).items()
             }
         if isinstance(value, (list, tuple)):
-            return [self.data(item) for item in value]
+            return [self.data(item, queries=queries) for item in value]
         return value
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -135,6 +163,34 @@ class Redactor:
 
     def _masked(self, value: Any) -> Any:
         return self.data(value) if isinstance(value, (str, list, tuple, dict)) else value
+
+
+def _query(found: re.Match[str]) -> str:
+    name = unquote(found[2])
+    secret = is_secret_name(name) or _SIGNING.fullmatch(name)
+    return f"{found[1]}{found[2]}={MASK}" if secret else found[0]
+
+
+def _member(found: re.Match[str]) -> str:
+    if not is_secret_name(found["json"] or found["repr"] or found["nested"]):
+        return found[0]
+    before = found["before"] or found["before_1"] or found["before_2"]
+    quote = '\\"' if found["nested"] else found[0][len(before)]
+    return f"{before}{quote}{MASK}{quote}"
+
+
+def _says_something(value: Any) -> bool:
+    return value not in (None, "", [], {}) and not isinstance(value, bool)
+
+
+def _row(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return a row ``{"Key": name, "Value": …}`` of a table with the value of a secret masked."""
+    keys = {str(key).lower(): key for key in row}
+    name = row.get(keys.get("key", keys.get("name")))
+    if not isinstance(name, str) or "value" not in keys or not is_secret_name(name):
+        return row
+    value = row[keys["value"]]
+    return {**row, keys["value"]: MASK} if _says_something(value) else row
 
 
 def spellings(secret: str) -> set[str]:

@@ -16,33 +16,97 @@ from sim_devin.redaction import MASK, Redactor, is_secret_name
 KEY = "k'e\"y %\\é/+0"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "apiKey",
-        "api_key",
-        "X-Api-Key",
-        "API.KEY",
-        "Authorization",
-        "Proxy-Authorization",
-        "Set-Cookie",
-        "access_token",
-        "token",
-        "clientSecret",
-        "sessionSecrets",
-        "password",
-        "db_passwd",
-        "private key",
-        "credentials",
-    ],
-)
+SECRETS = """
+apiKey api_key X-Api-Key API.KEY Authorization Proxy-Authorization Set-Cookie access_token token
+clientSecret sessionSecrets password db_passwd credentials auth AUTH x_auth basicAuth oauth
+x-api-key X-Goog-Api-Key Ocp-Apim-Subscription-Key proxy-authorization cookie Cookies bearer
+client_secret private_key session_secret slackToken X-Auth-Token APIToken accesstoken apiKeys
+refresh_tokens Authorization-Header dbPwd AWS_SECRET_ACCESS_KEY apiKey2 sendToken backend_token jwt
+"""
+OTHERS = """
+prompt tokens_used secretary keyboard orgId author authority authors passage cursor tokens maxTokens
+total_tokens tokenCount tokenType tokenizer nextPageToken next_page_token NEXT-PAGE-TOKEN pageToken
+nextpagetoken nextToken continuationToken syncToken promptTokens max_output_tokens publicKey
+primaryKey idempotencyKey secretIds cookieConsent PWD OLDPWD SSH_AUTH_SOCK XAUTHORITY key value
+"""
+
+
+@pytest.mark.parametrize("name", [*SECRETS.split(), "private key"])
 def test_names_of_secrets(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["prompt", "tokens_used", "secretary", "keyboard", "orgId", ""])
+@pytest.mark.parametrize("name", [*OTHERS.split(), "", "é"])
 def test_names_of_other_things(name):
     assert not is_secret_name(name)
+
+
+_WORDS = st.lists(
+    st.sampled_from(["slack", "my", "X", "goog", "prod", "service", "end"]), max_size=3
+)
+
+
+@given(
+    _WORDS,
+    st.sampled_from(
+        ["auth", "authorization", "api key", "access token", "client secret", "cookie"]
+    ),
+    st.sampled_from(["camel", "-", "_", ".", " "]),
+    st.sampled_from([str, str.upper, str.lower]),
+)
+def test_no_casing_or_separator_hides_the_name_of_a_secret(before, name, joint, cased):
+    words = [*before, *name.split()]
+    spelled = "".join(map(str.title, words)) if joint == "camel" else joint.join(words)
+    assert is_secret_name(cased(spelled))
+
+
+@given(
+    st.sampled_from(["next page token", "page token", "max tokens", "token count", "author"]),
+    st.sampled_from(["camel", "-", "_", "."]),
+    st.sampled_from([str, str.upper, str.lower]),
+)
+def test_no_casing_or_separator_masks_a_cursor_or_a_count(name, joint, cased):
+    words = name.split()
+    spelled = "".join(map(str.title, words)) if joint == "camel" else joint.join(words)
+    assert not is_secret_name(cased(spelled))
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"auth": "a b", "n": 1}', '{"auth": "***", "n": 1}'),
+        ("{'x-api-key': 'abc'}", "{'x-api-key': '***'}"),
+        (json.dumps({"token": 'a"b\\\n', "z": 1}), '{"token": "***", "z": 1}'),
+        (
+            json.dumps([json.dumps({"token": 'a"b\\', "z": "y"})]),
+            json.dumps([json.dumps({"token": "***", "z": "y"})]),
+        ),
+        ('{"nextPageToken": "abc", "author": "me"}', '{"nextPageToken": "abc", "author": "me"}'),
+        ("https://s/x?client_secret=1&pageToken=2", "https://s/x?client_secret=***&pageToken=2"),
+    ],
+)
+def test_members_and_queries_inside_a_text_are_masked_by_name(text, masked):
+    assert Redactor().text(text) == masked
+
+
+def test_an_address_to_fetch_keeps_its_signature():
+    address = "https://s3/x?X-Amz-Signature=abc"
+    data = {"url": address, "auth": "x", "k": "my-secret-value"}
+    shown = Redactor(["my-secret-value"]).data(data, queries=False)
+    assert shown == {"url": address, "auth": MASK, "k": MASK}
+
+
+def test_rows_of_a_table_are_masked_by_the_name_in_them():
+    rows = [
+        {"id": "1", "cells": {"Key": "Authorization", "Value": "Bearer x"}},
+        {"name": "x-api-key", "value": "k", "type": "string"},
+        {"cells": {"Key": "Accept", "Value": "text/html"}},
+    ]
+    assert Redactor().data(rows) == [
+        {"id": "1", "cells": {"Key": "Authorization", "Value": MASK}},
+        {"name": "x-api-key", "value": MASK, "type": "string"},
+        {"cells": {"Key": "Accept", "Value": "text/html"}},
+    ]
 
 
 @pytest.mark.parametrize(

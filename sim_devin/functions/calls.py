@@ -117,7 +117,8 @@ def call(
         raise
     except SimDevinError as error:
         return failed(app, name, error)
-    return FunctionAnswer(whole(json.dumps(output, ensure_ascii=False)), output=output)
+    shown = app.redactor.data(output, queries=False)
+    return FunctionAnswer(whole(json.dumps(shown, ensure_ascii=False)), output=output)
 
 
 def carry_out(

@@ -240,6 +240,7 @@ class _Served:
         return self.longest_call * speed if speed > 0 else None
 
     def _result(self, spec: ToolSpec, output: dict[str, Any]) -> types.CallToolResult:
+        output = self.app.redactor.data(output, queries=False)
         text = json.dumps(output, ensure_ascii=False)
         texts = [whole(text)]
         if texts[0] != text:

@@ -74,7 +74,8 @@ class Transcript:
         session_id = unquote(match[1])
 
         def work(*, cancel: threading.Event, on_progress: Callable[[Any], None]) -> str:
-            return "\n".join(self._lines(session_id, cancel, on_progress))
+            text = "\n".join(self._lines(session_id, cancel, on_progress))
+            return self._app.redactor.text(text, queries=False)
 
         async def report(gone: float, words: str) -> None:
             await ctx.session.report_progress(gone, None, words)
