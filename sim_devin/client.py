@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from sim_devin.app import App
-from sim_devin.errors import UnreadableResponse
+from sim_devin.errors import SimDevinError, UnreadableResponse
 from sim_devin.paging import pages
 from sim_devin.redaction import Credentials
 from sim_devin.verdict import State
-from sim_devin.wait import Outcome, Progress
+from sim_devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.wiring import open_app
 
 M = TypeVar("M", bound="Answer")
@@ -106,7 +106,8 @@ class SessionRun(BaseModel):
         reason: the outcome in words.
         messages: the conversation, oldest first.
         attachments: the session's files.
-        timed_out: whether the deadline came before the session settled.
+        timed_out: whether the deadline came before the session settled, or before all of it
+            was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -264,15 +265,11 @@ class Devin:
 
         Raises `UnreadableResponse` where the service's pages go round in circles.
         """
-        for page in _pages(
-            lambda after: self.list_session_messages(session_id, limit=limit, after=after)
-        ):
-            yield from page.messages
+        return self._messages(_given({"session_id": session_id, "limit": limit}))
 
     def list_session_attachments(self, session_id: str) -> list[Attachment]:
         """Return a session's files."""
-        answer = self._call("devin_list_session_attachments", _given(locals()))
-        return [_model(Attachment, item) for item in answer["attachments"]]
+        return self._attachments(_given(locals()))
 
     # -- tags ------------------------------------------------------------------------------
 
@@ -321,32 +318,74 @@ class Devin:
     ) -> SessionRun:
         """Create a session, wait until it settles, and collect what it made.
 
-        `create` are further arguments of `create_session`; `deadline` is in seconds. A
-        structured output counts as the result when it fits ``structured_output_schema``.
+        `create` are further arguments of `create_session`; `deadline` is in seconds, and holds
+        for all of it. A structured output counts as the result when it fits
+        ``structured_output_schema``. What cannot be read within the deadline is left out.
         """
-        session = self.create_session(prompt, **create)
+        clock = self.app.clock
+        end = None if deadline is None else clock.monotonic() + deadline
+
+        def left() -> float | None:
+            return None if end is None else end - clock.monotonic()
+
+        asked = {"prompt": prompt, **_given(create)}
+        created = self._call("devin_create_session", asked, deadline=left(), cancel=cancel)
+        session = _model(Session, created)
         (outcome,) = self.app.wait(
             [session.session_id],
             until=until,
-            deadline=deadline,
+            deadline=None if end is None else max(0.0, end - clock.monotonic()),
             schema=create.get("structured_output_schema"),
             cancel=cancel,
             on_progress=on_progress,
             credentials=self._credentials,
         )
+        messages: list[Message] = []
+        attachments: list[Attachment] = []
+        late = False
+        given = {"sessionId": session.session_id}
+        asked_for = end
+        if end is not None:
+            end = max(end, clock.monotonic() + LAST_LOOK)
+        try:
+            messages = list(self._messages(given, left))
+            attachments = self._attachments(given, left())
+        except SimDevinError as error:
+            if asked_for is None or clock.monotonic() < asked_for or not error.means.temporary:
+                raise
+            late = True
         return SessionRun(
             session=_model(Session, outcome.session) if outcome.session else session,
             outcome=outcome.state,
             reason=outcome.reason,
-            messages=list(self.iter_messages(session.session_id)),
-            attachments=self.list_session_attachments(session.session_id),
-            timed_out=outcome.timed_out,
+            messages=messages,
+            attachments=attachments,
+            timed_out=outcome.timed_out or late,
         )
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        return self.app.call(tool_id, params, credentials=self._credentials, reconcile=True)
+    def _call(self, tool_id: str, params: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        credentials = self._credentials
+        return self.app.call(tool_id, params, credentials=credentials, reconcile=True, **options)
+
+    def _messages(
+        self, params: Mapping[str, Any], left: Callable[[], float | None] = lambda: None
+    ) -> Iterator[Message]:
+        def fetch(after: str | None) -> MessagePage:
+            more = {} if after is None else {"after": after}
+            asked = {**params, **more}
+            answer = self._call("devin_list_session_messages", asked, deadline=left())
+            return _model(MessagePage, answer)
+
+        for page in _pages(fetch):
+            yield from page.messages
+
+    def _attachments(
+        self, params: Mapping[str, Any], deadline: float | None = None
+    ) -> list[Attachment]:
+        answer = self._call("devin_list_session_attachments", params, deadline=deadline)
+        return [_model(Attachment, item) for item in answer["attachments"]]
 
     def _as(self, model: type[M], tool_id: str, params: Mapping[str, Any]) -> M:
         return _model(model, self._call(tool_id, params))

@@ -27,6 +27,7 @@ from sim_devin.errors import (
 )
 from sim_devin.request import Request
 from sim_devin.response import Response, retry_after
+from sim_devin.sending import send_within
 from sim_devin.spec import RetryReason, ToolSpec
 from sim_devin.transport import Transport
 
@@ -92,7 +93,7 @@ def send(
         TransportError: no answer came; `AmbiguousResult` when it may have been processed and
             the tool is not safe to repeat.
         UnreadableResponse: the answer is too large.
-        Cancelled: `cancel` was set during a pause.
+        Cancelled: `cancel` was set.
     """
     policy = policy or RetryPolicy()
     cancel = cancel or threading.Event()
@@ -107,7 +108,7 @@ def send(
         if remaining <= 0:
             raise TimedOut(f"Time ran out before {spec.id} was sent.")
         started = clock.monotonic()
-        tried = _try(transport, request, min(policy.read_timeout, remaining))
+        tried = _try(transport, request, min(policy.read_timeout, remaining), cancel)
         _record(spec, request, tried, attempt, clock.monotonic() - started)
         retriable = tried.reason is not None and _may_repeat(spec, tried)
         if retriable and attempt <= policy.retries:
@@ -121,9 +122,13 @@ def send(
         return _settle(spec, tried)
 
 
-def _try(transport: Transport, request: Request, timeout: float) -> Attempt:
+def _try(
+    transport: Transport, request: Request, timeout: float, cancel: threading.Event
+) -> Attempt:
     try:
-        response = transport.send(request, timeout=timeout)
+        response = send_within(transport, request, timeout=timeout, cancel=cancel)
+    except Cancelled as error:
+        return Attempt(None, error, None, None)
     except NotSent as error:
         return Attempt(None, error, "connect", False)
     except TimedOut as error:

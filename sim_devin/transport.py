@@ -7,6 +7,8 @@ A transport is anything with ``send(request, *, timeout) -> Response``; it raise
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import os
 import socket
@@ -15,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -83,9 +85,9 @@ class HttpTransport:
         self._connect_timeout = connect_timeout
         self._redirects = redirects
         self._network = network or NetworkPolicy()
-        self._trusted = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
-        self._judged = HTTPAdapter(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
-        self._judged.poolmanager.pool_classes_by_scheme = _judged_pools(self._network)
+        options = {"pool_connections": 8, "pool_maxsize": pool_size, "max_retries": 0}
+        self._trusted = _Adapter(_POOLS, **options)
+        self._judged = _Adapter(_judged_pools(self._network), **options)
         self._verify: str | bool = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
@@ -235,16 +237,82 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
         chunks.append(chunk)
 
 
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket for as long in all as the socket's time-out says at the beginning."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        timeout = sock.gettimeout()
+        self._until = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer whose head cannot trickle past the time for the request."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
+
+
+class _Plain(HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _Secure(HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+Pools = dict[str, type[urllib3.HTTPConnectionPool]]
+_POOLS: Pools = {"http": _PlainPool, "https": _SecurePool}
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter with pools of connections of ours; proxies have those that keep time."""
+
+    def __init__(self, pools: Pools, **options: Any) -> None:
+        super().__init__(**options)
+        self.poolmanager.pool_classes_by_scheme = pools
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
 def _judged_pools(
     network: NetworkPolicy,
-) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+) -> Pools:
     """Return urllib3's pools with connections that go where `network` lets them."""
 
-    class Plain(HTTPConnection):
+    class Plain(_Plain):
         def _new_conn(self) -> socket.socket:
             return _judged_socket(self, self._dns_host, network)
 
-    class Secure(HTTPSConnection):
+    class Secure(_Secure):
         def _new_conn(self) -> socket.socket:
             return _judged_socket(self, self._dns_host, network)
 

@@ -13,6 +13,7 @@ from sim_devin.errors import (
     NotFound,
     RateLimited,
     SimDevinError,
+    TimedOut,
     UnknownName,
     WaitTimedOut,
 )
@@ -23,7 +24,8 @@ BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
 FIRST_PAUSE = 5.0  # seconds between the first looks
 LONGEST_PAUSE = 60.0
 GROWTH = 1.3  # each look that changes nothing makes the pause this much longer
-LAST_LOOK = 10.0  # seconds the last look may take, however little time is left
+LOOK = 30.0  # seconds one look may take, all its calls together
+LAST_LOOK = 3.0  # the same for the last one, however little time is left
 MISSING_FOR = 120.0  # seconds a session may be unknown to the service before it counts as gone
 
 
@@ -177,6 +179,7 @@ class _Wait:
         self.on_progress = on_progress
         self.started = clock.monotonic()
         self.end = None if timeout is None else self.started + timeout
+        self.look_ends = self.started + LOOK
         self.seen: dict[str, Mapping[str, Any]] = {}
         self.missing_since: dict[str, float] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -203,14 +206,17 @@ class _Wait:
         return [self.outcomes[bare(session_id)] for session_id in self.ids]
 
     def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        if self.end is None:
-            return self.call(tool_id, params)
-        left = self.end - self.clock.monotonic()
-        return self.call(tool_id, params, deadline=max(LAST_LOOK, left))
+        left = self.look_ends - self.clock.monotonic()
+        if left <= 0:
+            raise TimedOut("The service took so long that the look was given up.")
+        return self.call(tool_id, params, deadline=left)
 
     def _look(self) -> tuple[bool, float]:
         """Look at every open session; return whether one changed and the pause asked for."""
         changed = False
+        now = self.clock.monotonic()
+        left = LOOK if self.end is None else self.end - now
+        self.look_ends = now + max(LAST_LOOK, min(LOOK, left))
         try:
             for batch in _batches(list(self.open.values()), BATCH):
                 changed |= self._look_at(batch)

@@ -1,5 +1,6 @@
 """The typed client over the simulator."""
 
+import contextlib
 import inspect
 import json
 
@@ -8,8 +9,11 @@ from pydantic.alias_generators import to_camel
 
 import sim_devin
 from sim_devin.client import MessagePage, Session, SessionPage
-from sim_devin.errors import InvalidParams, UnreadableResponse
+from sim_devin.errors import InvalidParams, TransportError, UnreadableResponse, WaitTimedOut
 from sim_devin.response import Response
+from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulator import Fault, SimClock, Simulator
+from sim_devin.wait import LAST_LOOK
 
 METHODS = {
     "devin_create_session": "create_session",
@@ -98,6 +102,27 @@ def test_a_deadline_ends_the_wait_but_not_the_session(devin):
     run = devin.run_session("Never ends [scenario: never-ends]", deadline=120)
     assert (run.outcome, run.timed_out) == ("in_flight", True)
     assert devin.get_session(run.session.session_id).status == "running"
+
+
+@pytest.mark.parametrize("path", ["/sessions$", "/sessions/[^/]+$", "/messages$", "/attachments$"])
+@pytest.mark.parametrize("kind", ["timeout", "status", "circle"])
+def test_a_deadline_holds_for_all_of_a_run_whatever_the_service_does(kind, path):
+    faults = [
+        Fault(kind, method="GET", path=path, times=None),
+        Fault(kind, method="POST", path=path, times=None, after=1),
+    ]
+    clock = SimClock(speed=0)
+    simulator = Simulator(clock=clock, faults=faults)
+    transport = SimulatedTransport(clock, simulator)
+    begun = clock.time()
+    run = None
+    client = sim_devin.Devin(
+        "cog_test_key_000000", "org-test", transport=transport, clock=clock, env={}, discover=False
+    )
+    with contextlib.suppress(TransportError, WaitTimedOut, UnreadableResponse):
+        run = client.run_session("Never ends [scenario: never-ends]", deadline=100)
+    assert run is None or run.timed_out
+    assert clock.time() - begun <= 100 + 2 * LAST_LOOK
 
 
 def test_tags_are_read_added_and_replaced(devin):

@@ -192,6 +192,21 @@ def test_a_trickle_does_not_outlast_the_timeout(serve, transport):
     stop.set()
 
 
+@pytest.mark.parametrize("line", [b"X: ", b""])
+def test_a_head_that_trickles_does_not_outlast_the_timeout(serve, transport, line):
+    stop = threading.Event()
+
+    def trickle(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + line)
+        while not stop.wait(0.02):
+            connection.sendall(b"x" if line else b"X: y\r\n")
+
+    server = serve(lambda head, body: trickle)
+    with pytest.raises(TimedOut):
+        transport.send(get(server.url), timeout=0.3)
+    stop.set()
+
+
 def test_time_that_ran_out_before(transport):
     with pytest.raises(TimedOut, match="before the request was sent"):
         transport.send(get("http://127.0.0.1:1"), timeout=0)

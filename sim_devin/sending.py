@@ -1,0 +1,75 @@
+"""Send a request and wait for its answer no longer than there is time for it."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+
+from sim_devin.errors import Cancelled, NotSent, TimedOut
+from sim_devin.request import Request
+from sim_devin.response import Response
+from sim_devin.transport import Transport
+
+MARGIN = 0.5  # seconds a transport may take to notice by itself that its time is up
+TICK = 0.1  # seconds between looks at whether the caller wants to stop
+
+
+class _Errand:
+    """A request on its way, in a thread of its own."""
+
+    def __init__(self, transport: Transport, request: Request, timeout: float) -> None:
+        self.over = threading.Event()
+        self.response: Response | None = None
+        self.error: BaseException | None = None
+        self._work = (transport, request, timeout)
+        context = contextvars.copy_context()
+        threading.Thread(
+            target=context.run, args=(self._run,), name="sim-devin-request", daemon=True
+        ).start()
+
+    def _run(self) -> None:
+        transport, request, timeout = self._work
+        try:
+            self.response = transport.send(request, timeout=timeout)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.set()
+
+
+def send_within(
+    transport: Transport,
+    request: Request,
+    *,
+    timeout: float,
+    cancel: threading.Event | None = None,
+) -> Response:
+    """Return the answer to `request` that `transport` brings.
+
+    A look-up of a name that hangs, a head that trickles, a transport that does not keep its
+    time: none of it holds the caller longer than `timeout` seconds. What is given up goes on in
+    a thread of its own until the transport lets go of it, and its answer is not used.
+
+    Raises:
+        TimedOut: the time is up; the request may have been processed.
+        Cancelled: `cancel` was set meanwhile; the request may have been processed.
+        NotSent: there is no thread left to send it with.
+        SimDevinError: what the transport raises.
+    """
+    until = time.monotonic() + timeout + MARGIN
+    try:
+        errand = _Errand(transport, request, timeout)
+    except RuntimeError as error:  # nothing was sent
+        raise NotSent(
+            f"The request was not sent: {error}.", hint="This process has too many threads."
+        ) from error
+    while not errand.over.wait(TICK if cancel is not None else MARGIN):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("The request was given up while it was under way.")
+        if time.monotonic() >= until:
+            raise TimedOut(f"No answer came within {timeout:.3g} s.")
+    if errand.error is not None:
+        raise errand.error
+    assert errand.response is not None  # noqa: S101 - it is one of the two
+    return errand.response

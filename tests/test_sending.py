@@ -1,0 +1,114 @@
+"""What is under way holds nobody up: not past its time, and not when the caller wants to stop."""
+
+import contextvars
+import threading
+
+import pytest
+
+import sim_devin
+from sim_devin.errors import AmbiguousResult, Cancelled, NotSent, TimedOut
+from sim_devin.request import Request
+from sim_devin.response import Response
+from sim_devin.sending import send_within
+
+REQUEST = Request("GET", "http://127.0.0.1:1/", {})
+SESSION = {"session_id": "a", "status": "running"}
+
+
+class Silent:
+    """A transport that neither answers nor keeps its time until it is told to."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        self.sent = []
+
+    def send(self, request, *, timeout):
+        self.sent.append(request.method)
+        self.begun.set()
+        assert self.go.wait(60)
+        return Response(200, {}, b"{}")
+
+
+@pytest.fixture
+def silent():
+    transport = Silent()
+    yield transport
+    transport.go.set()
+
+
+def test_a_transport_that_does_not_keep_its_time_is_left_alone(silent):
+    with pytest.raises(TimedOut, match=r"within 0\.1 s"):
+        send_within(silent, REQUEST, timeout=0.1)
+    assert silent.begun.is_set()
+
+
+def test_a_wish_to_stop_ends_what_is_under_way(silent):
+    cancel = threading.Event()
+    threading.Thread(target=lambda: (silent.begun.wait(60), cancel.set())).start()
+    with pytest.raises(Cancelled, match="under way"):
+        send_within(silent, REQUEST, timeout=3600, cancel=cancel)
+
+
+def test_answers_and_errors_come_through_as_they_are():
+    class Plain:
+        def send(self, request, *, timeout):
+            if request.method == "POST":
+                raise NotSent("No connection.")
+            return Response(204, {}, repr(timeout).encode())
+
+    answer = send_within(Plain(), REQUEST, timeout=7, cancel=threading.Event())
+    assert (answer.status, answer.body) == (204, b"7")
+    with pytest.raises(NotSent, match="No connection"):
+        send_within(Plain(), Request("POST", "http://127.0.0.1:1/", {}), timeout=7)
+
+
+def test_a_transport_sees_the_context_of_its_caller():
+    where = contextvars.ContextVar("where", default="nowhere")
+    seen = []
+
+    class Looking:
+        def send(self, request, *, timeout):
+            seen.append(where.get())
+            return Response(200, {}, b"{}")
+
+    where.set("here")
+    send_within(Looking(), REQUEST, timeout=7)
+    assert seen == ["here"]
+
+
+def test_without_a_thread_to_spare_nothing_is_sent(monkeypatch, silent):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(NotSent, match="can't start new thread"):
+        send_within(silent, REQUEST, timeout=7)
+    assert silent.sent == []
+
+
+def cancelled_call(silent, tool, **params):
+    credentials = {"apiKey": "cog_test_key_000000", "orgId": "org-test"}
+    app = sim_devin.open_app(transport=silent, credentials=credentials, env={}, discover=False)
+    cancel = threading.Event()
+    threading.Thread(target=lambda: (silent.begun.wait(60), cancel.set())).start()
+    app.call(tool, params, cancel=cancel)
+
+
+def test_a_read_that_is_given_up_is_cancelled(silent):
+    with pytest.raises(Cancelled):
+        cancelled_call(silent, "devin_get_session", sessionId="a")
+
+
+@pytest.mark.parametrize(
+    ("tool", "params"),
+    [
+        ("devin_create_session", {"prompt": "Fix it"}),
+        ("devin_send_message", {"sessionId": "a", "message": "Go on"}),
+    ],
+)
+def test_nobody_knows_what_came_of_a_create_or_message_that_is_given_up(silent, tool, params):
+    with pytest.raises(AmbiguousResult, match="under way") as caught:
+        cancelled_call(silent, tool, **params)
+    assert caught.value.means.uncertain
+    assert silent.sent == ["POST"]
