@@ -106,6 +106,9 @@ def _traits(tool: ToolSpec) -> Iterator[str]:
     if traits.model_input:
         names = ", ".join(f"`{name}`" for name in traits.model_input)
         yield f"Read by a model, so never given the value of an environment variable: {names}"
+    if traits.ceilings:
+        names = ", ".join(f"`{name}`" for name in traits.ceilings)
+        yield f"Ceilings, which a block never leaves out for want of a value: {names}"
     for rule in traits.success_on:
         yield f"A {rule.status} that says “{rule.contains}” counts as success"
 

@@ -147,6 +147,11 @@ class AppServices:
         tool = self._app.registry.tools.get(tool_id)
         return () if tool is None else tool.traits.model_input
 
+    def ceilings(self, tool_id: str) -> Iterable[str]:
+        """Return the parameters of a tool that bound something."""
+        tool = self._app.registry.tools.get(tool_id)
+        return () if tool is None else tool.traits.ceilings
+
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it, in what every provider takes."""
         (exported,) = self._app.functions.schemas("openai", bind=bound, tools=[tool_id])

@@ -15,6 +15,9 @@ from sim_devin.errors import UnknownName
 from sim_devin.schema import coerce, shorten
 from sim_devin.spec import BlockField, BlockSpec, Connection, Schema, ToolSpec
 
+# In what is fixed for a model: the parameter is settled, and has no value.
+NOTHING: Any = type("Nothing", (), {"__repr__": lambda _: "NOTHING"})()
+
 _SCALARS = ("integer", "number", "boolean")  # what Sim's block converts; lists wait for the call
 _WIDGETS = {"boolean": "switch", "array": "short-input", "object": "code"}
 
@@ -34,6 +37,8 @@ class FormField:
         conditions: further conditions, field id -> accepted values; all must hold.
         model_input: whether a language model reads it, whatever the operation.
         model_input_for: operations in which one does.
+        ceiling: whether it bounds something, whatever the operation.
+        ceiling_for: operations in which it does.
         operation_field: id of the block's operation dropdown.
     """
 
@@ -55,6 +60,8 @@ class FormField:
     operation_field: str = "operation"
     model_input: bool = False
     model_input_for: tuple[str, ...] = ()
+    ceiling: bool = False
+    ceiling_for: tuple[str, ...] = ()
 
     def read_by_model(self, values: Mapping[str, Any]) -> bool:
         """Return whether a language model reads the field; if in doubt about the operation, yes."""
@@ -62,6 +69,14 @@ class FormField:
         if self.model_input or not self.model_input_for:
             return self.model_input
         return chosen not in (self.shown_for or ()) or chosen in self.model_input_for
+
+    def bounds(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the field is a ceiling; if in doubt about the operation, yes."""
+        chosen = values.get(self.operation_field)
+        if self.ceiling or not self.ceiling_for:
+            return self.ceiling
+        known = isinstance(chosen, str) and chosen.isidentifier()  # else a reference, or nothing
+        return not known or chosen in self.ceiling_for
 
     def shown(self, values: Mapping[str, Any]) -> bool:
         """Return whether the field is shown for these stored values (defaults not filled in)."""
@@ -194,6 +209,8 @@ def _tool_field(
         model_input_for=tuple(
             name for name in covered if param in operations[name].traits.model_input
         ),
+        ceiling=overlay.ceiling,
+        ceiling_for=tuple(name for name in covered if param in operations[name].traits.ceilings),
     )
 
 
@@ -213,6 +230,7 @@ def _own_field(block: BlockSpec, overlay: BlockField) -> FormField:
         conditions=overlay.shown_for or {},
         operation_field=block.operation_field,
         model_input=overlay.model_input,
+        ceiling=overlay.ceiling,
     )
 
 

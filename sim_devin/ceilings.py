@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.errors import CallerError
+from sim_devin.request import trim
 from sim_devin.schema import number
 
 CAP = "maxAcuLimit"  # the parameter that bounds what a session may spend, in ACUs
@@ -26,6 +27,11 @@ def amount(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         return None
     return int(value) if value == math.floor(value) else value
+
+
+def is_nothing(value: Any) -> bool:
+    """Return whether a value is none at all: null, or text of nothing but blanks."""
+    return value is None or (isinstance(value, str) and not trim(value))
 
 
 def checked(name: str, value: float | None) -> float | None:

@@ -93,7 +93,7 @@ def wait_tool(session: Schema) -> ToolSpec:
             "properties": {**session["properties"], **_OUTCOME},
             "required": ["sessionId"],
         },
-        traits=Traits(readOnly=True, idempotent=True),
+        traits=Traits(readOnly=True, idempotent=True, ceilings=("timeoutSeconds",)),
         permission="ViewOrgSessions",
         run=_run,
     )

@@ -79,6 +79,9 @@ class Traits(Model):
         success_on: error answers that mean success.
         model_input: parameters that a language model reads, such as a prompt. A workflow never
             puts the value of an environment variable into them: ``{{NAME}}`` is sent as it stands.
+        ceilings: parameters that bound what a call may spend or how long it may take. One that a
+            workflow fills from something that has no value fails the block instead of being left
+            out.
     """
 
     read_only: bool = Field(default=False, alias="readOnly")
@@ -89,6 +92,7 @@ class Traits(Model):
     retry_on: tuple[RetryReason, ...] = Field(default=(), alias="retryOn")
     success_on: tuple[SuccessOn, ...] = Field(default=(), alias="successOn")
     model_input: tuple[str, ...] = Field(default=(), alias="modelInput")
+    ceilings: tuple[str, ...] = ()
 
 
 class ToolSpec(Model):
@@ -217,6 +221,8 @@ class BlockField(Model):
         secret: whether it is masked.
         model_input: whether a language model reads it (see `Traits.model_input`); a field over
             tools has this from them.
+        ceiling: whether it bounds something (see `Traits.ceilings`); a field over tools has this
+            from them.
         shown_for: other field's id -> values for which this one is shown.
     """
 
@@ -233,6 +239,7 @@ class BlockField(Model):
     advanced: bool = False
     secret: bool = False
     model_input: bool = Field(default=False, alias="modelInput")
+    ceiling: bool = False
     shown_for: dict[str, tuple[str, ...]] | None = Field(default=None, alias="shownFor")
 
 

@@ -206,11 +206,13 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
         if item.get("x-visibility", "user-only") != "user-only":
             # A slip of the pen would show the parameter to models.
             yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"
-    for name in spec.traits.model_input:
-        if name not in spec.properties:
-            yield f"traits.modelInput: {name!r} is not a parameter. " + did_you_mean(
-                name, spec.properties
-            )
+    named = (("modelInput", spec.traits.model_input), ("ceilings", spec.traits.ceilings))
+    for trait, names in named:
+        for name in names:
+            if name not in spec.properties:
+                yield f"traits.{trait}: {name!r} is not a parameter. " + did_you_mean(
+                    name, spec.properties
+                )
 
 
 def _schema_problems(place: str, schema: Schema) -> Iterator[str]:

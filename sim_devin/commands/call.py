@@ -73,6 +73,7 @@ def command(
     with options.open() as app:
         _warn(app, tool, params)
         values = {**given, **typed}
+        _require_ceilings(app, tool, values)
         if dry_run:
             echo_json(_request(app, tool, values))
             return
@@ -89,6 +90,18 @@ def command(
                 on_progress=progress,
             )
         echo_json(output)
+
+
+def _require_ceilings(app: App, tool: str, values: dict[str, Any]) -> None:
+    """Refuse a ceiling that is written down without a value, as by a variable that is not set."""
+    from sim_devin.ceilings import is_nothing
+
+    for name in app.registry.tool(tool).traits.ceilings:
+        if name in values and is_nothing(values[name]):
+            raise CallerError(
+                f"{name} has no value.",
+                hint="Nothing was sent: it is a ceiling. Leave it out if there is to be none.",
+            )
 
 
 def _warn(app: App, tool: str, items: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.ceilings import amount, is_nothing
 from sim_devin.engine import events
 from sim_devin.engine.model_input import ModelInput, kept_back
 from sim_devin.engine.origins import Provenance
@@ -13,11 +14,36 @@ from sim_devin.engine.run import BlockLog
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.templates import Template
 from sim_devin.engine.workflow import Block
+from sim_devin.handler import BlockError
 
 if TYPE_CHECKING:
     from sim_devin.engine.execution import Execution
 
 logger = logging.getLogger("sim_devin")
+
+
+def require_ceiling(block: str, field: str, written: Any, value: Any) -> None:
+    """Check that a ceiling that was filled in has a value.
+
+    Args:
+        block: the block's name.
+        field: the field's id.
+        written: what stands in the document.
+        value: what came of it.
+
+    Raises:
+        BlockError: there is nothing, or no number above 0: without the ceiling the call could
+            spend anything.
+    """
+    if is_nothing(written) or amount(value) is not None:
+        return
+    what = "has no value" if is_nothing(value) or value == written else "is no number above 0"
+    raise BlockError(
+        f"{block}.{field} is {str(written)[:200]}, which {what} here",
+        hint="Nothing was sent, since the field is a ceiling. Give the reference a value, or leave "
+        "the field empty if there is to be no ceiling.",
+        retry=False,
+    )
 
 
 class Fields:
@@ -59,6 +85,8 @@ class Fields:
                 hide = self._model_input.field(step.node.id)
                 for_model[key] = template.for_model(scope, self._run, hide)
             values[key] = template.render(scope, self._run)
+            if key in step.ceilings:
+                require_ceiling(step.name, key, step.stored[key], values[key])
             if template.has_env:
                 shown[key] = template.shown(scope, self._run)
         if shown:

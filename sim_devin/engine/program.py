@@ -33,6 +33,7 @@ class Step:
 
     __slots__ = (
         "also_for_model",
+        "ceilings",
         "constants",
         "dynamic",
         "handler",
@@ -61,6 +62,7 @@ class Step:
         self.constants: dict[str, Any] = {}
         self.dynamic: list[tuple[str, Template]] = []
         self.read_by_models: frozenset[str] = frozenset()  # fields
+        self.ceilings: frozenset[str] = frozenset()  # fields
         self.also_for_model: tuple[str, ...] = options.also_for_model
         self.source: str | None = None  # id of the first block connected into it
 
@@ -163,6 +165,7 @@ class Program:
         step.read_by_models = frozenset(
             item.id for item in fields if item.read_by_model(block.values)
         )
+        step.ceilings = frozenset(item.id for item in fields if item.bounds(block.values))
         for key, value in stored.items():
             compiled = compile_field(
                 value,

@@ -114,6 +114,10 @@ class Services(Protocol):
         """Return the parameters of a tool that a language model reads."""
         ...
 
+    def ceilings(self, tool_id: str) -> Iterable[str]:
+        """Return the parameters of a tool that bound something."""
+        ...
+
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it: ``name``, ``description``, ``parameters``.
 

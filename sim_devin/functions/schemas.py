@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.blocks import NOTHING
 from sim_devin.errors import CallerError, InvalidParams, did_you_mean
 from sim_devin.functions import arguments as function_arguments
 from sim_devin.functions import dialects
@@ -89,6 +90,8 @@ class Functions:
     def bound(self, spec: ToolSpec, bind: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return what of `bind` a tool takes; null and empty text bind nothing.
 
+        `blocks.NOTHING` settles a parameter as absent.
+
         A block's fields may stand for the parameters they fill.
         """
         if not bind:
@@ -131,7 +134,8 @@ class Functions:
         problems = checker.problems(checker.coerce(read), read)
         if problems:
             raise InvalidParams(name, problems, hint="Nothing was sent; call again with all of it.")
-        return FunctionCall(spec, {**read, **bound})
+        users = {key: value for key, value in bound.items() if value is not NOTHING}
+        return FunctionCall(spec, {**read, **users})
 
     def _is_users(self, spec: ToolSpec, name: str) -> bool:
         declared = spec.properties.get(name)

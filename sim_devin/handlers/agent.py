@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim_devin.blocks import NOTHING
+from sim_devin.ceilings import is_nothing
 from sim_devin.engine.failures import describe
+from sim_devin.engine.fields import require_ceiling
 from sim_devin.engine.model_input import kept_back
 from sim_devin.engine.origins import texts
 from sim_devin.engine.references import (
@@ -48,7 +51,11 @@ class ToolEntry:
     """One tool of an agent: what the model sees, and what the user fixed."""
 
     def __init__(
-        self, block: BlockContext, entry: Mapping[str, Any], for_model: Mapping[str, Any]
+        self,
+        block: BlockContext,
+        entry: Mapping[str, Any],
+        for_model: Mapping[str, Any],
+        written: Mapping[str, Any] | None,
     ) -> None:
         self.forced = entry.get("usageControl") == "force"
         try:
@@ -59,7 +66,14 @@ class ToolEntry:
                 kept = {key: readable[key] for key in model_input if key in readable}
                 _warn(block, {key: value for key, value in kept.items() if bound[key] != value})
                 bound |= kept
-            # What the user filled in is settled; a model neither sees nor changes it.
+            # What the user filled in is settled; a model neither sees nor changes it, and what
+            # came to nothing is settled as nothing.
+            filled = _filled(block, bound, written)
+            for name in block.services.ceilings(self.tool_id):
+                if name in filled:
+                    place = f"tools.{name}"
+                    require_ceiling(block.block.name, place, filled[name], bound.get(name))
+            bound |= {name: NOTHING for name in filled if is_nothing(bound.get(name))}
             self.bound = {key: value for key, value in bound.items() if value not in (None, "")}
             self.function = block.services.function(self.tool_id, self.bound)
         except SimDevinError as error:
@@ -83,6 +97,24 @@ class ToolEntry:
             raise
         except SimDevinError as error:
             return {"error": True, "message": describe(error).text, "tool": self.tool_id}
+
+
+def _filled(
+    block: BlockContext, bound: Mapping[str, Any], written: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return parameter -> what the document fills it with; what was left empty is not there.
+
+    `written` is the entry in the document. Without one, as in tools that a block put out, all
+    that are there count.
+    """
+    unknown = dict.fromkeys(bound, "a value of tools that are not written in the block")
+    if written is None:
+        return unknown
+    try:
+        _, values = _planned(block, written)
+    except SimDevinError:  # its operation is known only by now
+        return unknown
+    return {name: value for name, value in values.items() if not is_nothing(value)}
 
 
 def _warn(block: BlockContext, kept: Mapping[str, Any]) -> None:
@@ -110,8 +142,8 @@ def agent(block: BlockContext) -> dict[str, Any]:
     """Ask the model, carrying out the tools it calls, until it answers."""
     values = block.values
     entries: dict[str, ToolEntry] = {}
-    for item, for_model in _tool_entries(block):
-        entry = ToolEntry(block, item, for_model)
+    for item, for_model, written in _tool_entries(block):
+        entry = ToolEntry(block, item, for_model, written)
         entries.setdefault(entry.tool_id, entry)
     schema = response_schema(values.get("responseFormat"))
     model = str(values.get("model") or DEFAULT_MODEL)
@@ -169,9 +201,12 @@ def _check_spent(
         )
 
 
-def _tool_entries(block: BlockContext) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Return each tool's entry with its values, and as a model may read it."""
+def _tool_entries(
+    block: BlockContext,
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Return each tool's entry with its values, as a model may read it, and as it was written."""
     value = block.values.get("tools")
+    stored = _rows(block.block.values.get("tools"))
     rows, for_model = _rows(value), _rows(block.for_model.get("tools", value))
     if len(rows) != len(for_model):
         raise BlockError(
@@ -180,8 +215,10 @@ def _tool_entries(block: BlockContext) -> list[tuple[Mapping[str, Any], Mapping[
             retry=False,
         )
     return [
-        (row, readable)
-        for row, readable in zip(rows, for_model, strict=True)
+        (row, readable, written if isinstance(written, Mapping) else None)
+        for row, readable, written in zip(
+            rows, for_model, stored if len(stored) == len(rows) else [None] * len(rows), strict=True
+        )
         if isinstance(row, Mapping)
         and isinstance(readable, Mapping)
         and row.get("usageControl") != "none"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.engine.services import takes_settings
 from sim_devin.handler import BlockContext, BlockError
+from sim_devin.schema import number as as_number
 
 
 def ask(
@@ -70,15 +72,16 @@ def number(value: Any, field: str, kind: type[int] | type[float]) -> int | float
     """Return the value of a block's field as a number; None if it is empty.
 
     Raises:
-        BlockError: it is none.
+        BlockError: it is none: text, true or false, or no finite number.
     """
     if value in (None, ""):
         return None
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
+    found = as_number(value) if isinstance(value, str) else value
+    real = not isinstance(found, bool) and isinstance(found, (int, float))
+    if found is None or not real or not math.isfinite(found):
         text = f"the block's {field} is not a number: {str(value)[:60]!r}"
-        raise BlockError(text, retry=False) from None
+        raise BlockError(text, retry=False)
+    return kind(found)
 
 
 def tokens(*replies: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class WorkflowTools:
             "waits for somebody, what it asks.",
             params=_params(fields),
             output=_OUTPUT,
-            traits=Traits(destructive=True, costsMoney=True),
+            traits=Traits(destructive=True, costsMoney=True, ceilings=(CAP,)),
         )
 
     def call(

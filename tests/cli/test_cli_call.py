@@ -95,6 +95,19 @@ def test_mistakes_are_found_before_anything_is_sent(devin, invoke, arguments):
     assert not devin.log
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["maxAcuLimit="], ["maxAcuLimit= "], ["--json", '{"maxAcuLimit": null}'], ["--dry-run"]],
+)
+def test_a_cap_that_is_written_without_a_value_is_a_mistake(devin, invoke, arguments):
+    """As by ``maxAcuLimit=$CAP`` where CAP is not set."""
+    arguments = arguments if arguments != ["--dry-run"] else ["--dry-run", "maxAcuLimit="]
+    result = invoke("call", "devin_create_session", "prompt=x", *arguments)
+    assert result.exit_code == 2
+    assert "maxAcuLimit has no value" in result.stderr
+    assert devin.counts["requests"] == 0
+
+
 def test_dry_run_shows_the_request_with_its_secrets_masked(devin, invoke):
     secrets = '[{"key": "TOKEN", "value": "hush-hush"}]'
     result = invoke(

@@ -109,6 +109,9 @@ class FakeServices:
     def model_input(self, tool_id):
         return ("prompt", "message")
 
+    def ceilings(self, tool_id):
+        return ("maxAcuLimit",)
+
     def function(self, tool_id, bound):
         shown = {key: {} for key in self.tool_params(tool_id) if key not in bound}
         parameters = {"type": "object", "properties": shown}
@@ -147,6 +150,7 @@ def _field(item):
         always_required=item.required,
         conditions=item.shown_for or {},
         model_input=item.model_input,
+        ceiling=item.ceiling,
     )
 
 
