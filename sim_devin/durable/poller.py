@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable.places import credentials_here
@@ -15,7 +16,7 @@ from sim_devin.durable.session_watch import note
 from sim_devin.errors import NotFound, RateLimited, SimDevinError
 from sim_devin.paging import items
 from sim_devin.store.records import Wait
-from sim_devin.store.sealing import Seals
+from sim_devin.store.sealing import Seals, names
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.verdict import Verdict, bare, classify
 from sim_devin.wait import (
@@ -94,10 +95,19 @@ class Poller:
                 return calls
             after = batch[-1].id
             look = _Look(self._app, self._store, known)
-            look.at(batch)
+            look.at([self._opened(wait) for wait in batch])
             calls += look.calls
             if look.asked_to_wait:
                 return calls
+
+    def _opened(self, wait: Wait) -> Wait:
+        """Return a wait with its secrets back in place, as far as they are known here."""
+        asked = {"about": wait.about, "seen": wait.seen}
+        return (
+            replace(wait, **self._seals(wait.run_id).open_known(asked))
+            if any(names(asked))
+            else wait
+        )
 
 
 class _Look:

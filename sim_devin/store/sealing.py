@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sim_devin.errors import MissingCredentials
@@ -72,6 +73,24 @@ class Hidden(str):
         return (self.parts,)
 
 
+@lru_cache(64)  # a seal is made for every write, and the secrets are the same each time
+def _searched(
+    secrets: tuple[tuple[str, str], ...],
+) -> tuple[Mapping[str, Secret], Mapping[str, Secret], re.Pattern[str]]:
+    """Return the spellings of secrets, those that are too short, and what finds the former."""
+    places: dict[str, Secret] = {}
+    short: dict[str, Secret] = {}
+    for name, value in secrets:
+        if len(value) < SHORTEST:
+            short.setdefault(value, Secret(name))
+            continue
+        for spelling, spell in SPELLINGS.items():
+            if len(spelled := spell(value)) >= SHORTEST:
+                places.setdefault(spelled, Secret(name, spelling))
+    longest_first = sorted(places, key=len, reverse=True)
+    return places, short, re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+
+
 class Seal:
     """Takes secrets out of data and puts them back.
 
@@ -92,17 +111,7 @@ class Seal:
         self._secrets = dict(secrets)
         self._find = find
         self._recorded = recorded
-        self._places: dict[str, Secret] = {}
-        self._short: dict[str, Secret] = {}
-        for name, value in secrets.items():
-            if len(value) < SHORTEST:
-                self._short.setdefault(value, Secret(name))
-                continue
-            for spelling, spell in SPELLINGS.items():
-                if len(spelled := spell(value)) >= SHORTEST:
-                    self._places.setdefault(spelled, Secret(name, spelling))
-        longest_first = sorted(self._places, key=len, reverse=True)
-        self._pattern = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+        self._places, self._short, self._pattern = _searched(tuple(secrets.items()))
 
     def __repr__(self) -> str:
         return f"Seal({', '.join(self._secrets)})"
