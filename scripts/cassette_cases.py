@@ -258,12 +258,27 @@ def _everywhere(operation: Operation) -> list[Case]:
     """Return the cassettes that every operation has."""
     folder, tool, params = operation.folder, operation.tool, operation.params
     success = Step(tool, params, operation.returns)
-    waiting = Step(tool, params, operation.returns, waits=30)
+    ambiguous = tool in ("devin_create_session", "devin_send_message")
     has_id = "sessionId" in params
     unknown = {**params, "sessionId": UNKNOWN} if has_id else params
     turned_away = Fault("status", status=503, retry_after=2)
-    ambiguous = tool in ("devin_create_session", "devin_send_message")
     broken = (turned_away,) if ambiguous else (Fault("status", status=500), Fault("html"))
+
+    def unclear(status: int, retry_after: float | None = None) -> Step:
+        """Return the end of a call that must not be repeated, whatever the answer says."""
+        return Step(
+            tool,
+            params,
+            raises=errors.AmbiguousResult,
+            status=status,
+            retry_after=retry_after,
+            says=f"HTTP {status}",
+        )
+
+    def again(status: int, retry_after: float | None = None) -> Step:
+        waits = retry_after or 0.0
+        repeated = Step(tool, params, operation.returns, waits=waits)
+        return unclear(status, retry_after) if ambiguous else repeated
 
     def limited(form: str) -> tuple[Fault, ...]:
         return (Fault("status", status=429, retry_after=30, retry_after_form=form),)
@@ -291,21 +306,24 @@ def _everywhere(operation: Operation) -> list[Case]:
             org=ORG if has_id else "nowhere",
             live=True,
         ),
-        Case(folder, "rate_limited_seconds", (waiting,), limited("seconds")),
-        Case(folder, "rate_limited_date", (waiting,), limited("date")),
-        Case(folder, "rate_limited", (success,), limited("none")),
+        Case(folder, "rate_limited_seconds", (again(429, 30),), limited("seconds")),
+        Case(folder, "rate_limited_date", (again(429, 30),), limited("date")),
+        Case(folder, "rate_limited", (again(429),), limited("none")),
         Case(
             folder,
             "rate_limited_for_long",
-            (Step(tool, params, raises=errors.RateLimited, status=429, retry_after=600, waits=0),),
+            (
+                unclear(429, 600)
+                if ambiguous
+                else Step(tool, params, raises=errors.RateLimited, status=429, retry_after=600),
+            ),
             (Fault("status", status=429, retry_after=600),),
         ),
-        Case(folder, "server_error", (success,), broken),
+        Case(folder, "server_error", (again(503, 2) if ambiguous else success,), broken),
     ]
     if ambiguous:
-        unclear = Step(tool, params, raises=errors.AmbiguousResult, says="HTTP 500")
         cases.append(
-            Case(folder, "server_error_ambiguous", (unclear,), (Fault("status", status=500),))
+            Case(folder, "server_error_ambiguous", (unclear(500),), (Fault("status", status=500),))
         )
     return cases
 
@@ -494,7 +512,15 @@ DRIFT = (
     Case(
         "create_session",
         "html_502",
-        (Step("devin_create_session", _PROMPT, raises=errors.AmbiguousResult, says="HTTP 502"),),
+        (
+            Step(
+                "devin_create_session",
+                _PROMPT,
+                raises=errors.AmbiguousResult,
+                says="HTTP 502",
+                status=502,
+            ),
+        ),
         (Fault("html"),),
     ),
     Case(

@@ -20,9 +20,9 @@ from sim_devin.functions.calls import FunctionAnswer
 from sim_devin.functions.calls import call as execute_function
 from sim_devin.functions.schemas import Functions
 from sim_devin.gate import Gate
+from sim_devin.intents import Ledger, Settle
 from sim_devin.kept_runs import KeptRuns
 from sim_devin.policy import Approve, Policy, starts_session
-from sim_devin.reconcile import Ledger, Settle
 from sim_devin.redaction import Credentials, Redactor
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -168,6 +168,7 @@ class App:
         on_progress: Callable[[Any], None] | None = None,
         ledger: Ledger | None = None,
         settle: Settle | None = None,
+        confirm: Callable[[], None] | None = None,
         admitted: bool = False,
     ) -> dict[str, Any]:
         """Call a tool and return its output.
@@ -187,6 +188,7 @@ class App:
             on_progress: told about the steps of a long call, such as a wait.
             ledger: where intents are recorded, instead of the app's own.
             settle: how an ambiguous end is settled, instead of the app's own way.
+            confirm: called right before each try of an HTTP tool; raises if it may not be sent.
             admitted: whether a gate or a ledger has drawn from the day for it already.
 
         Raises:
@@ -203,6 +205,7 @@ class App:
                 "on_progress": on_progress,
                 "ledger": ledger,
                 "settle": settle,
+                "confirm": confirm,
             }
             most = lowest(ceilings, self._most)
             asked = lowered(params or {}, {k: v for k, v in most.items() if k in spec.properties})
@@ -212,23 +215,32 @@ class App:
         prepared = self._prepare(spec, params or {}, credentials, ceilings)
         end = None if deadline is None else self.clock.monotonic() + deadline
 
-        def carry_out(prepared: invoke.Prepared, end: float | None = end) -> dict[str, Any]:
-            return self.sender.call(prepared, cancel=cancel, deadline=end)
+        def carry_out(
+            prepared: invoke.Prepared,
+            confirm: Callable[[], None] | None,
+            end: float | None = end,
+        ) -> dict[str, Any]:
+            return self.sender.call(prepared, cancel=cancel, deadline=end, confirm=confirm)
 
         act = spec.run or (spec.reconcile if reconcile else None)
         if act is None:
-            return carry_out(prepared)
+            return carry_out(prepared, confirm)
 
         def call(
-            other: str, other_params: Mapping[str, Any], /, *, deadline: float | None = None
+            other: str,
+            other_params: Mapping[str, Any],
+            /,
+            *,
+            deadline: float | None = None,
+            confirm: Callable[[], None] | None = None,
         ) -> dict[str, Any]:
             other_spec = self.registry.tool(other)
             checker = self._checker(other_spec)
             ready = invoke.prepare(other_spec, other_params, prepared.target, checker)
             if deadline is None:
-                return carry_out(ready)
+                return carry_out(ready, confirm)
             own = self.clock.monotonic() + deadline
-            return carry_out(ready, own if end is None else min(own, end))
+            return carry_out(ready, confirm, own if end is None else min(own, end))
 
         context = invoke.Context(
             call=call,

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -40,6 +41,15 @@ class Clock(Protocol):
         ...
 
 
+def boottime() -> float:
+    """Return the seconds since this machine started, time asleep included where it is counted.
+
+    It never goes back, whatever becomes of the time of day, and all processes of a machine
+    read the same.
+    """
+    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
+
+
 class RealClock:
     """The machine's own time."""
 
@@ -49,7 +59,7 @@ class RealClock:
 
     def monotonic(self) -> float:
         """Return a time that never goes back."""
-        return time.monotonic()
+        return boottime()
 
     def wait(self, event: threading.Event, timeout: float) -> bool:
         """Wait until `event` is set or `timeout` has passed; return whether it is set."""

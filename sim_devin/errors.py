@@ -66,8 +66,9 @@ class Meaning:
     Attributes:
         temporary: the same call may succeed later although nobody changes anything: the
             network, a time-out, 408, 425, 429, 5xx.
-        did_nothing: the call certainly changed and cost nothing. A 429 or a 5xx does not
-            prove that: a gateway may answer so after the service has done the work.
+        did_nothing: the call certainly changed and cost nothing. Only a refusal of what was
+            asked for proves that. A 409, a 429 or a 5xx does not: a gateway may
+            answer so after the service has done the work.
         callers_fault: the call cannot succeed as it stands; it has to be changed.
         access: a key, a permission or money is missing; the same call succeeds once a person
             has mended that.
@@ -92,15 +93,19 @@ _UNTAKEN = Meaning(temporary=True, did_nothing=True)
 _UNCERTAIN = Meaning(uncertain=True)
 
 
+# Answers of the 4xx kind that say nothing of the request itself: it may be under way, or done.
+_DOUBTFUL = frozenset((408, 409, 425, 429, 499))
+
+
 def meaning_of_status(status: int) -> Meaning:
     """Return what an HTTP status means that is not a success."""
     if status in (401, 402, 403):
         return _ACCESS
-    if status == 425:  # too early: refused before it is processed, RFC 8470
-        return _UNTAKEN
-    if status in (408, 429) or status >= 500:
+    if status in (408, 425, 429) or status >= 500:
         return _PASSING
-    return _WRONG if 400 <= status < 500 else Meaning()
+    if not 400 <= status < 500:
+        return Meaning()
+    return Meaning(did_nothing=status not in _DOUBTFUL, callers_fault=True)
 
 
 class SimDevinError(Exception):
@@ -254,13 +259,39 @@ class NotSent(TransportError):
 
 
 class TimedOut(TransportError):
-    """The deadline passed before an answer came."""
+    """The deadline passed before an answer came; unless `sent`, before anything went out."""
+
+    def __init__(self, message: str, *, sent: bool = True, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+    @property
+    def means(self) -> Meaning:
+        """Nothing was done if nothing was sent."""
+        return _PASSING if self.sent else _UNTAKEN
 
 
 class AmbiguousResult(TransportError):
-    """The request may or may not have taken effect. Do not repeat it; the hint says how to look."""
+    """The request may or may not have taken effect. Do not repeat it; the hint says how to look.
+
+    Attributes:
+        status: HTTP status of the answer; None when none came.
+        retry_after: seconds the service asked to wait, or None.
+    """
 
     _meaning = _UNCERTAIN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class UncertainResult(AmbiguousResult):
@@ -339,7 +370,7 @@ class NotFound(ApiError):
 class Conflict(ApiError):
     """409: the session's state does not allow this."""
 
-    _meaning = _WRONG
+    _meaning = meaning_of_status(409)
 
 
 class RateLimited(ApiError):
@@ -372,7 +403,9 @@ class UnreadableResponse(SimDevinError):
     @property
     def means(self) -> Meaning:
         """Look first if it was accepted; else another look may find another shape."""
-        return _UNCERTAIN if self.accepted else _UNTAKEN
+        if self.accepted:
+            return _UNCERTAIN
+        return meaning_of_status(self.status) if self.status >= 300 else _UNTAKEN
 
 
 class WaitTimedOut(SimDevinError):

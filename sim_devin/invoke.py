@@ -13,6 +13,7 @@ from sim_devin import retry
 from sim_devin.ceilings import lowered, lowest
 from sim_devin.clock import Clock, RealClock
 from sim_devin.errors import (
+    ApiError,
     InvalidParams,
     MissingCredentials,
     SimDevinError,
@@ -185,9 +186,18 @@ class Call(Protocol):
     """Carries out another tool of the same app, with the same credentials."""
 
     def __call__(
-        self, tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
+        self,
+        tool_id: str,
+        params: Mapping[str, Any],
+        /,
+        *,
+        deadline: float | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Return the tool's output or raise a `SimDevinError`, within `deadline` seconds."""
+        """Return the tool's output or raise a `SimDevinError`, within `deadline` seconds.
+
+        `confirm` is called right before the request is sent and raises if it may not be.
+        """
         ...
 
 
@@ -244,10 +254,12 @@ class Sender:
         *,
         cancel: threading.Event | None = None,
         deadline: float | None = None,
+        confirm: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Carry out a prepared HTTP call and return the tool's output.
+        """Carry out a prepared HTTP call and return the tool's output. See `retry.send`.
 
         Raises:
+            AmbiguousResult: it may have taken effect, and must not be repeated.
             SimDevinError: with every secret masked.
         """
         try:
@@ -259,7 +271,10 @@ class Sender:
                 policy=self.policy,
                 cancel=cancel,
                 deadline=deadline,
+                confirm=confirm,
             )
             return prepared.read(response, now=self.clock.time())
+        except ApiError as error:  # masked already
+            raise retry.unknown(prepared.spec, error) or error from None
         except SimDevinError as error:
             raise prepared.redactor.error(error) from None

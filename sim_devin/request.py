@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
@@ -37,6 +37,7 @@ class Request:
     `json` is the body, or None for no body; bytes are JSON that is written already.
     An `untrusted` request has its address from a workflow, a model or a service, not from who
     runs this: it reaches public addresses only, see `sim_devin.network`.
+    `confirm` raises if it may not be sent any more; a transport calls it right before it sends.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     untrusted: bool = False
+    confirm: Callable[[], None] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         redactor = Redactor()

@@ -1,8 +1,9 @@
 """Send a request, and send it again when that is safe.
 
-What is safe follows from the tool's `retryOn` trait: a read may be repeated after anything,
-a create or a message only when the first try provably was not processed. After an end that
-leaves this open, `AmbiguousResult` says so instead of guessing.
+What is safe follows from the tool's traits: a read may be repeated after anything that its
+`retryOn` names, a create or a message only when the first try was provably not sent. An answer
+does not prove that: a 429 or a 503 may come from a gateway after the service has done the work.
+After an end that leaves this open, `AmbiguousResult` says so instead of guessing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from sim_devin.clock import Clock
 from sim_devin.errors import (
     AmbiguousResult,
+    ApiError,
     Cancelled,
     NotSent,
     SimDevinError,
@@ -70,7 +72,7 @@ class Attempt:
     response: Response | None
     error: SimDevinError | None
     reason: RetryReason | None
-    processed: bool | None  # None: nobody knows
+    untaken: bool = False  # it provably was not sent
 
 
 def send(
@@ -82,12 +84,14 @@ def send(
     policy: RetryPolicy | None = None,
     cancel: threading.Event | None = None,
     deadline: float | None = None,
+    confirm: Callable[[], None] | None = None,
     rng: Callable[[], float] = random.random,
 ) -> Response:
     """Return the answer to `request`, after as many tries as `spec.traits` allow.
 
     `deadline` is a moment of ``clock.monotonic()``. A ``Retry-After`` is honoured; when it
     exceeds what is left, the answer is returned at once, so that its error can expose it.
+    `confirm` is called before each try and raises if the request may not be sent any more.
 
     Raises:
         TransportError: no answer came; `AmbiguousResult` when it may have been processed and
@@ -100,13 +104,17 @@ def send(
     end = clock.monotonic() + policy.total
     end = end if deadline is None else min(end, deadline)
     attempt = 0
+    if confirm is not None:
+        request = replace(request, confirm=confirm)
     while True:
         attempt += 1
         if cancel.is_set():
             raise Cancelled(f"{spec.id} was cancelled before it was sent.")
         remaining = end - clock.monotonic()
         if remaining <= 0:
-            raise TimedOut(f"Time ran out before {spec.id} was sent.")
+            raise TimedOut(f"Time ran out before {spec.id} was sent.", sent=False)
+        if confirm is not None:
+            confirm()
         started = clock.monotonic()
         tried = _try(transport, request, min(policy.read_timeout, remaining), cancel)
         _record(spec, request, tried, attempt, clock.monotonic() - started)
@@ -130,43 +138,46 @@ def _try(
     except Cancelled as error:
         return Attempt(None, error, None, None)
     except NotSent as error:
-        return Attempt(None, error, "connect", False)
+        return Attempt(None, error, "connect", untaken=True)
     except TimedOut as error:
-        return Attempt(None, error, "timeout", None)
+        return Attempt(None, error, "timeout", untaken=error.means.did_nothing)
     except TransportError as error:
-        return Attempt(None, error, "reset", None)
+        return Attempt(None, error, "reset")
     except UnreadableResponse as error:  # too large: once more would not make it smaller
-        return Attempt(None, error, None, True)
-    means = meaning_of_status(response.status)
-    if not means.temporary:
-        return Attempt(response, None, None, True)
-    reason: RetryReason = "429" if response.status in (425, 429) else "5xx"
-    # A 503 that says when to come back was turned away before it was processed.
-    turned_away = response.status == 503 and "retry-after" in response.headers
-    untaken = means.did_nothing or response.status == 429 or turned_away
-    return Attempt(response, None, reason, False if untaken else None)
+        return Attempt(None, error, None)
+    if not meaning_of_status(response.status).temporary:
+        return Attempt(response, None, None)
+    return Attempt(response, None, "429" if response.status in (425, 429) else "5xx")
 
 
 def _may_repeat(spec: ToolSpec, tried: Attempt) -> bool:
-    if tried.processed is False and "connect" in spec.traits.retry_on:
-        return tried.reason != "429" or "429" in spec.traits.retry_on
-    return tried.reason in spec.traits.retry_on
+    safe = spec.traits.read_only or spec.traits.idempotent or tried.untaken
+    return safe and tried.reason in spec.traits.retry_on
 
 
 def _settle(spec: ToolSpec, tried: Attempt) -> Response:
     """Return the answer, or raise what its absence means for this tool."""
-    unsafe = not (spec.traits.read_only or spec.traits.idempotent)
-    if tried.processed is None and unsafe:
-        what = (
-            f"it was answered with HTTP {tried.response.status}"
-            if tried.response is not None
-            else str(tried.error).rstrip(".")
-        )
-        raise AmbiguousResult(f"{spec.id} has no known outcome: {what}.", hint=LOOK_FIRST)
-    if tried.error is not None:
-        raise tried.error
-    assert tried.response is not None  # noqa: S101 - an attempt has one of the two
-    return tried.response
+    if tried.response is not None:
+        return tried.response
+    error = tried.error
+    assert error is not None  # noqa: S101 - an attempt has one of the two
+    if isinstance(error, TransportError) and not tried.untaken:
+        error = unknown(spec, error) or error
+    raise error
+
+
+def unknown(spec: ToolSpec, error: SimDevinError) -> AmbiguousResult | None:
+    """Return what `error` means for a tool that must not be repeated; None if that is clear."""
+    if spec.traits.read_only or spec.traits.idempotent or not error.means.temporary:
+        return None
+    answered = f"it was answered with {error.message}" if isinstance(error, ApiError) else None
+    what = (answered or str(error)).rstrip(".")
+    return AmbiguousResult(
+        f"{spec.id} has no known outcome: {what}.",
+        status=getattr(error, "status", None),
+        retry_after=getattr(error, "retry_after", None),
+        hint=LOOK_FIRST,
+    )
 
 
 def _record(spec: ToolSpec, request: Request, tried: Attempt, attempt: int, took: float) -> None:

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError, did_you_mean
+from sim_devin.intents import GRACE, Settle
 from sim_devin.network import SETTING as NETWORK_ALLOW
 from sim_devin.network import NetworkPolicy
 from sim_devin.policy import Policy
-from sim_devin.reconcile import GRACE, Settle
 from sim_devin.schema import number
 from sim_devin.spec import Connection
 

@@ -73,9 +73,9 @@ class Traits(Model):
         idempotent: doing it twice is the same as doing it once.
         costs_money: it may be billed.
         paginated: it returns one page of a longer list.
-        retry_on: when to try again. `connect`: the request never left. `429`: refused as one
-            too many. `reset`, `timeout`, `5xx`: nobody knows whether it happened, so only for
-            what may be done twice.
+        retry_on: when to try again. `connect`: the request never left. `reset`, `timeout`,
+            `429` (and 425), `5xx` (and 408): nobody knows whether it happened, so only for what
+            may be done twice, that is `read_only` or `idempotent`.
         success_on: error answers that mean success.
         model_input: parameters that a language model reads, such as a prompt. A workflow never
             puts the value of an environment variable into them: ``{{NAME}}`` is sent as it stands.

@@ -123,7 +123,7 @@ class HttpTransport:
 
     def _once(self, request: Request, timeout: float) -> Response:
         if timeout <= 0:
-            raise TimedOut("Time ran out before the request was sent.")
+            raise TimedOut("Time ran out before the request was sent.", sent=False)
         deadline = time.monotonic() + timeout
         prepared = self._prepared(request)
         proxies = self._proxies_for(request.url)

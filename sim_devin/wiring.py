@@ -13,9 +13,9 @@ from sim_devin.app import App
 from sim_devin.ceilings import checked, least
 from sim_devin.clock import Clock, RealClock
 from sim_devin.engine.services import Model
+from sim_devin.intents import Ledger, MemoryLedger, Settle
 from sim_devin.language_model import PydanticAiModel
 from sim_devin.policy import Policy
-from sim_devin.reconcile import Ledger, MemoryLedger, Settle
 from sim_devin.retry import RetryPolicy
 from sim_devin.settings import Settings, load_settings
 from sim_devin.store.memory import MemoryStore, RunStore

@@ -25,7 +25,7 @@ SAMPLES = [
     errors.TransportError("Gone."),
     errors.NotSent("Not connected."),
     errors.TimedOut("Too late."),
-    errors.AmbiguousResult("Unknown.", hint="Look."),
+    errors.AmbiguousResult("Unknown.", status=429, retry_after=3.0, hint="Look."),
     errors.UncertainResult("Still unknown."),
     errors.ApiError("HTTP 418.", status=418),
     errors.AuthenticationFailed("HTTP 401.", status=401),
@@ -234,10 +234,15 @@ def test_an_error_is_one_of_temporary_access_the_callers_or_uncertain(kind, thos
 
 
 def test_only_what_was_never_taken_did_nothing():
-    proven = [errors.NotSent("x"), *statuses(errors.ApiError, 425), *NEEDS_ACCESS, *CALLERS]
+    conflicts = [errors.Conflict("x", status=409)]
+    proven = [errors.NotSent("x"), errors.TimedOut("x", sent=False), *NEEDS_ACCESS]
+    proven += [error for error in CALLERS if not isinstance(error, errors.Conflict)]
     assert all(error.means.did_nothing for error in proven)
     open_to_doubt = [
         errors.TimedOut("x"),
+        *conflicts,
+        errors.UnreadableResponse("x", status=500),
+        *statuses(errors.ApiError, 425),
         *statuses(errors.RateLimited, 429),
         *statuses(errors.ApiError, 408, 302),
         *statuses(errors.ServerError, 500, 503),

@@ -1,6 +1,7 @@
 """Never twice: creates and messages under every fault, counted by the simulator itself."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import threading
@@ -16,6 +17,7 @@ from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
     Cancelled,
+    Conflict,
     NotSent,
     OutOfQuota,
     PermissionDenied,
@@ -119,6 +121,13 @@ COMMITTED = {
     "another shape": on_create("wrong_shape"),
     "empty answer": on_create("empty"),
     "too slow": on_create("slow", seconds=61),
+    **{
+        f"{status} after the commit": on_create(
+            "status", status=status, retry_after=after, commit=True
+        )
+        for status in (408, 409, 425, 429, 503)
+        for after in (None, 5)
+    },
 }
 NOT_COMMITTED = {
     "reset before the commit": on_create("reset"),
@@ -199,6 +208,82 @@ def test_a_create_that_was_turned_away_is_simply_repeated(status):
     world = World(on_create("status", status=status, retry_after=5, times=3))
     world.create()
     assert (world.created, world.states) == (1, ["done"])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("lag", [0, GRACE - 60], ids=["", "lagging list"])
+def test_a_service_that_says_later_after_it_has_created_creates_one(status, lag):
+    fault = on_create("status", status=status, retry_after=1, commit=True, times=5)
+    world = World(fault, list_lag=lag)
+    output = world.create()
+    assert world.created == 1
+    assert len(world.requests("POST", "/sessions")) == 1
+    assert output["sessionId"] == world.simulator.truth()[0]["session_id"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_was_turned_away_is_only_sent_again_after_the_window(status):
+    world = World(on_create("status", status=status, retry_after=GRACE + 100))
+    world.create()
+    first, second = world.requests("POST", "/sessions")
+    assert second.time - first.time >= GRACE + 100
+    tags = [json.loads(entry.body)["tags"] for entry in (first, second)]
+    assert tags[0] == tags[1]
+
+
+def test_a_service_that_always_says_later_is_left_to_a_human():
+    world = World(on_create("status", status=429, retry_after=5, times=None))
+    with pytest.raises(UncertainResult):
+        world.create()
+    assert (world.created, world.states) == (0, ["uncertain"])
+
+
+def test_a_double_with_one_and_the_same_tag_is_ended_and_reported(caplog):
+    late = on_create("status", status=429, retry_after=5, commit=True)
+    world = World(late, list_lag=GRACE + 60)
+    kept = world.create()["sessionId"]
+    assert world.created == 2
+    world.clock.advance(2 * GRACE)
+    with caplog.at_level(logging.WARNING, logger="sim_devin"):
+        other = world.create("Another one.")["sessionId"]
+    assert {item["session_id"] for item in world.live} == {kept, other}
+    assert "ended the duplicate session" in caplog.text
+    assert len(world.ledger.reports) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_refusal_is_not_looked_for(status):
+    world = World(on_create("status", status=status, times=2))
+    with pytest.raises(SimDevinError):
+        world.create()
+    assert world.requests("GET", "/sessions") == []
+    assert set(world.states) == {"rejected"}
+
+
+@pytest.mark.parametrize(("status", "error"), [(409, Conflict), (408, UncertainResult)])
+def test_a_doubtful_refusal_of_what_was_not_created_is_looked_for(status, error):
+    world = World(on_create("status", status=status))
+    with pytest.raises(error):
+        world.create()
+    assert world.created == 0
+    assert len(world.requests("POST", "/sessions")) == 1
+    assert world.requests("GET", "/sessions")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+@pytest.mark.parametrize("tool", ["devin_create_session", "devin_send_message"])
+def test_a_bare_call_is_not_repeated_after_an_answer_that_proves_nothing(tool, status):
+    world, session_id = world_with_session()
+    fault = Fault("status", status=status, method="POST", retry_after=1, commit=True, times=9)
+    world.simulator.faults.add(fault)
+    before = world.simulator.counts["requests"]
+    params = {"prompt": "x"} if tool == "devin_create_session" else {"message": "x"}
+    if "message" in params:
+        params["sessionId"] = session_id
+    with pytest.raises(AmbiguousResult) as caught:
+        world.app.call(tool, params)
+    assert caught.value.status == status
+    assert world.simulator.counts["requests"] == before + 1
 
 
 def test_a_storm_of_errors_does_not_make_two():
@@ -494,6 +579,9 @@ MESSAGE_STORED = {
     "no json": on_send("bad_json"),
     "another shape": on_send("wrong_shape"),
     "too slow": on_send("slow", seconds=61),
+    "429 after": on_send("status", status=429, retry_after=5, commit=True, times=5),
+    "503 after": on_send("status", status=503, retry_after=5, commit=True, times=5),
+    "409 after": on_send("status", status=409, commit=True),
 }
 MESSAGE_LOST = {
     "reset before": on_send("reset"),
@@ -697,3 +785,121 @@ def test_a_look_that_began_within_the_window_is_not_the_last_word():
     output = world.create()
     assert world.created == 1
     assert output["sessionId"] == world.simulator.truth()[0]["session_id"]
+
+
+# -- the same text twice ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["hold", "retry"])
+@pytest.mark.parametrize("lost_first", [True, False])
+def test_a_message_that_vanished_does_not_take_another_for_its_own(policy, lost_first):
+    """Two branches send the same text to one session, and the post of one vanishes."""
+    world, session_id = world_with_session(policy=policy)
+    send, inner = world.transport.send, []
+
+    def crossing(request, *, timeout):
+        if request.method != "POST" or inner:
+            return send(request, timeout=timeout)
+        inner.append("now the other branch sends, while this one is under way")
+        if lost_first:
+            world.send(session_id)
+            raise TransportError("It vanished.")
+        with contextlib.suppress(UncertainResult):
+            world.simulator.faults.add(on_send("reset"))
+            world.send(session_id)
+        return send(request, timeout=timeout)
+
+    world.transport.send = crossing
+    if policy == "hold" and lost_first:
+        with pytest.raises(UncertainResult):
+            world.send(session_id)
+    else:
+        world.send(session_id)
+    arrived = world.messages()
+    done = [intent.state for intent in world.ledger.intents.values()].count("done")
+    assert arrived == done <= 2
+    assert arrived == 1 or policy == "retry"
+
+
+def test_two_threads_that_lose_one_message_do_not_both_report_success():
+    world, session_id = world_with_session(on_send("reset"))
+    ends = []
+
+    def send():
+        try:
+            ends.append(world.send(session_id)["sessionId"])
+        except UncertainResult:
+            ends.append(None)
+
+    threads = [threading.Thread(target=send) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(end is not None for end in ends) <= world.messages() == 1
+
+
+def test_both_messages_that_lost_their_answers_are_found_when_both_are_there():
+    world, session_id = world_with_session()
+    send, posts = world.transport.send, []
+
+    def crossing(request, *, timeout):
+        if request.method != "POST":
+            return send(request, timeout=timeout)
+        posts.append(request)
+        if len(posts) == 1:
+            world.send(session_id)
+        else:  # both are under way, and both are taken
+            for post in posts:
+                send(post, timeout=timeout)
+        raise TransportError("It broke.")
+
+    world.transport.send = crossing
+    world.send(session_id)
+    assert world.messages() == 2
+    assert world.states == ["done", "done"]
+
+
+def test_what_a_person_wrote_before_is_not_taken_for_a_message():
+    world, session_id = world_with_session(on_send("reset"), earlier=1)
+    by_hand = {"sessionId": session_id, "message": "Go on."}
+    world.simulator.faults.clear()
+    world.app.call("devin_send_message", by_hand)
+    world.simulator.faults.add(on_send("reset"))
+    with pytest.raises(UncertainResult):
+        world.send(session_id)
+    assert world.messages() == 2
+
+
+def test_a_person_who_writes_the_same_does_not_make_one_message_of_ours_two():
+    """One of ours is confirmed, one is lost, and a person writes the same: nobody can tell."""
+    world, session_id = world_with_session()
+    send, inner = world.transport.send, []
+
+    def crossing(request, *, timeout):
+        if request.method != "POST" or inner:
+            return send(request, timeout=timeout)
+        inner.append(True)
+        world.send(session_id)  # another branch
+        world.ledger.claim(
+            Intent("other", "devin_send_message", 0.0, session_id=session_id, text=text)
+        )  # and a third one is under way
+        world.app.call("devin_send_message", {"sessionId": session_id, "message": "Go on."})
+        raise TransportError("It vanished.")
+
+    text = hashlib.sha256(b"Go on.").hexdigest()
+    world.transport.send = crossing
+    with pytest.raises(UncertainResult):
+        world.send(session_id)
+    assert world.messages() == 2
+
+
+@pytest.mark.parametrize("how", ["archive", "terminate"])
+def test_a_message_to_a_session_that_is_over_is_refused_at_once(how):
+    world, session_id = world_with_session()
+    world.app.call(f"devin_{how}_session", {"sessionId": session_id})
+    started = world.clock.time()
+    with pytest.raises(Conflict):
+        world.send(session_id)
+    assert world.clock.time() - started < 10
+    assert world.states == ["rejected"]

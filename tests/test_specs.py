@@ -192,7 +192,7 @@ def test_traits(tool):
     if tool in REPEATABLE:
         assert set(traits.retry_on) == {"connect", "reset", "timeout", "429", "5xx"}
     if traits.costs_money:
-        assert set(traits.retry_on) == {"connect", "429"}
+        assert set(traits.retry_on) == {"connect"}
     if {"reset", "timeout", "5xx"} & set(traits.retry_on):
         assert traits.idempotent
 

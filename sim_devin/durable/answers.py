@@ -17,6 +17,7 @@ from sim_devin.errors import (
     UnknownName,
 )
 from sim_devin.store.records import ASKING, ENDED, Run, Wait
+from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
@@ -115,7 +116,8 @@ class Answers:
     def _send(self, wait: Wait, cancel: threading.Event | None) -> bool:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
-        ledger = StepLedger(self._store, run, f"{wait.step}!{number}", driven=False)
+        step = f"{wait.step}!{number}"
+        ledger = StepLedger(self._store, run, step, self._app.clock, driven=False)
         seal = self._seals(wait.run_id)
         try:
             about = seal.open(wait.about)
@@ -132,6 +134,8 @@ class Answers:
                 settle=self._app.settle,
                 cancel=cancel,
             )
+        except LeaseLost:
+            return False  # another process decides about it, or has
         except UncertainResult as error:
             # A default answer would be a second message: only a person may answer now.
             why = f"{error} Look at the session before you answer again."
@@ -193,7 +197,7 @@ class Answers:
             resolve(self._store, wait.run_id, wait.step, "done", session)
             return self._store.drop_wait(wait, now)
         if found.get("repeat") is True:
-            resolve(self._store, wait.run_id, wait.step, "rejected", None)
+            resolve(self._store, wait.run_id, wait.step, "repeat", None)
             return self._store.drop_wait(wait, now)
         if isinstance(found.get("output"), Mapping):
             resolve(self._store, wait.run_id, wait.step, "done", None)

@@ -34,16 +34,18 @@ from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
 from sim_devin.errors import (
+    AmbiguousResult,
     Cancelled,
     Declined,
     SimDevinError,
     StoreError,
     UncertainResult,
+    meaning_of_status,
 )
 from sim_devin.functions.calls import dry_run
 from sim_devin.handler import BlockContext, RunAccess
+from sim_devin.intents import CREATE, Intent, Settle
 from sim_devin.policy import Policy, starts_session
-from sim_devin.reconcile import CREATE, Intent, Settle
 from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.store.records import Wait
@@ -55,7 +57,6 @@ if TYPE_CHECKING:
     from sim_devin.app import App
 
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-LAST_LOOKS = 5.0  # seconds to look for what was sent before, even if its grace window has passed
 
 RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
 
@@ -239,6 +240,7 @@ class Calls:
             self.around.journal.store,
             self.around.journal.run,
             step,
+            app.clock,
             shares,
             limits=day_limits(app.policy),
             day=self._today(),
@@ -255,28 +257,13 @@ class Calls:
             return app.call(tool_id, params, **options)
         if spec.reconcile is None:
             return once(
-                ledger, tool_id, app.clock.time(), lambda: app.call(tool_id, params, **options)
+                ledger,
+                tool_id,
+                app.clock.time(),
+                lambda confirm: app.call(tool_id, params, confirm=confirm, **options),
             )
         settle = self.around.settle
-        earlier = ledger.earlier()
-        for intent in earlier:
-            if intent.state == "done" and intent.session_id:
-                return self._as_answered(tool_id, intent.session_id, params, options)
-        if any(intent.state != "rejected" for intent in earlier):
-            since = app.clock.time() - max(intent.at for intent in earlier)
-            least = min(settle.grace, LAST_LOOKS)
-            settle = replace(settle, grace=max(least, settle.grace - since))
         return app.call(tool_id, params, reconcile=True, ledger=ledger, settle=settle, **options)
-
-    def _as_answered(
-        self, tool_id: str, session_id: str, params: Mapping[str, Any], options: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return the session of a create or message that is known to have arrived."""
-        app = self.around.app
-        credentials = credentials_in(app, tool_id, params)
-        options = {**options, "ceilings": None}
-        session = app.call("devin_get_session", {"sessionId": session_id, **credentials}, **options)
-        return {**session, "structuredOutput": None} if tool_id == CREATE else session
 
     def _session(self, params: Mapping[str, Any]) -> Wait:
         on_question = "hold" if self.around.hold_questions else "return"
@@ -338,7 +325,12 @@ class StepServices(AppServices):
 
 
 class _CarefulSender:
-    """Sends requests; one that may change something is not sent again after a crash."""
+    """Sends requests; one that may change something is sent once.
+
+    What is not sent, or refused as it stands, may be sent anew. Any other answer is the
+    workflow's to judge; but where no answer came, no retry of the block sends it again, and a
+    run that is resumed asks a person before it does.
+    """
 
     def __init__(self, sender: Any, calls: Calls) -> None:
         self._sender = sender
@@ -351,19 +343,30 @@ class _CarefulSender:
         journal = self._calls.around.journal
         step = self._calls.next_step()
         name = f"{request.method} {request.url.partition('?')[0]}"
-        ledger = StepLedger(journal.store, journal.run, step)
+        ledger = StepLedger(journal.store, journal.run, step, journal.clock)
         intent = Intent(ledger.tag("0"), name, journal.clock.time())
         try:
             if not ledger.claim(intent):
                 text = f"{name} was under way when its process ended."
                 raise Parked(self._calls.uncertain(UncertainResult(text), name))
+            ledger.confirm(intent)
+            request = replace(request, confirm=lambda: ledger.confirm(intent))
             try:
                 answer = self._sender.send(request, timeout=timeout)
-            except SimDevinError:
-                # The block fails and says so; whether it is tried again is the workflow's choice.
-                ledger.settle(intent.tag, "rejected")
+            except StoreError:
                 raise
-            ledger.settle(intent.tag, "done" if 200 <= answer.status < 300 else "rejected")
+            except SimDevinError as error:
+                if error.means.did_nothing:
+                    ledger.settle(intent.tag, "rejected")
+                    raise
+                ledger.settle(intent.tag, "uncertain")
+                raise AmbiguousResult(
+                    f"It may have taken effect: {error.message}", hint="It is not sent again."
+                ) from error
+            if meaning_of_status(answer.status).did_nothing:
+                ledger.settle(intent.tag, "rejected")
+            else:
+                ledger.settle(intent.tag, "done" if answer.ok else "uncertain")
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         return answer

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable.places import credentials_in, place_of
-from sim_devin.reconcile import CREATE
+from sim_devin.intents import CREATE
 from sim_devin.store.rows import text
 from sim_devin.store.sealing import Seal, to_json
 from sim_devin.store.sql_store import SqlStore

@@ -43,7 +43,7 @@ def api(block: BlockContext) -> dict[str, Any]:
             _failed(request, error.message),
             output=_nothing(),
             hint=error.hint,
-            retry=not error.means.final,
+            retry=not (error.means.uncertain or error.means.final),
         ) from error
     if not 200 <= answer.status < 300:
         text = _said(answer)

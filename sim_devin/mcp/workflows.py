@@ -19,10 +19,10 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
+from sim_devin.intents import SEND
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
 from sim_devin.policy import Allowed
-from sim_devin.reconcile import SEND
 from sim_devin.spec import Schema, ToolSpec, Traits
 from sim_devin.store.records import ASKING, Event, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY

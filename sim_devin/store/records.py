@@ -31,6 +31,9 @@ WaitKind = Literal[
 ASKING: tuple[WaitKind, ...] = ("human", "question", "approval", "uncertain")
 
 
+DUPLICATE = "session.duplicate"  # a session that was one too many; ``message`` says what was done
+LATE_ANSWER = "call.late"  # an answer to a process that had lost the run to another
+
 FILE_EVENT = (
     "run.file"  # says by ``path`` which workflow file a run belongs to; the last one counts
 )

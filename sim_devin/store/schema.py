@@ -230,6 +230,16 @@ CREATE TABLE acts (
 CREATE INDEX acts_by_age ON acts (at);
 """
 
+_V12 = """
+ALTER TABLE intents ADD COLUMN text TEXT;
+ALTER TABLE intents ADD COLUMN least INTEGER;
+ALTER TABLE intents ADD COLUMN most INTEGER;
+ALTER TABLE intents ADD COLUMN sends INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX intents_by_session ON intents (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX intents_watched ON intents (at) WHERE state IN ('missing', 'stray') OR sends > 1;
+DROP INDEX intents_missing;
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -244,4 +254,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V9,
     give_marks_up,
     _V11,
+    _V12,
 )

@@ -4,22 +4,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sim_devin.clock import day_of
-from sim_devin.reconcile import CREATE, SEND, TAG_PREFIX, Intent, State
+from sim_devin.clock import Clock, boottime, day_of
+from sim_devin.errors import TimedOut
+from sim_devin.intents import (
+    CREATE,
+    MAY_ARRIVE,
+    SEND,
+    TAG_PREFIX,
+    Intent,
+    State,
+    next_state,
+)
 from sim_devin.store.account import draw, drawn_on, give_back, require
-from sim_devin.store.records import Run
-from sim_devin.store.rows import OF_STEP, of_step
+from sim_devin.store.database import Connection
+from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run
+from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
+from sim_devin.verdict import bare
+
+CONFIRMED_FOR = 0.25  # seconds in which a confirmation need not be asked for again
 
 
 class StepLedger:
-    """The intents of one step of one durable run (`reconcile.Ledger`).
+    """The intents of one step of one durable run (`intents.Ledger`).
 
     A tag is a pure function of run, step and number of the try, so that a process that
     takes over finds what its predecessor recorded and sent.
@@ -28,6 +42,7 @@ class StepLedger:
         store: where they are kept.
         run: the run, as claimed by this process.
         step: the try of a block, and the number of the call in it.
+        clock: the app's time, for what is reported.
         shares: what is taken off which ceiling when the intent is recorded: ACUs, sessions.
         driven: whether only the process that drives the run may record.
         limits: the ceilings of a day, see `account.require`.
@@ -40,6 +55,7 @@ class StepLedger:
         store: SqlStore,
         run: Run,
         step: str,
+        clock: Clock,
         shares: Mapping[str, float] | None = None,
         *,
         driven: bool = True,
@@ -50,6 +66,8 @@ class StepLedger:
         self._store = store
         self._run = run
         self._step = step
+        self._clock = clock
+        self._confirmed: dict[str, float] = {}
         self._shares = shares or {}
         self._driven = driven
         self._limits = limits or {}
@@ -64,8 +82,9 @@ class StepLedger:
     def claim(self, intent: Intent) -> bool:
         """Record an intent; return whether this caller may send.
 
-        An intent that surely came to nothing may be claimed again. Otherwise `at`,
-        `position` and `session_id` of `intent` become those of the record.
+        An intent that surely came to nothing may be claimed again, and so may one that is to
+        be repeated. Otherwise, and for what is to be repeated, the attributes of `intent` become
+        those of the record.
 
         Raises:
             LeaseLost: another process drives the run now.
@@ -73,30 +92,28 @@ class StepLedger:
             NotYourTurn: a limit of the organization is reached; nothing is recorded.
         """
         store = self._store
-        with store.held(self._run) if self._driven else store.database.write() as connection:
-            won = connection.execute(
-                "INSERT INTO intents (tag, run_id, step, tool, at, state, session_id, position) "
-                "VALUES (?, ?, ?, ?, ?, 'open', ?, ?) ON CONFLICT (tag) DO UPDATE SET "
-                "state = 'open', at = excluded.at, position = excluded.position, "
-                "session_id = excluded.session_id WHERE intents.state = 'rejected' RETURNING 1",
-                (
-                    intent.tag,
-                    self._run.id,
-                    self._step,
-                    store.closed_text(connection, self._run.id, intent.tool),
-                    intent.at,
-                    intent.session_id,
-                    intent.position,
-                ),
-            ).fetchone()
-            if won is None:
-                row = connection.execute(
-                    "SELECT * FROM intents WHERE tag = ?", (intent.tag,)
-                ).fetchone()
-                intent.at, intent.position = row["at"], row["position"]
-                intent.state = row["state"]
-                intent.session_id = row["session_id"] or intent.session_id
+        with self._writing() as connection:
+            known = _recorded(connection, intent.tag)
+            if known is not None and known.state == "repeat":
+                connection.execute(
+                    "UPDATE intents SET state = 'open', at = ?, sends = sends + 1 WHERE tag = ?",
+                    (intent.at, intent.tag),
+                )
+                known = Intent(**{**vars(known), "at": intent.at, "state": "open"})
+                known.sends += 1
+                vars(intent).update(vars(known))
+            elif known is not None and known.state != "rejected":
+                vars(intent).update(vars(known))
                 return False
+            else:
+                intent.state, intent.sends = "open", 1
+                values = {**vars(intent), "run_id": self._run.id, "step": self._step}
+                values["tool"] = store.closed_text(connection, self._run.id, intent.tool)
+                connection.execute("DELETE FROM intents WHERE tag = ?", (intent.tag,))
+                connection.execute(
+                    f"INSERT INTO intents ({', '.join(values)}) VALUES ({marks(tuple(values))})",
+                    tuple(values.values()),
+                )
             if self._shares:
                 own, day = (self._run.id, self._step), self._day or day_of(intent.at)
                 # Others may have drawn since the shares were worked out.
@@ -108,24 +125,116 @@ class StepLedger:
                 store.rouse_session(intent.session_id, intent.at)
         return True
 
-    def settle(self, tag: str, state: State, session_id: str | None = None) -> None:
-        """Record how an intent ended; what was surely not done gives its share back."""
-        with self._store.database.write() as connection:
-            connection.execute(
-                "UPDATE intents SET state = ?, session_id = coalesce(?, session_id) WHERE tag = ?",
-                (state, session_id, tag),
-            )
-            if state == "rejected":
-                give_back(connection, self._run.id, self._step)
-            _follow_up(self._store, self._run.id, self._step, state, session_id)
+    def confirm(self, intent: Intent, *, stale: bool = False) -> None:
+        """Raise if this process may not send any more what it has claimed and not yet sent.
 
-    def missing(self, since: float) -> list[Intent]:
-        """Return the ``missing`` creates that were sent after `since`, of every run."""
+        Asks the store: right before it is sent, nothing else knows of a lease that was lost
+        while this process stood still.
+
+        Raises:
+            LeaseLost: another process drives the run now, or has decided about the intent.
+            TimedOut: it is `stale`, and no lease keeps others from deciding about it.
+        """
+        if boottime() - self._confirmed.get(intent.tag, -CONFIRMED_FOR) < CONFIRMED_FOR:
+            return
+        if stale and not self._driven:
+            text = f"{intent.tool} was held up for too long before it was sent."
+            raise TimedOut(text, sent=False)
+        began = boottime()
+        with self._writing() as connection:
+            known = _recorded(connection, intent.tag)
+            if known is None or known.state != "open" or known.sends != intent.sends:
+                raise LeaseLost(self._run.id)
+        self._confirmed[intent.tag] = began
+
+    def settle(
+        self, tag: str, state: State, session_id: str | None = None, *, adopted: bool = False
+    ) -> Intent:
+        """Record what became of an intent, and return what is recorded then.
+
+        Compares and sets: see `intents.next_state`. Of the intents of a step only one is ever
+        ``done``; a second one is ``stray``, and the first is returned. What was surely not done
+        gives its share back. An answer that comes after another process has taken the run over
+        is told in the run's events, and ends its question what happened.
+        """
+        store = self._store
+        with store.database.write() as connection:
+            known = _recorded(connection, tag)
+            if known is None:  # pruned with its run meanwhile
+                return Intent(tag, "", 0.0, state, session_id)
+            query = "SELECT run_id, step FROM intents WHERE tag = ?"
+            owner = connection.execute(query, (tag,)).fetchone()
+            run_id, step = owner["run_id"], owner["step"]
+            after, kept = next_state(known, state, adopted=adopted), known
+            if after == "done" != known.state:
+                other = _done(connection, run_id, step, besides=tag)
+                if other is not None:
+                    after = "stray"
+                    kept = other
+            if after == known.state:
+                return known
+            known.state, known.session_id = after, session_id or known.session_id
+            connection.execute(
+                "UPDATE intents SET state = ?, session_id = ? WHERE tag = ?",
+                (after, known.session_id, tag),
+            )
+            if after == "rejected":
+                give_back(connection, run_id, step)
+            _follow_up(store, run_id, step, after, session_id)
+            if state == "done":
+                self._report_late(connection, known, step)
+        return kept
+
+    def _report_late(self, connection: Connection, intent: Intent, step: str) -> None:
+        """Tell of an answer that came after the run was taken from this process."""
+        run = self._run
+        query = "SELECT owner, fence FROM runs WHERE id = ?"
+        row = connection.execute(query, (run.id,)).fetchone()
+        ours = row is None or (row["owner"], row["fence"]) == (run.owner, run.fence)
+        if ours or not self._driven:
+            return
+        data = {"tool": intent.tool, "sessionId": intent.session_id, "state": intent.state}
+        self._store.put_event(connection, Event(run.id, self._clock.time(), LATE_ANSWER, data))
+        if intent.state == "done":
+            for wait in self._store.waits(run.id, only_open=True):
+                if wait.kind == "uncertain" and wait.step == step.rpartition("/")[0]:
+                    self._store.drop_wait(wait, self._clock.time())
+
+    def watched(self, since: float) -> list[Intent]:
+        """Return the creates of every run sent after `since` that may turn out doubles."""
+        return [intent for _, _, intent in watched_intents(self._store, since)]
+
+    def in_use(self, session_id: str) -> bool:
+        """Return whether a session is what an intent of any run led to."""
         rows = self._store.database.read(
-            "SELECT * FROM intents WHERE state = 'missing' AND tool = ? AND at >= ?",
-            (CREATE, since),
+            "SELECT session_id FROM intents WHERE state = 'done' AND session_id IN (?, ?)",
+            _ids(session_id),
         )
-        return [_intent(row) for row in rows]
+        return bool(rows)
+
+    def same_text(
+        self, session_id: str, text: str, besides: Collection[str] = ()
+    ) -> tuple[int, int]:
+        """Return how many messages of a text surely went to a session, and how many more may."""
+        rows = self._store.database.read(
+            "SELECT tag, state FROM intents WHERE text = ? AND session_id IN (?, ?)",
+            (text, *_ids(session_id)),
+        )
+        states = [row["state"] for row in rows if row["tag"] not in besides]
+        return states.count("done"), sum(map(states.count, MAY_ARRIVE))
+
+    def report(self, tag: str, message: str, session_id: str) -> None:
+        """Tell in the events of the run that an intent belongs to what was found out about it."""
+        with self._store.database.write() as connection:
+            row = connection.execute("SELECT run_id FROM intents WHERE tag = ?", (tag,)).fetchone()
+            if row is not None:
+                data = {"message": message, "sessionId": session_id, "tag": tag}
+                event = Event(row["run_id"], self._clock.time(), DUPLICATE, data)
+                self._store.put_event(connection, event)
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        """Return a transaction; of a run that is driven, only for the process that drives it."""
+        return self._store.held(self._run) if self._driven else self._store.database.write()
 
     def earlier(self) -> list[Intent]:
         """Return what is recorded of this step, oldest first."""
@@ -139,6 +248,37 @@ def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
         (run_id, *of_step(step)),
     )
     return [_intent(row) for row in rows]
+
+
+def watched_intents(
+    store: SqlStore, since: float, run_id: str | None = None
+) -> list[tuple[str, str, Intent]]:
+    """Return run, step and intent of the creates that may turn out doubles: `may_double`."""
+    mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+    rows = store.database.read(
+        "SELECT * FROM intents WHERE (state IN ('missing', 'stray') OR sends > 1) "
+        f"AND at >= ? AND tool = ? {mine} ORDER BY at",
+        (since, CREATE, *values),
+    )
+    return [(row["run_id"], row["step"], _intent(row)) for row in rows]
+
+
+def _recorded(connection: Connection, tag: str) -> Intent | None:
+    row = connection.execute("SELECT * FROM intents WHERE tag = ?", (tag,)).fetchone()
+    return None if row is None else _intent(row)
+
+
+def _done(connection: Connection, run_id: str, step: str, *, besides: str) -> Intent | None:
+    row = connection.execute(
+        "SELECT * FROM intents WHERE run_id = ? AND step = ? AND state = 'done' AND tag <> ?",
+        (run_id, step, besides),
+    ).fetchone()
+    return None if row is None else _intent(row)
+
+
+def _ids(session_id: str) -> tuple[str, str]:
+    """Return an id as it may be recorded."""
+    return bare(session_id), f"devin-{bare(session_id)}"
 
 
 def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str | None) -> int:
@@ -158,7 +298,7 @@ def _follow_up(
     """Keep the slot of a create as long as a session may have come of it."""
     if state == "done" and session_id is not None:
         store.name_session(run_id, step, session_id)
-    elif state in ("rejected", "uncertain"):
+    elif state in ("rejected", "repeat", "uncertain"):
         store.free_slot(run_id, step)
 
 
@@ -196,4 +336,8 @@ def _intent(row: Any) -> Intent:
         state=row["state"],
         session_id=row["session_id"],
         position=row["position"],
+        text=row["text"],
+        least=row["least"],
+        most=row["most"],
+        sends=row["sends"],
     )
