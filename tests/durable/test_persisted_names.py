@@ -43,7 +43,6 @@ def test_the_steps_of_a_run_are_called_the_same_for_ever(app, store):
         return {row["name"] for row in rows}
 
     assert names("key", "blocks") == {
-        "start",
         "rounds.0/create",
         "rounds",
         "asks",
