@@ -136,7 +136,7 @@ def _try(
     try:
         response = send_within(transport, request, timeout=timeout, cancel=cancel)
     except Cancelled as error:
-        return Attempt(None, error, None, None)
+        return Attempt(None, error, None)
     except NotSent as error:
         return Attempt(None, error, "connect", untaken=True)
     except TimedOut as error:
@@ -161,14 +161,16 @@ def _settle(spec: ToolSpec, tried: Attempt) -> Response:
         return tried.response
     error = tried.error
     assert error is not None  # noqa: S101 - an attempt has one of the two
-    if isinstance(error, TransportError) and not tried.untaken:
+    if isinstance(error, (TransportError, Cancelled)) and not tried.untaken:
         error = unknown(spec, error) or error
     raise error
 
 
 def unknown(spec: ToolSpec, error: SimDevinError) -> AmbiguousResult | None:
     """Return what `error` means for a tool that must not be repeated; None if that is clear."""
-    if spec.traits.read_only or spec.traits.idempotent or not error.means.temporary:
+    if spec.traits.read_only or spec.traits.idempotent:
+        return None
+    if not (error.means.temporary or isinstance(error, Cancelled)):
         return None
     answered = f"it was answered with {error.message}" if isinstance(error, ApiError) else None
     what = (answered or str(error)).rstrip(".")

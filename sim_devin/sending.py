@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+from dataclasses import replace
 
 from sim_devin.errors import Cancelled, NotSent, TimedOut
 from sim_devin.request import Request
@@ -22,11 +23,22 @@ class _Errand:
         self.over = threading.Event()
         self.response: Response | None = None
         self.error: BaseException | None = None
+        self.given_up = False
+        self._confirm = request.confirm
+        if self._confirm is not None:
+            request = replace(request, confirm=self._may_be_sent)
         self._work = (transport, request, timeout)
         context = contextvars.copy_context()
         threading.Thread(
             target=context.run, args=(self._run,), name="sim-devin-request", daemon=True
         ).start()
+
+    def _may_be_sent(self) -> None:
+        """Raise if nobody waits for the answer any more, or if it may not be sent."""
+        if self.given_up:
+            raise TimedOut("It was given up before it was sent.", sent=False)
+        if self._confirm is not None:
+            self._confirm()
 
     def _run(self) -> None:
         transport, request, timeout = self._work
@@ -49,7 +61,8 @@ def send_within(
 
     A look-up of a name that hangs, a head that trickles, a transport that does not keep its
     time: none of it holds the caller longer than `timeout` seconds. What is given up goes on in
-    a thread of its own until the transport lets go of it, and its answer is not used.
+    a thread of its own until the transport lets go of it, and its answer is not used; where
+    the request has a `confirm`, it is not sent any more.
 
     Raises:
         TimedOut: the time is up; the request may have been processed.
@@ -66,8 +79,10 @@ def send_within(
         ) from error
     while not errand.over.wait(TICK if cancel is not None else MARGIN):
         if cancel is not None and cancel.is_set():
+            errand.given_up = True
             raise Cancelled("The request was given up while it was under way.")
         if time.monotonic() >= until:
+            errand.given_up = True
             raise TimedOut(f"No answer came within {timeout:.3g} s.")
     if errand.error is not None:
         raise errand.error

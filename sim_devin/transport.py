@@ -15,7 +15,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -50,6 +51,7 @@ _NOT_CONNECTED = (
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
 )
+_CONFIRM: ContextVar[Callable[[], None] | None] = ContextVar("confirm", default=None)
 _NO_TUNNEL = "Tunnel connection failed"  # how http.client words a proxy's refusal
 
 
@@ -129,6 +131,7 @@ class HttpTransport:
         proxies = self._proxies_for(request.url)
         if request.untrusted:
             self._judge(prepared.url or "", proxies)
+        token = _CONFIRM.set(request.confirm)
         try:
             # Not Session.send: it looks into redirects and cookies, which are not wanted here.
             answer = (self._judged if request.untrusted else self._trusted).send(
@@ -148,6 +151,8 @@ class HttpTransport:
                 f"The certificates cannot be read ({type(error).__name__}).",
                 hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.",
             ) from None
+        finally:
+            _CONFIRM.reset(token)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body)
 
@@ -270,11 +275,26 @@ class _TimedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
 
 
-class _Plain(HTTPConnection):
+class _Confirming(http.client.HTTPConnection):
+    """Asks whether the request may still be sent when nothing is left to do but to send it.
+
+    Making a connection can take seconds, and the process may have stood still for hours.
+    """
+
+    def endheaders(self, *args: Any, **options: Any) -> None:
+        confirm = _CONFIRM.get()
+        if confirm is not None:
+            if self.sock is None:
+                self.connect()
+            confirm()
+        super().endheaders(*args, **options)
+
+
+class _Plain(_Confirming, HTTPConnection):
     response_class = _TimedResponse
 
 
-class _Secure(HTTPSConnection):
+class _Secure(_Confirming, HTTPSConnection):
     response_class = _TimedResponse
 
 

@@ -17,7 +17,6 @@ from sim_devin.errors import (
     UnknownName,
 )
 from sim_devin.store.records import ASKING, ENDED, Run, Wait
-from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
@@ -134,8 +133,6 @@ class Answers:
                 settle=self._app.settle,
                 cancel=cancel,
             )
-        except LeaseLost:
-            return False  # another process decides about it, or has
         except UncertainResult as error:
             # A default answer would be a second message: only a person may answer now.
             why = f"{error} Look at the session before you answer again."

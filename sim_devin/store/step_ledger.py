@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_devin.clock import Clock, boottime, day_of
-from sim_devin.errors import TimedOut
+from sim_devin.errors import AmbiguousResult, TimedOut
 from sim_devin.intents import (
     CREATE,
     MAY_ARRIVE,
@@ -132,7 +132,8 @@ class StepLedger:
         while this process stood still.
 
         Raises:
-            LeaseLost: another process drives the run now, or has decided about the intent.
+            LeaseLost: another process drives the run now.
+            AmbiguousResult: without a lease: another process has decided about it.
             TimedOut: it is `stale`, and no lease keeps others from deciding about it.
         """
         if boottime() - self._confirmed.get(intent.tag, -CONFIRMED_FOR) < CONFIRMED_FOR:
@@ -144,7 +145,9 @@ class StepLedger:
         with self._writing() as connection:
             known = _recorded(connection, intent.tag)
             if known is None or known.state != "open" or known.sends != intent.sends:
-                raise LeaseLost(self._run.id)
+                if self._driven:
+                    raise LeaseLost(self._run.id)
+                raise AmbiguousResult(f"Another process has decided about {intent.tool}.")
         self._confirmed[intent.tag] = began
 
     def settle(

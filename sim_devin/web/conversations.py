@@ -80,7 +80,9 @@ class Conversations:
             SimDevinError: it could not be sent, or nobody knows whether it was.
         """
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
-        ledger = StepLedger(self._app.runs.store, run, f"page.say/{name}", driven=False)
+        ledger = StepLedger(
+            self._app.runs.store, run, f"page.say/{name}", self._app.clock, driven=False
+        )
         with self._lock:
             # What was claimed before may be one of the messages that are there by now.
             if seen is not None and not ledger.earlier():

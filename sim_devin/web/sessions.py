@@ -63,7 +63,9 @@ class RunSessions:
         if session is None or session.session_id is None:
             raise UnknownName("session", session_id, list(mine))
         with self._lock:  # a second one sees what the first has done
-            ledger = StepLedger(store, run, f"page.end/{bare(session_id)}", driven=False)
+            ledger = StepLedger(
+                store, run, f"page.end/{bare(session_id)}", self._app.clock, driven=False
+            )
             intent = Intent(ledger.tag("0"), END, self._app.clock.time())
             if not ledger.claim(intent) and (intent.state == "done" or self._is_over(session)):
                 ledger.settle(intent.tag, "done")
