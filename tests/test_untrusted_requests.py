@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
-from sim_devin.errors import AddressRefused, NotSent
+from sim_devin.errors import AddressRefused, NotSent, SimDevinError
+from sim_devin.language_model import Access
 from sim_devin.network import NetworkPolicy
 from sim_devin.redirects import followed
 from sim_devin.request import Request
@@ -79,6 +80,14 @@ def test_a_name_is_judged_by_the_address_it_leads_to(serve, names):
     assert server.connections == 0
 
 
+def test_a_name_is_judged_before_a_tls_connection_as_well(serve, names):
+    server = serve()
+    names.known["x.test"] = ["127.0.0.1"]
+    with reaching() as transport, pytest.raises(AddressRefused, match=r"where x\.test leads"):
+        transport.send(untrusted(f"https://x.test:{server.port}/"), timeout=5)
+    assert server.connections == 0
+
+
 def test_what_was_judged_is_what_is_connected_to(serve, names):
     server = serve()
     names.known["x.test"] = [["127.0.0.1"], ["127.0.0.2"]]  # a second look-up would say otherwise
@@ -126,6 +135,14 @@ def test_a_connection_of_the_operators_own_address_is_not_taken(serve):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("host", ["metadata.google.internal", "db.invalid:5432"])
+def test_what_is_refused_as_it_is_written_is_not_looked_up(names, host):
+    names.known |= {"metadata.google.internal": [], "db.invalid": []}
+    with reaching() as transport, pytest.raises(AddressRefused):
+        transport.send(untrusted(f"http://{host}/"), timeout=5)
+    assert names.asked == []
+
+
 @pytest.mark.parametrize("entry", ["127.0.0.1", "127.0.0.0/8", "127.0.0.1:{port}"])
 def test_the_setting_lets_a_request_through(serve, entry):
     server = serve()
@@ -145,7 +162,8 @@ def test_behind_a_proxy_the_target_is_judged_and_the_proxy_is_not(
     names.known["inside.test"] = ["8.8.8.8", "10.0.0.1"]
     names.known["outside.test"] = ["8.8.8.8"]
     with reaching() as transport:
-        for host in ("169.254.169.254", "2852039166", "localhost", "inside.test"):
+        inside = ("169.254.169.254", "2852039166", "localhost", "inside.test")
+        for host in (*inside, "metadata.google.internal", "db.test:6379"):
             with pytest.raises(AddressRefused):
                 transport.send(untrusted(f"http://{host}/latest"), timeout=5)
         assert proxy.connections == 0
@@ -323,6 +341,26 @@ def test_a_key_only_goes_where_the_wire_sees_the_same_host(location):
         assert (seen.scheme, seen.host, seen.port or 443) == ("https", "api.test", 443)
 
 
+@pytest.mark.parametrize("provider", ["", "openai", "anthropic", "google"])
+def test_the_key_of_a_model_follows_no_redirect(serve, provider):
+    request = pytest.importorskip("sim_devin.model_request")
+    other = serve()
+    server = serve(answer(307, b"", Location=f"{other.url}/elsewhere"))
+    access = Access(provider, "a-model", server.url, SECRET)
+    with pytest.raises(SimDevinError):
+        request.complete(
+            request.connect(access),
+            access,
+            [{"role": "user", "content": "hello"}],
+            tools=[],
+            response_format=None,
+            settings={},
+            retries=0,
+        )
+    assert len(server.requests) == 1
+    assert other.connections == 0
+
+
 # -- workflows -----------------------------------------------------------------------------------
 
 
@@ -342,6 +380,15 @@ def test_a_block_that_is_refused_says_what_would_allow_it(serve):
     assert "may not reach 127.0.0.1 (loopback)" in result.error
     assert f"add 127.0.0.1:{server.port} to allow under [network]" in result.hint
     assert server.connections == 0
+
+
+def test_a_block_that_is_refused_is_not_tried_again(names):
+    names.known["x.test"] = ["10.0.0.1"]
+    document = api("http://x.test/")
+    document["blocks"]["a"]["retry"] = {"enabled": True, "maxTries": 3, "waitBetweenTriesMs": 0}
+    with opened() as app:
+        assert "10.0.0.1, where x.test leads (private)" in app.run(document).error
+    assert names.asked == ["x.test"]
 
 
 def test_the_setting_lets_a_block_through(serve):
