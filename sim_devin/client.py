@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from sim_devin.app import App
 from sim_devin.errors import SimDevinError, UnreadableResponse
 from sim_devin.paging import pages
 from sim_devin.redaction import Credentials
-from sim_devin.verdict import State
+from sim_devin.verdict import State, pull_requests
 from sim_devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.wiring import open_app
 
@@ -58,6 +58,11 @@ class Session(Answer):
     structured_output: Any = None
     playbook_id: str | None = None
     is_archived: bool = False
+
+    @field_validator("pull_requests", mode="before")
+    @classmethod
+    def _with_addresses(cls, given: Any) -> list[dict[str, Any]]:
+        return pull_requests({"pullRequests": given})
 
 
 class Message(Answer):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import email.utils
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from sim_devin.errors import (
     ServerError,
     UnreadableResponse,
 )
+from sim_devin.json_input import NotJson, parse_json
 from sim_devin.spec import Schema, SuccessOn, ToolSpec
 
 DETAIL_LIMIT = 500  # characters of an upstream explanation worth repeating
@@ -149,12 +148,12 @@ def _accepted(spec: ToolSpec, params: Mapping[str, Any] | None) -> dict[str, Any
 
 def _parse(spec: ToolSpec, response: Response) -> Any:
     try:
-        return json.loads(_text(response), parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        reason = type(error).__name__
-    # Raised out here, since a JSONDecodeError keeps the whole answer and would be the context.
-    kind = response.headers.get("content-type", "no content type")
-    raise _unreadable(spec, response, f"the answer is not JSON ({kind}: {reason})")
+        # JSON could not carry on a number too large for a double.
+        return parse_json(_text(response), clip=True)
+    except NotJson as error:
+        kind = response.headers.get("content-type", "no content type")
+        why = str(error).removeprefix("is not JSON: ")
+        raise _unreadable(spec, response, f"the answer is not JSON ({kind}: {why})") from None
 
 
 def _text(response: Response) -> str:
@@ -168,16 +167,6 @@ def whole(text: str) -> str:
     The service's answers keep them, as Sim does; but UTF-8 has no bytes for them.
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float | None:
-    """Return a number, or None for one too large for a double: JSON could not carry it on."""
-    value = float(digits)
-    return value if math.isfinite(value) else None
 
 
 def _unreadable(spec: ToolSpec, response: Response, why: str) -> UnreadableResponse:
@@ -271,8 +260,8 @@ def _about_money(detail: str, payload: Any) -> bool:
 
 def _payload(response: Response) -> Any:
     try:
-        return json.loads(_text(response))
-    except (ValueError, RecursionError):
+        return parse_json(_text(response), clip=True)
+    except NotJson:
         return None
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from sim_devin.errors import did_you_mean
+from sim_devin.json_input import NotJson, parse_json
 from sim_devin.redaction import MASK, is_secret_name
 from sim_devin.request import text, trim
 from sim_devin.spec import Schema
@@ -192,7 +193,10 @@ def number(value: str) -> int | float | None:
     """Return the number JavaScript's Number() reads from a text, or None if it reads none."""
     value = trim(value)
     if _JS_INTEGER.fullmatch(value):
-        whole = int(value, 0)
+        try:
+            whole = int(value, 0)
+        except ValueError:  # more digits than Python reads
+            return None
         return whole if whole <= sys.float_info.max else None
     if not _JS_DECIMAL.fullmatch(value):
         return None
@@ -217,8 +221,8 @@ def _whole(value: Any) -> Any:
 
 def _json(value: str) -> Any:
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return parse_json(value)
+    except NotJson:
         return None
 
 

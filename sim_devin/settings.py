@@ -200,9 +200,10 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         raise CallerError(f"The config file {path} cannot be read: {error.strerror}.") from None
     try:
         document = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         # A syntax error's text can quote the line, and with it the key.
-        place = "" if isinstance(error, UnicodeDecodeError) else f" ({_position(error)})"
+        known = isinstance(error, tomllib.TOMLDecodeError)
+        place = f" ({_position(error)})" if known else ""
         raise CallerError(f"The config file {path} is not valid TOML{place}.") from None
     secret = document.get("credentials") or document.get("settings", {}).get("model_api_key")
     secret = secret or document.get("hooks") or "url" in document.get("reminders", {})

@@ -6,7 +6,6 @@ shared, one ``shapes.json``.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sim_devin.errors import InvalidSpec, UnknownName, did_you_mean
+from sim_devin.json_input import NotJson, parse_json
 from sim_devin.request import EXTRA_BODY, EXTRA_QUERY
 from sim_devin.spec import PARAMETER, PLACEHOLDER, BlockSpec, Connection, Model, Schema, ToolSpec
 
@@ -137,16 +137,11 @@ def read_file(
 
 def _json_object(file: Traversable) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(file.read_bytes())
     except OSError as error:
         raise InvalidSpec(file.name, [f"cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise InvalidSpec(file.name, ["is not UTF-8 text"]) from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidSpec(file.name, [f"is not JSON: {error.msg} at {place}"]) from None
-    except (ValueError, RecursionError):
-        raise InvalidSpec(file.name, ["holds a number too long or lists too deep"]) from None
+    except NotJson as error:
+        raise InvalidSpec(file.name, [str(error)]) from None
     if not isinstance(document, dict):
         raise InvalidSpec(file.name, ["is not a JSON object"])
     return document

@@ -65,7 +65,7 @@ def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Ver
     status = session.get("status")
     detail = session.get("statusDetail")
     result = _has_result(session, schema)
-    output = result or bool(session.get("pullRequests"))
+    output = result or bool(pull_requests(session))
     if status == "error":
         return Verdict("failed", "the session failed")
     if status == "exit":
@@ -147,3 +147,32 @@ def _fits(output: Any, schema: Schema) -> bool:
 def bare(session_id: str) -> str:
     """Return a session id without its ``devin-`` prefix, the form to compare ids in."""
     return session_id.removeprefix("devin-")
+
+
+def pull_requests(session: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pull requests of a session that have an address, each with its ``pr_url``.
+
+    The service's answers hold a list of objects; a single one, texts, and other shapes that
+    an address can be found in are taken for what they mean.
+    """
+    given = session.get("pullRequests")
+    if isinstance(given, Mapping) and not _address(given):
+        given = list(given.values())
+    found = []
+    for item in given if isinstance(given, list | tuple) else [given]:
+        url = _address(item)
+        if url:
+            found.append({**(item if isinstance(item, Mapping) else {}), "pr_url": url})
+    return found
+
+
+def _address(item: Any) -> str:
+    if isinstance(item, Mapping):
+        item = item.get("pr_url") or item.get("url")
+    return item if isinstance(item, str) else ""
+
+
+def acus(session: Mapping[str, Any]) -> float | None:
+    """Return the ACUs that a session has used; None if its answer holds no such number."""
+    used = session.get("acusConsumed")
+    return used if isinstance(used, int | float) and not isinstance(used, bool) else None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
-import json
 import os
 import re
 import subprocess  # the helper process
@@ -27,6 +26,7 @@ from typing import Any, Literal, cast
 
 from sim_devin.code.outcome import LONGEST, MISSING, CodeError, Kind, Outcome, at_line, to_json
 from sim_devin.errors import MissingDependency
+from sim_devin.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 5.0
 DEFAULT_MEMORY = 64 * 1024 * 1024
@@ -171,8 +171,8 @@ def _ask(
         raise _too_deep() from None
     reply = _exchange(request, timeout)
     try:
-        report = json.loads(reply)
-    except RecursionError:
+        report = parse_json(reply)
+    except NotJson:
         raise _too_deep() from None
     match report["stage"]:
         case "done":

@@ -11,7 +11,6 @@ JavaScript (`sim_devin.code.javascript`) has no such access.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess  # the process the code runs in
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.code.outcome import LONGEST, CodeError, Kind, Outcome, at_line, to_json
+from sim_devin.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MEMORY = 512 * 1024 * 1024
@@ -78,7 +78,10 @@ def run_python(
         if expired:
             raise PythonError(f"Execution timed out after {timeout:g} s", kind="timeout")
         raise PythonError(f"The Python process died (status {status})", kind="crash")
-    answer = json.loads(reply)
+    try:
+        answer = parse_json(reply)
+    except NotJson as error:
+        raise PythonError(f"What the code returns {error}", kind="range") from None
     if "error" not in answer:
         return Outcome(answer["value"], answer["stdout"])
     raise _failure(code, answer)

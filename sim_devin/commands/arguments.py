@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from sim_devin.errors import CallerError
+from sim_devin.json_input import read_json
 
 
 def named_values(items: Iterable[str]) -> dict[str, Any]:
@@ -76,12 +76,7 @@ def json_object(source: str) -> dict[str, Any]:
     literal = source.lstrip().startswith(("{", "["))
     place = "The JSON text" if literal else "Standard input" if source == "-" else source
     text = source if literal else read_text(source)
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise CallerError(f"{place} is nested too deeply.") from None
-    except ValueError as error:
-        raise CallerError(f"{place} is not JSON: {error}.") from None
+    value = read_json(text, place)
     if not isinstance(value, dict):
         raise CallerError(f"{place} is not a JSON object.")
     return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.errors import CallerError, InvalidSpec, did_you_mean
+from sim_devin.json_input import parse_json
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -101,7 +101,7 @@ def _identity(file: Path) -> tuple[str, str]:
     """Return what a spec file describes: its ending and id; its name if it cannot be read."""
     ending = next((item for item in SPEC_ENDINGS if file.name.endswith(item)), SHAPES)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(file.read_bytes())
         return ending, str(document["type" if ending == ".block.json" else "id"])
     except (OSError, ValueError, KeyError, TypeError):
         return ending, f"the file {file.name}"

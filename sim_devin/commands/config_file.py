@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError
+from sim_devin.whole_file import PRIVATE, write_whole
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def write_credential(path: Path, connection: str, field: str, value: str) -> Non
     try:
         wanted.setdefault("credentials", {}).setdefault(connection, {})[field] = value
         fits = tomllib.loads(changed) == wanted
-    except (AttributeError, TypeError, tomllib.TOMLDecodeError):
+    except (AttributeError, TypeError, RecursionError, tomllib.TOMLDecodeError):
         fits = False
     if not fits:
         raise CallerError(
@@ -61,7 +60,7 @@ def _text(path: Path) -> str:
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         # The error's own text may quote a key.
         raise CallerError(f"The config file {path} is not valid TOML.") from None
 
@@ -87,13 +86,6 @@ def _replace(path: Path, text: str) -> None:
     """Write a file that only its owner may read, in one step."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".config-")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, text.encode(), mode=PRIVATE)
     except OSError as error:
         raise CallerError(f"{path} cannot be written: {error.strerror}.") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sim_devin.commands.examples import CommandWithExamples
-from sim_devin.commands.options import AppOptions, app_options
+from sim_devin.commands.options import AppOptions, Finite, app_options
 from sim_devin.errors import Cancelled, MissingDependency
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ LONGEST_CALL = 50.0
 )
 @click.option(
     "--longest-call",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=LONGEST_CALL,
     show_default=True,
     metavar="SECONDS",

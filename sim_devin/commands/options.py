@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -139,6 +140,23 @@ def json_input_option(help: str) -> Callable[[Function], Function]:
 def quiet_option(function: Function) -> Function:
     """Add ``-q``/``--quiet`` to a command, which gets it as `quiet`."""
     return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)
+
+
+class Finite(click.FloatRange):
+    """A number in a range that is neither NaN nor infinite."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none, or out of range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that can be used.", param, ctx)
+        return number
 
 
 def seconds(text: str) -> float:

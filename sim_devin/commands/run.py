@@ -26,6 +26,7 @@ from sim_devin.commands.failures import SIMULATED
 from sim_devin.commands.options import (
     SPEED,
     AppOptions,
+    Finite,
     app_options,
     json_option,
     quiet_option,
@@ -164,7 +165,7 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=SPEED,
     show_default=True,
     help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",

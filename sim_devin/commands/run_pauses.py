@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sim_devin.commands.options import Finite
 from sim_devin.commands.output import harmless, json_text
 from sim_devin.errors import CallerError
 from sim_devin.store.records import ASKING
@@ -96,7 +97,7 @@ def _field(field: Mapping[str, Any]) -> Any:
     if kind == "boolean":
         return click.confirm(label, default=default in (True, "true"), err=True)
     if kind == "number":
-        return click.prompt(label, type=float, default=default or None, err=True)
+        return click.prompt(label, type=Finite(), default=default or None, err=True)
     text = default if isinstance(default, str) else "" if default is None else json_text(default)
     required = bool(field.get("required")) and not text
     return click.prompt(label, default=None if required else text, err=True)

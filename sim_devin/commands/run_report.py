@@ -9,6 +9,7 @@ import click
 
 from sim_devin.commands.output import duration, harmless, json_text
 from sim_devin.commands.runs_report import waits
+from sim_devin.verdict import acus, pull_requests
 
 if TYPE_CHECKING:
     from sim_devin.engine.run import RunResult
@@ -86,20 +87,21 @@ def _headline(result: RunResult) -> str:
 
 def _session(session: Mapping[str, Any]) -> Iterator[str]:
     status = " · ".join(str(session[key]) for key in ("status", "statusDetail") if session.get(key))
+    used = acus(session)
     facts = {
         "Session": session["sessionId"],
         "Title": session.get("title"),
         "Link": session.get("url"),
         "Outcome": _outcome(session),
         "Status": status,
-        "ACUs": f"{session['acusConsumed']:g}" if "acusConsumed" in session else None,
+        "ACUs": None if used is None else f"{used:g}",
     }
     for name, value in facts.items():
         if value:
             yield f"{name:<14}{harmless(value)}"
-    for item in session.get("pullRequests", []):
+    for item in pull_requests(session):
         state = f" ({item['pr_state']})" if item.get("pr_state") else ""
-        yield f"{'Pull request':<14}{harmless(item.get('pr_url', ''))}{harmless(state)}"
+        yield f"{'Pull request':<14}{harmless(item['pr_url'])}{harmless(state)}"
     if "structuredOutput" in session:
         yield "Structured output"
         yield from _indented(_shown(session["structuredOutput"]))

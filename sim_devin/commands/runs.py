@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,6 +14,7 @@ from sim_devin.commands.output import echo_json, echo_table, harmless
 from sim_devin.commands.run_view import reminder
 from sim_devin.commands.runs_report import leave, moment, tell
 from sim_devin.engine.events import RUN_REMINDER
+from sim_devin.json_input import read_json
 from sim_devin.store.records import RunState
 
 if TYPE_CHECKING:
@@ -245,10 +245,7 @@ def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
 
 def _answer(words: tuple[str, ...], json_answer: str | None, *, text: bool) -> Any:
     if json_answer is not None:
-        try:
-            return json.loads(json_answer)
-        except ValueError:
-            raise click.BadParameter("--json-answer is not JSON.") from None
+        return read_json(json_answer, "--json-answer")
     if text or not all("=" in word for word in words):
         return " ".join(words)
     values = {

@@ -11,6 +11,7 @@ import click
 from sim_devin.commands.output import echo_json, harmless, json_text
 from sim_devin.commands.run_pauses import fields, shown
 from sim_devin.store.records import ASKING
+from sim_devin.verdict import acus
 
 WAITS_FOR = {
     "session": "for a session",
@@ -78,8 +79,7 @@ def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
 
 def _acus(log: Mapping[str, Any]) -> float | None:
     output = log.get("output")
-    acus = output.get("acusConsumed") if isinstance(output, Mapping) else None
-    return acus if isinstance(acus, (int, float)) else None
+    return acus(output) if isinstance(output, Mapping) else None
 
 
 def _totals(run: Mapping[str, Any]) -> str:

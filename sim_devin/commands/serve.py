@@ -9,7 +9,7 @@ import click
 
 from sim_devin.commands.examples import CommandWithExamples
 from sim_devin.commands.failures import SIMULATED
-from sim_devin.commands.options import SPEED, AppOptions, app_options
+from sim_devin.commands.options import SPEED, AppOptions, Finite, app_options
 from sim_devin.errors import CallerError, Cancelled, MissingDependency
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--no-open", is_flag=True, help="Do not open the page in the browser.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=SPEED,
     show_default=True,
     help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",

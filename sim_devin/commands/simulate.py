@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sim_devin.commands.arguments import named_texts
-from sim_devin.commands.options import SPEED
+from sim_devin.commands.options import SPEED, Finite
 from sim_devin.commands.output import echo_table
 from sim_devin.commands.serving import serve_until_interrupted
 from sim_devin.commands.verbosity import verbose_option
@@ -33,7 +33,7 @@ ORG = "org-simulated"
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=SPEED,
     show_default=True,
     help="Simulated seconds in a real one; 0 stops the time.",

@@ -16,6 +16,7 @@ from sim_devin.commands.options import (
 )
 from sim_devin.commands.output import duration, echo_json, echo_table
 from sim_devin.commands.progress import wait_progress
+from sim_devin.verdict import acus, pull_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,14 +76,13 @@ def command(
 def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
     for outcome in outcomes:
         session = outcome.session
-        requests = session.get("pullRequests") or []
-        links = [item["pr_url"] for item in requests if item.get("pr_url")]
-        acus = session.get("acusConsumed")
+        links = [item["pr_url"] for item in pull_requests(session)]
+        used = acus(session)
         yield (
             outcome.session_id,
             outcome.state.replace("_", " "),
             duration(outcome.waited),
-            "" if acus is None else f"{acus:g}",
-            " ".join(links) or session.get("url") or "",
+            "" if used is None else f"{used:g}",
+            " ".join(links) or str(session.get("url") or ""),
             "timeout" if outcome.timed_out else outcome.reason,
         )

@@ -29,7 +29,7 @@ def open_runs(app: App) -> Runs:
         seconds = float(lease) if lease else LEASE
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
+    if not 0 < seconds < 1e9:
         raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
     if isinstance(app.store, SqlStore):
         return Runs(app, app.store, lease=seconds)

@@ -5,7 +5,6 @@ Accepts the export envelope, the same wrapped in an API answer's ``data``, and t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from sim_devin.engine.workflow import (
     Workflow,
 )
 from sim_devin.errors import InvalidWorkflow
+from sim_devin.json_input import NotJson, parse_json, problem_of
 
 LOOP_KINDS = ("for", "forEach", "while", "doWhile")
 
@@ -52,9 +52,9 @@ def parse_text(text: str) -> Workflow:
         InvalidWorkflow: it is not JSON, or not a workflow.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidWorkflow([f"not JSON: {error}"]) from error
+        document = parse_json(text)
+    except NotJson as error:
+        raise InvalidWorkflow([f"the document {error}"]) from None
     return parse_workflow(document)
 
 
@@ -64,6 +64,9 @@ def parse_workflow(document: Any) -> Workflow:
     Raises:
         InvalidWorkflow: lists everything that is wrong with its structure.
     """
+    problem = problem_of(document)
+    if problem:
+        raise InvalidWorkflow([f"the document {problem}"])
     state, envelope = _unwrap(document)
     problems = _structure_problems(state)
     if problems:

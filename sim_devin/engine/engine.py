@@ -27,6 +27,7 @@ from sim_devin.engine.variables import initial_values
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.handler import BlockError
+from sim_devin.json_input import require_json
 from sim_devin.redaction import Redactor, is_secret_name
 
 MAX_DEPTH = 25  # of child workflows, as in Sim
@@ -212,9 +213,10 @@ def resume(
         max_logs: see `run`.
 
     Raises:
-        CallerError: the run is not paused, or has no such pause.
+        CallerError: the run is not paused, has no such pause, or the answer cannot be JSON.
         InvalidWorkflow: the snapshot cannot be read.
     """
+    require_json(answer, "The answer")
     known = paused.bound if isinstance(paused, RunResult) else None
     state = snapshots.check(paused.snapshot if isinstance(paused, RunResult) else paused)
     bound = Bound(

@@ -7,7 +7,6 @@ sources and targets inside itself. Pure; the run walks it through `frontier`.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from sim_devin.engine.references import normalise
 from sim_devin.engine.workflow import NOTE, Block, Loop, Parallel, Workflow
+from sim_devin.json_input import NotJson, parse_json
 
 SIDE_HANDLES = {"source-top", "source-right", "source-bottom", "source-left"}
 
@@ -176,8 +176,8 @@ def option_rows(value: Any) -> list[Mapping[str, Any]]:
     """Return the rows of a condition or router: JSON text or a list; [] if it is neither."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = parse_json(value)
+        except NotJson:
             return []
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
 

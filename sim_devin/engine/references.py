@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from sim_devin import json_input
+from sim_devin.json_input import NotJson
 from sim_devin.request import text as scalar_text
 
 _ANGLE = re.compile(r"<([^<>]+)>")
@@ -183,10 +185,6 @@ def parse_json(text: Any) -> Any:
     if not isinstance(text, str):
         return MISSING
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        return json_input.parse_json(text)
+    except NotJson:
         return MISSING
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)

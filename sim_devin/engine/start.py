@@ -8,6 +8,7 @@ from typing import Any
 from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.engine.workflow import Block, Workflow
 from sim_devin.errors import InvalidWorkflow
+from sim_devin.json_input import require_json
 from sim_devin.schema import number
 
 START_TYPES = (
@@ -90,7 +91,9 @@ def start_output(block: Block, inputs: Any, *, external: bool) -> dict[str, Any]
 
     Raises:
         InvalidWorkflow: a field of the block or an input has a reserved name.
+        CallerError: the inputs hold what JSON has no form for, or are nested too deeply.
     """
+    require_json(inputs, "The input")
     given: dict[str, Any] = dict(inputs) if isinstance(inputs, Mapping) else {}
     if inputs is not None and not isinstance(inputs, Mapping):
         given = {"input": inputs}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.errors import InvalidParams
 from sim_devin.functions import dialects
+from sim_devin.json_input import DEEPEST, NotJson, parse_json
 from sim_devin.spec import Schema
 
-DEEPEST = 100  # levels of nesting; what handles the arguments afterwards follows them by calls
 TOO_DEEP = "the arguments are nested too deeply"
 
 
@@ -25,11 +24,9 @@ def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, 
         if not isinstance(value, str):
             break
         try:
-            value = json.loads(value or "{}", parse_constant=_no_constant)
-        except RecursionError:
-            raise InvalidParams(name, [TOO_DEEP]) from None
-        except ValueError as error:
-            problem = f"the arguments are not JSON ({error}); pass one JSON object"
+            value = parse_json(value or "{}")
+        except NotJson as error:
+            problem = f"the text of the arguments {error}; pass one JSON object"
             raise InvalidParams(name, [problem]) from None
     if value is None:
         return {}
@@ -37,10 +34,6 @@ def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, 
         kind = "a list" if isinstance(value, list) else f"a {type(value).__name__}"
         raise InvalidParams(name, [f"the arguments are {kind}; pass one JSON object"])
     return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def read(name: str, schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +77,8 @@ def _untexted(schema: Schema, text: str, root: Schema) -> Any:
     if not wanted or "string" in wanted:
         return text
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except NotJson:
         return text
     names = {dict: "object", list: "array", bool: "boolean", int: "integer", float: "number"}
     kind = names.get(type(value), "")

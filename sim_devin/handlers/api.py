@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,7 +106,5 @@ def _data(answer: Response) -> Any:
     text = answer.body.decode("utf-8-sig", "replace")
     if "json" not in answer.headers.get("content-type", ""):
         return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    parsed = parse_json(text)
+    return text if parsed is MISSING else parsed

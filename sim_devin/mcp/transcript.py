@@ -19,6 +19,7 @@ from sim_devin.errors import SimDevinError
 from sim_devin.mcp import worker as mcp_worker
 from sim_devin.paging import pages
 from sim_devin.response import whole
+from sim_devin.verdict import acus
 
 TEMPLATE = "devin://sessions/{sessionId}/transcript"
 PAGES = 50  # pages of 200 messages; the rest is said to be left out
@@ -97,7 +98,7 @@ class Transcript:
         yield f"# {session['title'] or session['sessionId']}"
         yield ""
         state = "/".join(filter(None, (session["status"], session["statusDetail"])))
-        yield f"{session['url']} · {state} · {session['acusConsumed'] or 0:g} ACUs"
+        yield f"{session['url']} · {state} · {acus(session) or 0:g} ACUs"
 
         def fetch(after: str | None) -> Mapping[str, Any]:
             more = {} if after is None else {"after": after}

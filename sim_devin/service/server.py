@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sim_devin.errors import CallerError, CredentialsError, StoreError
+from sim_devin.json_input import read_json
 from sim_devin.service.hooks import Hook
 from sim_devin.service.metrics import Metrics
 from sim_devin.service.starts import start_once
@@ -43,9 +43,9 @@ def application(app: App, hooks: Mapping[str, Hook], metrics: Metrics) -> Starle
         if hook.style == "github" and headers.get("x-github-event") == "ping":
             return JSONResponse({"ok": True})  # GitHub's way to try a hook out
         try:
-            payload = json.loads(body)
-        except ValueError:
-            return _refused(400, "The body is not JSON.")
+            payload = read_json(body, "The body")
+        except CallerError as error:
+            return _refused(400, str(error))
         return await run_in_threadpool(_start, app, hook, hook.run_id(headers, body), payload)
 
     def read_metrics(_: Request) -> Response:

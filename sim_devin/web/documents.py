@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
-import math
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 from sim_devin.engine.document import parse_workflow
 from sim_devin.errors import CallerError, UnknownName
+from sim_devin.json_input import read_json
 from sim_devin.web.json_text import rewrite
+from sim_devin.whole_file import behind_links, write_whole
 
 ENDING = ".json"
 # No separators, no leading dot: a name stays directly in the folder on every system.
@@ -47,7 +46,10 @@ class Document:
 
 
 class Folder:
-    """The workflows of one folder, by file name without ``.json``."""
+    """The workflows of one folder, by file name without ``.json``.
+
+    A link to a file elsewhere is one of them, is read and written through, and stays a link.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,16 +72,11 @@ class Folder:
             CallerError: it cannot be read, or is not JSON.
         """
         with _saying(f"{name}{ENDING} cannot be read"):
-            try:
-                data = self._file(name).read_bytes()
-            except (FileNotFoundError, IsADirectoryError):
-                raise UnknownName("workflow", name, self.names()) from None
-        try:
-            text = data.decode("utf-8-sig")
-            content = json.loads(text, parse_constant=_no_constant, parse_float=_number)
-            return Document(name, text, content, _etag(data))
-        except (ValueError, RecursionError) as error:
-            raise CallerError(f"{name}{ENDING} is not JSON: {error}.") from None
+            data = self._bytes(name)
+        if data is None:
+            raise UnknownName("workflow", name, self.names())
+        content = read_json(data, f"{name}{ENDING}")
+        return Document(name, data.decode("utf-8-sig"), content, _etag(data))
 
     def write(self, name: str, content: Any, *, etag: str | None) -> str:
         """Write a workflow and return its new etag.
@@ -95,13 +92,13 @@ class Folder:
         parse_workflow(content)
         file = self._file(name)
         with self._lock, _saying(f"{name}{ENDING} cannot be written"):
-            before = file.read_bytes() if file.is_file() else None
+            before = self._bytes(name)
             if (None if before is None else _etag(before)) != etag:
                 raise Changed(name, "" if before is None else _etag(before))
             old = "" if before is None else before.decode("utf-8-sig")
             data = rewrite(old, content).encode()
             if data != before:
-                _replace(file, data)
+                write_whole(file, data)
             return _etag(data)
 
     def delete(self, name: str, *, etag: str) -> None:
@@ -137,6 +134,19 @@ class Folder:
                 raise CallerError(f"There is a file {to}{ENDING} already.") from None
             file.unlink()
 
+    def _bytes(self, name: str) -> bytes | None:
+        """Return what is in a file, also behind a link; None if there is no such file.
+
+        Raises:
+            OSError: it is no file that can be read whole, or a link to nowhere.
+        """
+        file = behind_links(self._file(name))
+        if not file.exists():
+            return None
+        if not file.is_file():
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read_bytes()
+
     def _file(self, name: str) -> Path:
         is_long = len(f"{name}{ENDING}".encode(errors="replace")) > _LONGEST
         if is_long or not _NAME.fullmatch(name) or name != name.strip():
@@ -164,32 +174,5 @@ def _saying(what: str) -> Iterator[None]:
         raise CallerError(f"{what}: {error.strerror or error}.") from None
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no value of JSON")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is too large a number")
-    return value
-
-
 def _etag(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Put `data` in the file's place at once: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if file.exists():
-            os.chmod(temporary, file.stat().st_mode & 0o777)  # noqa: PTH101 - a text, not a path
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from sim_devin.errors import (
     TransportError,
     UnknownName,
 )
+from sim_devin.json_input import read_json
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
 from sim_devin.web.documents import Changed
 
@@ -82,11 +82,7 @@ class Endpoints:
 async def _body(request: Request) -> Any:
     if request.method in ("GET", "HEAD"):
         return {}
-    data = await request.body()
-    try:
-        body = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        raise CallerError("The body is not JSON.") from None
+    body = read_json(await request.body() or b"{}", "The body")
     if not isinstance(body, dict):
         raise CallerError("The body has to be a JSON object.")
     return body

@@ -15,6 +15,7 @@ from typing import Any
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s,\]}"]+', re.DOTALL)
+HALF = re.compile("[\ud800-\udfff]")
 _EXACT = 2**53  # a double holds whole numbers up to here
 
 
@@ -33,11 +34,16 @@ def rewrite(old: str, new: Any) -> str:
     """Return JSON text of `new`, with the text of `old` wherever both are equal.
 
     Keys keep the order they have in `old`; new ones come last. Without valid old text the
-    result is plain indented JSON.
+    result is plain indented JSON. Halves of characters, which UTF-8 has no bytes for, are
+    written as escapes.
     """
+    return HALF.sub(lambda found: f"\\u{ord(found.group()):04x}", _rewritten(old, new))
+
+
+def _rewritten(old: str, new: Any) -> str:
     try:
         old_value = json.loads(old)
-    except ValueError:
+    except (ValueError, RecursionError):
         return json.dumps(new, ensure_ascii=False, indent=2) + "\n"
     node = _Reader(old).read()
     if _equal(old_value, new):

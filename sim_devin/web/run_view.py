@@ -9,6 +9,7 @@ from typing import Any
 
 from sim_devin.redaction import Redactor
 from sim_devin.response import whole
+from sim_devin.verdict import acus, pull_requests
 
 LONGEST_TEXT = 20_000  # characters of one text shown in the browser
 LONGEST_LIST = 500
@@ -33,7 +34,8 @@ def highlights(output: Any) -> dict[str, Any]:
     if not isinstance(output, Mapping):
         return {}
     wanted = ("sessionId", "url", "acusConsumed", "pullRequests", "structuredOutput", "outcome")
-    found = {name: output[name] for name in wanted if output.get(name) not in (None, [], {})}
+    shaped = {**output, "pullRequests": pull_requests(output), "acusConsumed": acus(output)}
+    found = {name: shaped[name] for name in wanted if shaped.get(name) not in (None, [], {})}
     return {"highlights": found} if found else {}
 
 

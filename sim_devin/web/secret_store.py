@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 
 from sim_devin.errors import CallerError
+from sim_devin.json_input import read_json
+from sim_devin.whole_file import PRIVATE, write_whole
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -62,17 +63,18 @@ class SecretStore:
         if self._path is None or not self._path.is_file():
             return {}
         try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise CallerError(f"The secrets in {self._path} cannot be read.") from None
+            stored = read_json(self._path.read_bytes(), f"The file of secrets {self._path}")
+        except OSError as error:
+            raise CallerError(f"{self._path} cannot be read: {error.strerror}.") from None
+        if not isinstance(stored, dict):
+            raise CallerError(f"The file of secrets {self._path} is not a JSON object.")
         return {str(name): str(value) for name, value in stored.items()}
 
     def _save(self) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(self._values, stream)
-        temporary.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path, json.dumps(self._values).encode(), mode=PRIVATE)
+        except OSError as error:
+            raise CallerError(f"{self._path} cannot be written: {error.strerror}.") from None

@@ -1,0 +1,142 @@
+"""The one reader of JSON from outside: files, requests, answers, arguments, options.
+
+What it returns can be written as JSON again and gone through by functions that call themselves:
+no NaN, no infinity, no number that a double cannot hold, and at most `DEEPEST` levels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+from sim_devin.errors import CallerError
+
+DEEPEST = 100  # levels of lists and objects
+_LONG = re.compile(r"\d{300}")  # digits that could be more than a double holds
+
+
+class NotJson(ValueError):
+    """A text is no JSON that can be taken; says why in words that follow what it is about."""
+
+
+def parse_json(text: str | bytes, *, clip: bool = False) -> Any:
+    """Return the value of a JSON text, which may begin with a byte order mark.
+
+    With `clip` a number that is too large is read as null.
+
+    Raises:
+        NotJson: it is none, or holds what cannot be taken.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise NotJson("is not UTF-8 text") from None
+    text = text.removeprefix("\ufeff")
+    numbers: dict[str, Any] = {"parse_float": partial(_number, float, clip)}
+    if _LONG.search(text):
+        numbers["parse_int"] = partial(_number, int, clip)
+    try:
+        value = json.loads(text, parse_constant=_no_constant, **numbers)
+    except NotJson:
+        raise
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        # Without the error as a cause, which keeps the whole text.
+        raise NotJson(f"is not JSON: {error.msg} at {place}") from None
+    except RecursionError:
+        raise NotJson(_too_deep()) from None
+    except ValueError:  # a number of more digits than Python reads
+        raise NotJson("holds a number that is too large") from None
+    if text.count("[") + text.count("{") > DEEPEST and is_deep(value):
+        raise NotJson(_too_deep())
+    return value
+
+
+def read_json(text: str | bytes, what: str) -> Any:
+    """Return the value of a JSON text; `what` is what it is called in an error.
+
+    Raises:
+        CallerError: it is no JSON, or holds what cannot be taken.
+    """
+    try:
+        return parse_json(text)
+    except NotJson as error:
+        raise CallerError(f"{what} {error}.") from None
+
+
+def require_json(value: Any, what: str) -> None:
+    """Refuse a value that `problem_of` finds something wrong with.
+
+    Raises:
+        CallerError: says what is wrong; `what` is what the value is called.
+    """
+    problem = problem_of(value)
+    if problem:
+        raise CallerError(f"{what} {problem}.")
+
+
+def problem_of(value: Any) -> str:
+    """Return what is wrong with data that a program hands in; empty if JSON can hold it.
+
+    Types that are written as text, such as dates, are taken.
+    """
+    if is_deep(value):
+        return _too_deep()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Mapping):
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            waiting += item
+        elif isinstance(item, int | float) and not _is_double(item):
+            shown = "a whole number that is too large" if isinstance(item, int) else str(item)
+            return f"holds {shown}, which JSON has no number for"
+    return ""
+
+
+def is_deep(value: Any) -> bool:
+    """Return whether a value has more than `DEEPEST` levels, or holds itself."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, Mapping):
+                below += [one for one in item.values() if isinstance(one, _HOLDS)]
+            elif isinstance(item, list | tuple):
+                below += [one for one in item if isinstance(one, _HOLDS)]
+        if not below:
+            return False
+        level = list({id(one): one for one in below}.values())
+    return True
+
+
+_HOLDS = (Mapping, list, tuple)
+
+
+def _is_double(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _too_deep() -> str:
+    return f"is nested too deeply: more than {DEEPEST} levels"
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotJson(f"is not JSON: {name} is no value of it")
+
+
+def _number(kind: type[float], clip: bool, text: str) -> float | None:
+    if math.isfinite(float(text)):
+        return kind(text)
+    if clip:
+        return None
+    raise NotJson(f"holds a number that is too large: {text[:20]}")
