@@ -27,6 +27,7 @@ from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
+from sim_devin.json_input import require_json
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sealing import OWN
 from sim_devin.store.sql_store import SqlStore
@@ -265,6 +266,7 @@ class Runs:
             UncertainResult: nobody knows whether the message arrived; the run asks on.
         """
         run = self.store.run(run_id)
+        require_json(answer, "The answer")
         Answers(self._app, self.store, self._secrets.seal).give(run, answer, context_id)
         return run.id
 

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -28,6 +28,7 @@ from sim_devin.errors import (
 )
 from sim_devin.web import secret_fields
 from sim_devin.web.acts import Acts
+from sim_devin.web.answer import Answer
 from sim_devin.web.catalog import catalog
 from sim_devin.web.documents import Folder
 from sim_devin.web.endpoints import Endpoints
@@ -87,7 +88,7 @@ class Api:
             ("GET", "/api/runs", self._list_runs),
             ("POST", "/api/runs", self._start),
             ("GET", "/api/runs/{run}", self._run),
-            ("GET", "/api/runs/{run}/logs/{order:int}", self._log),
+            ("GET", "/api/runs/{run}/logs/{order}", self._log),
             ("POST", "/api/runs/{run}/stop", self._stop),
             ("POST", "/api/runs/{run}/resume", self._resume),
             ("POST", "/api/runs/{run}/answer", self._answer),
@@ -150,7 +151,7 @@ class Api:
     def _read(self, request: Request, _body: Any) -> Response:
         found = self._folder.read(request.path_params["name"])
         content = secret_fields.masked(found.content, self._secret_fields)
-        return JSONResponse(
+        return Answer(
             {"name": found.name, "document": content}, headers={"ETag": f'"{found.etag}"'}
         )
 
@@ -162,7 +163,7 @@ class Api:
         stored = None if etag is None else self._folder.read(name).content
         content = secret_fields.restored(body.get("document"), stored, self._secret_fields)
         written = self._folder.write(name, content, etag=etag)
-        return JSONResponse({"name": name}, headers={"ETag": f'"{written}"'})
+        return Answer({"name": name}, headers={"ETag": f'"{written}"'})
 
     def _delete(self, request: Request, _body: Any) -> dict[str, Any]:
         etag = request.headers.get("if-match", "").strip('"')
@@ -236,13 +237,16 @@ class Api:
             max_acu=body.get("maxAcu"),
             key=request.state.key,
         )
-        return JSONResponse(run, 201)
+        return Answer(run, 201)
 
     def _run(self, request: Request, _body: Any) -> dict[str, Any]:
         return self.runs.get(request.path_params["run"])
 
     def _log(self, request: Request, _body: Any) -> dict[str, Any]:
-        return self.runs.feed(request.path_params["run"]).log(request.path_params["order"])
+        order = _small_number(request.path_params["order"])
+        if order is None:
+            raise UnknownName("log entry", request.path_params["order"], ())
+        return self.runs.feed(request.path_params["run"]).log(order)
 
     def _stop(self, request: Request, _body: Any) -> dict[str, Any]:
         return self.runs.stop(request.path_params["run"])
@@ -288,7 +292,7 @@ class Api:
         last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
 
         async def stream() -> AsyncIterator[str]:
-            async for item in told.feed.follow(int(last) if last.isdecimal() else 0):
+            async for item in told.feed.follow(_small_number(last) or 0):
                 if item is None:
                     yield ": still here\n\n"
                 else:
@@ -331,7 +335,12 @@ def _with_field(problem: Problem) -> dict[str, Any]:
 
 
 def _is_above_zero(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+
+
+def _small_number(text: str) -> int | None:
+    """Return the number that a part of an address is; None if it is none, or too long."""
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def application(api: Api, *, token: str, hosts: list[str], page: Page | None = None) -> ASGIApp:

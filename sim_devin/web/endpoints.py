@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sim_devin.durable.answers import AnsweredAlready
 from sim_devin.errors import (
@@ -15,17 +15,20 @@ from sim_devin.errors import (
     CallerError,
     CredentialsError,
     SimDevinError,
+    StoreUnavailable,
     TransportError,
     UnknownName,
 )
 from sim_devin.json_input import read_json
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
+from sim_devin.web.answer import Answer
 from sim_devin.web.documents import Changed
 
 STATUS: Mapping[type[SimDevinError], int] = {
     KeyMissing: 400,
     AnsweredAlready: 409,
     Changed: 412,
+    StoreUnavailable: 503,
     UnknownName: 404,
     CallerError: 422,
     CredentialsError: 422,
@@ -53,7 +56,7 @@ class Endpoints:
 
         def responded(request: Request, body: Any) -> Response:
             found = answer(request, body)
-            return found if isinstance(found, Response) else JSONResponse(found)
+            return found if isinstance(found, Response) else Answer(found)
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -76,7 +79,7 @@ class Endpoints:
     def failed(self, error: SimDevinError) -> Response:
         """Return the answer that an error comes to."""
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-        return JSONResponse(self._masked({"error": error.to_json()}), status)
+        return Answer(self._masked({"error": error.to_json()}), status)
 
 
 async def _body(request: Request) -> Any:

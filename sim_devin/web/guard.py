@@ -89,7 +89,8 @@ class Guard:
                 return _refused(415, "The body has to be JSON.")
             length = headers.get("content-length", "0")
             chunked = "transfer-encoding" in headers
-            if chunked or not length.isdecimal() or int(length) > LARGEST_BODY:
+            is_number = length.isdecimal() and len(length) < 20
+            if chunked or not is_number or int(length) > LARGEST_BODY:
                 return _refused(413, f"The body may have {LARGEST_BODY} bytes at most.")
         return None
 

@@ -30,6 +30,7 @@ from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from tests.durable.flows import devin, flow
+from tests.test_json_input import BAD
 
 SECRET = "made-up-secret-for-tests"
 CREATE = devin("create", "create_session", prompt="Mend <start.ref>")
@@ -238,3 +239,19 @@ def test_sigterm_stops_the_endpoint_and_the_worker(config):
         _, told = process.communicate(timeout=30)
     assert process.returncode == 0, told
     assert "Giving the runs back" in told
+
+
+@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+def test_a_payload_that_is_no_json_starts_nothing(worker, text):
+    for number, body in enumerate((text, f'{{"ref": {text}}}')):
+        answer = worker.deliver(body.encode(), id=f"d-{number}")
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"].startswith("The body ")
+    assert worker.app.runs.list() == []
+
+
+def test_a_payload_with_half_a_character_starts_a_run_that_ends(worker):
+    answer = worker.deliver(b'{"ref": "main \\ud83d"}')
+    assert answer.status_code == 202, answer.text
+    worker.app.runs.follow(answer.json()["runId"])
+    assert worker.app.runs.list()[0]["state"] == "done"

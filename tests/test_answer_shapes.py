@@ -1,0 +1,104 @@
+"""Fields of the service's answers in shapes that nobody documented."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import sim_devin
+from sim_devin.client import Devin
+from sim_devin.commands.run_report import _session
+from sim_devin.commands.wait import _rows
+from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulator import SimClock, Simulator
+from sim_devin.verdict import pull_requests
+from sim_devin.web.run_view import highlights
+from tests.durable.flows import devin, flow, wait
+
+URL = "https://github.com/acme/app/pull/7"
+SHAPES = {
+    "null": (None, []),
+    "an empty object": ({}, []),
+    "one object": ({"pr_url": URL}, [URL]),
+    "objects by id": ({"7": {"pr_url": URL}, "8": {}}, [URL]),
+    "texts": ([URL, ""], [URL]),
+    "a text": (URL, [URL]),
+    "objects without an address": ([{"number": 7}], []),
+    "another name of the address": ([{"url": URL, "pr_state": "open"}], [URL]),
+    "null among them": ([None, {"pr_url": URL}], [URL]),
+    "an address that is none": ([{"pr_url": {"href": URL}}, {"pr_url": 5}], []),
+    "lists in a list": ([[URL]], []),
+    "a number": (5, []),
+    "true": (True, []),
+}
+USED = [None, "3.5", {}, [1], True, 2.5]
+
+
+class Reshaped:
+    """The simulator, with fields of its sessions in another shape."""
+
+    def __init__(self, **fields):
+        self.clock = SimClock(speed=0)
+        self._inner = SimulatedTransport(self.clock, Simulator(clock=self.clock, seed=1))
+        self._fields = fields
+
+    def send(self, request, *, timeout):
+        answer = self._inner.send(request, timeout=timeout)
+        body = json.loads(answer.body or b"{}")
+        for item in [body, *body.get("items", [])]:
+            if "session_id" in item:
+                item.update(self._fields)
+        return replace(answer, body=json.dumps(body).encode())
+
+
+@pytest.fixture
+def open_with():
+    apps = []
+
+    def open_one(**fields):
+        transport = Reshaped(**fields)
+        credentials = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
+        apps.append(
+            sim_devin.open_app(
+                transport=transport,
+                clock=transport.clock,
+                env={"SIM_DEVIN_STORE": "memory", "DEVIN_API_KEY": "cog_simulated_key"},
+                credentials=credentials,
+                discover=False,
+            )
+        )
+        return apps[-1]
+
+    yield open_one
+    for app in apps:
+        app.close()
+
+
+@pytest.mark.parametrize(("given", "found"), SHAPES.values(), ids=SHAPES)
+def test_pull_requests_in_another_shape(open_with, given, found):
+    app = open_with(pull_requests=given)
+    workflow = flow(devin("create", "create_session", prompt="x"), wait())
+    run_id = app.runs.start(workflow)
+    result = app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == "done", app.runs.show(run_id)["error"]
+    session = result.output
+    assert [item["pr_url"] for item in pull_requests(session)] == found
+    shown = highlights(session)["highlights"].get("pullRequests", [])
+    assert [item["pr_url"] for item in shown] == found
+    lines = "\n".join(_session({"sessionId": "s", **session}))
+    assert lines.count("Pull request") == len(found)
+    client = Devin(app=app)
+    got = client.get_session(session["sessionId"])
+    assert [item.pr_url for item in got.pull_requests] == found
+    ((_, _, _, _, see, _),) = _rows(app.wait([session["sessionId"]]))
+    assert not found or found[0] in see
+
+
+@pytest.mark.parametrize("given", USED, ids=repr)
+def test_used_acus_that_are_no_number(open_with, given):
+    app = open_with(acus_consumed=given)
+    run_id = app.runs.start(flow(devin("create", "create_session", prompt="x"), wait()))
+    session = app.runs.follow(run_id).output
+    lines = "\n".join(_session({"sessionId": "s", **session}))
+    assert ("ACUs" in lines) == (given == 2.5)
+    assert list(_rows(app.wait([session["sessionId"]])))
