@@ -71,10 +71,14 @@ class Folder:
             UnknownName: there is none of that name.
             CallerError: it cannot be read, or is not JSON.
         """
+        lost = ""
         with _saying(f"{name}{ENDING} cannot be read"):
-            data = self._bytes(name)
+            try:
+                data = self._bytes(name)
+            except FileNotFoundError as error:  # a link that leads to no file
+                data, lost = None, f"{name}{ENDING}: {error.strerror}."
         if data is None:
-            raise UnknownName("workflow", name, self.names())
+            raise UnknownName("workflow", name, () if lost else self.names(), hint=lost)
         content = read_json(data, f"{name}{ENDING}")
         return Document(name, data.decode("utf-8-sig"), content, _etag(data))
 
@@ -141,9 +145,9 @@ class Folder:
             OSError: it is no file that can be read whole, or a link to nowhere.
         """
         file = behind_links(self._file(name))
-        if not file.exists():
+        if not file.exists() or file.is_dir():
             return None
-        if not file.is_file():
+        if not file.is_file():  # a device or a pipe may have no end
             raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read_bytes()
 

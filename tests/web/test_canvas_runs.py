@@ -93,6 +93,9 @@ def test_what_json_or_utf8_cannot_hold_is_shown_all_the_same(canvas):
     assert shown({"output": given}, Redactor()) == {"output": {"x": None, "cut": "\ufffd"}}
     rows = [{"id": "a", "name": "x", "type": "number", "value": ""}]
     document = workflow(block("Start", "start_trigger", {"inputFormat": rows}))
+    refused = canvas.send("POST", "runs", {"document": document, "inputs": given})
+    assert refused.status_code == 422
+    given["x"] = 1
     run = canvas.send("POST", "runs", {"document": document, "inputs": given}).json()["id"]
     assert canvas.events(run)[-1]["status"] == "finished"
 
