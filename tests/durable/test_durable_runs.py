@@ -1,5 +1,6 @@
 """Durable runs: the whole way, with whatever they wait for."""
 
+import itertools
 import json
 import threading
 
@@ -463,6 +464,38 @@ def test_variables_survive_being_set_aside(app):
     document["variables"] = {"v1": {"id": "v1", "name": "n", "type": "number", "value": 1}}
     run_id = app.runs.start(document, env=ENV)
     assert app.runs.follow(run_id).output["data"] == {"n": 7}
+
+
+def test_of_two_branches_that_set_a_variable_the_one_that_ended_last_wins_after_a_playback(
+    open_app,
+):
+    """The later one comes first when the record is played back: it has fewer blocks before it."""
+
+    def set_n(id, value):
+        n = {"variableId": "v1", "variableName": "n", "type": "number", "value": value}
+        return block(id, "variables", variables=[n])
+
+    early = ["one", "two", "three"]
+    document = flow(
+        block("nap", "wait", timeValue="90", timeUnit="seconds"),
+        set_n("later", "2"),
+        *(block(id, "function", code="return 1") for id in early),
+        set_n("sooner", "1"),
+        block("ask", "human_in_the_loop", inputFormat=[{"id": "1", "name": "x", "type": "string"}]),
+        block("end", "response", dataMode="json", data='{"n": <variable.n>}'),
+        edges=[
+            *itertools.pairwise(["start", "nap", "later", "ask", "end"]),
+            *itertools.pairwise(["start", *early, "sooner", "ask"]),
+        ],
+    )
+    document["variables"] = {"v1": {"id": "v1", "name": "n", "type": "number", "value": 0}}
+    app = open_app()
+    run_id = app.runs.start(document, env=ENV)
+    app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == "asking"
+    again = open_app()
+    again.runs.answer(run_id, {"x": "yes"})
+    assert again.runs.follow(run_id).output["data"] == {"n": 2}
 
 
 @pytest.mark.parametrize("secret", ["cog_live_secret_1", "s3cr3t"])
