@@ -14,6 +14,8 @@ from sim_devin.errors import SimDevinError
 
 MASK = "***"
 SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
+_SHORTEST_ODD = 4  # the same of a value with characters that ordinary text has none of
+_ODD = re.compile(r"[^\w\s.,:;/'()-]")
 
 # What the name of a secret ends with, whatever stands before it: "slackToken", "X-Goog-Api-Key".
 _SECRET_ENDINGS = (
@@ -46,6 +48,12 @@ _MEMBER = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+
+
+def stands_out(value: str) -> bool:
+    """Return whether a secret can be told from ordinary text wherever it stands."""
+    least = _SHORTEST_ODD if _ODD.search(value) else SHORTEST
+    return len(value) >= least
 
 
 def _percent(value: str, safe: str = "") -> str:
@@ -101,13 +109,14 @@ class Credentials(dict[str, str]):
 class Redactor:
     """Masks a set of known secret values, and whatever looks like a secret by its name.
 
-    Values shorter than six characters are masked by name only.
+    Values shorter than six characters are masked by name only, unless there are characters in
+    them that ordinary text has none of (``stands_out``).
     """
 
     def __init__(self, secrets: Iterable[object] = ()) -> None:
         forms: set[str] = set()
         for secret in secrets:
-            if isinstance(secret, str) and len(secret) >= SHORTEST:
+            if isinstance(secret, str) and stands_out(secret):
                 forms |= spellings(secret)
         self._values = sorted(forms, key=len, reverse=True)
 
@@ -199,6 +208,6 @@ def spellings(secret: str) -> set[str]:
     return {
         spell(value)
         for value in plain
-        if len(value) >= SHORTEST or value == secret
+        if stands_out(value) or value == secret
         for spell in SPELLINGS.values()
     }

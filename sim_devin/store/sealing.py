@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from sim_devin.errors import MissingCredentials
-from sim_devin.redaction import MASK, SHORTEST, SPELLINGS, is_secret_name
+from sim_devin.redaction import MASK, SPELLINGS, is_secret_name, stands_out
 
 KEY = "$sealed"
 OWN = "set:"  # begins the names of secrets that stand in a run's document: the run's own
@@ -81,11 +81,11 @@ def _searched(
     places: dict[str, Secret] = {}
     short: dict[str, Secret] = {}
     for name, value in secrets:
-        if len(value) < SHORTEST:
+        if not stands_out(value):
             short.setdefault(value, Secret(name))
             continue
         for spelling, spell in SPELLINGS.items():
-            if len(spelled := spell(value)) >= SHORTEST:
+            if stands_out(spelled := spell(value)):
                 places.setdefault(spelled, Secret(name, spelling))
     longest_first = sorted(places, key=len, reverse=True)
     return places, short, re.compile(f"({'|'.join(map(re.escape, longest_first))})")
@@ -95,8 +95,8 @@ class Seal:
     """Takes secrets out of data and puts them back.
 
     Args:
-        secrets: name -> value; of several names for one value the first is used. A value of
-            less than six characters, which would match ordinary text, is only found under a
+        secrets: name -> value; of several names for one value the first is used. One that
+            does not stand out of ordinary text (`redaction.stands_out`) is only found under a
             key whose name says that it is secret.
         find: asked for the values of names that are not among them when data is opened.
         recorded: returns whether a name may be opened at all.

@@ -1,0 +1,275 @@
+"""Nothing that is kept or shown of a run holds a secret, in whatever spelling it came back."""
+
+import json
+import logging
+
+import pytest
+
+import sim_devin
+from sim_devin.policy import COSTS_MONEY, Policy
+from sim_devin.reconcile import Settle
+from sim_devin.simulator.faults import Fault
+from tests.durable.canaries import (
+    CANARIES,
+    DATA,
+    ENV,
+    KEY,
+    SAID,
+    SHORT,
+    Echo,
+    Talking,
+    found,
+    found_in,
+)
+from tests.durable.flows import block, devin, flow, wait
+
+OWN = CANARIES["of the document"]
+SESSION = json.dumps([{"key": "K", "value": CANARIES["of the session"]}])
+SCHEMA = json.dumps({"type": "object"})
+FORM = block("form", "human_in_the_loop", inputFormat=[{"id": "1", "name": "x", "type": "string"}])
+HELD = Policy(confirm=(COSTS_MONEY,))
+ALL = '{"in": <start.x>, "said": <wait.title>, "data": <wait.structuredOutput>}'
+CREATE = devin("create", "create_session", prompt="Go", structuredOutputSchema=SCHEMA)
+
+
+@pytest.fixture
+def open_one(store, transport):
+    """Return a function that opens an app over a service that repeats every secret."""
+
+    def open_one(*, structured=True, also=(), **options):
+        return sim_devin.open_app(
+            store=store,
+            transport=Echo(transport, structured=structured, also=also),
+            clock=transport.clock,
+            env=ENV,
+            llm=Talking(),
+            credentials={"apiKey": KEY, "orgId": "org-simulated"},
+            settle=Settle(grace=30.0, policy="hold"),
+            discover=False,
+            **options,
+        )
+
+    return open_one
+
+
+@pytest.fixture
+def told(caplog):
+    """Return what was logged and what listeners heard."""
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+def end(data):
+    return block("end", "response", dataMode="json", data=data)
+
+
+def start(app, *blocks, inputs=None, edges=None, **options):
+    given = {"x": SAID, "password": SHORT} if inputs is None else inputs
+    return app.runs.start(flow(*blocks, edges=edges), given, env=ENV, **options)
+
+
+def drive(open_one, clock, **options):
+    heard = []
+    for _ in range(10):
+        open_one(**options).runs.work(once=True, on_event=lambda e: heard.append(e.to_json()))
+        clock.advance(40)
+    return heard
+
+
+# -- the workflows ----------------------------------------------------------------------------
+
+
+def sessions(open_one, clock):
+    say = devin("say", "send_message", sessionId="<create.sessionId>", message="<wait.title>")
+    create = devin(
+        "create",
+        "create_session",
+        prompt="Go",
+        structuredOutputSchema=SCHEMA,
+        sessionSecrets=SESSION,
+    )
+    bindings = {f"{name}.apiKey": OWN for name in ("create", "wait")}
+    also = [OWN, CANARIES["of the session"]]
+    run_id = start(open_one(), create, wait(), say, end(ALL), bindings=bindings)
+    app = open_one(also=also)
+    app.runs.resume(run_id, bindings={**bindings, "create.sessionSecrets": SESSION})
+    heard = []
+    for _ in range(10):
+        app.runs.work(once=True, on_event=lambda event: heard.append(event.to_json()))
+        clock.advance(40)
+    fork = app.runs.fork(run_id, "say")
+    app.runs.work(once=True)
+    return [run_id, fork], heard
+
+
+def questions(open_one, clock):
+    create = devin("create", "create_session", prompt="Go [scenario: asks]")
+    run_id = start(
+        open_one(), create, wait(), on_question="hold", remind_every=10.0, default_answer=DATA
+    )
+    heard = drive(open_one, clock, structured=False)
+    app = open_one(structured=False)
+    assert app.runs.show(run_id)["state"] == "asking"
+    clock_fault = Fault("status", method="POST", path="/messages$", status=400)
+    app.transport.simulator.faults.add(clock_fault)
+    app.runs.answer(run_id, SAID)  # refused, in words that repeat everything
+    app.runs.answer(run_id, SAID)
+    return [run_id], heard + drive(open_one, clock, structured=False)
+
+
+def default_answers(open_one, clock):
+    create = devin("create", "create_session", prompt="Go [scenario: asks]")
+    run_id = start(
+        open_one(), create, wait(), on_question="hold", answer_within=60.0, default_answer=DATA
+    )
+    return [run_id], drive(open_one, clock, structured=False)
+
+
+def forms(open_one, clock):
+    run_id = start(open_one(), FORM, end('{"in": <start.x>, "form": <form.x>}'))
+    heard = drive(open_one, clock)
+    open_one().runs.answer(run_id, {"x": SAID, "password": SHORT})
+    return [run_id], heard + drive(open_one, clock)
+
+
+def yeses(open_one, clock):
+    create = devin("create", "create_session", prompt="<start.x>")
+    runs = [start(open_one(policy=HELD), create) for _ in range(2)]
+    heard = drive(open_one, clock, policy=HELD)
+    app = open_one(policy=HELD)
+    app.runs.answer(runs[0], {"approved": True})
+    app.runs.answer(runs[1], {"approved": False, "reason": SAID})
+    return runs, heard + drive(open_one, clock, policy=HELD)
+
+
+def failures(open_one, clock):
+    faults = open_one().transport.simulator.faults
+    faults.add(Fault("status", method="POST", path="/sessions$", status=400, times=9))
+    run_id = start(open_one(), CREATE)
+    return [run_id], drive(open_one, clock)
+
+
+def lost_answers(open_one, clock):
+    faults = open_one().transport.simulator.faults
+    faults.add(Fault("reset", method="POST", path="/sessions$", commit=False, times=9))
+    run_id = start(open_one(), CREATE, wait())
+    heard = drive(open_one, clock)
+    return [run_id], heard
+
+
+def other_services(open_one, clock):
+    ask = block("ask", "api", url="https://echo.example/<start.x>", method="POST", body=SAID)
+    send = devin("send", "create_session", prompt="<ask.data>")
+    run_id = start(open_one(), ask, send, end('{"all": <ask.data>}'))
+    return [run_id], drive(open_one, clock)
+
+
+def agents(open_one, clock):
+    tool = {"type": "tool", "toolId": "devin_create_session", "usageControl": "auto", "params": {}}
+    messages = [{"role": "user", "content": "<start.x>"}]
+    agent = block("agent", "agent", messages=messages, model="m", tools=[tool])
+    run_id = start(open_one(), agent, end('{"all": <agent.content>}'))
+    return [run_id], drive(open_one, clock)
+
+
+def child_runs(open_one, clock):
+    child = flow(CREATE, wait(), FORM, end('{"said": <wait.title>}'))
+    call = block("call", "workflow", workflowId="kid", inputMapping={"x": "<start.x>"})
+    run_id = start(open_one(), call, end('{"all": "<call.result>"}'), children={"kid": child})
+    heard = drive(open_one, clock)
+    app = open_one()
+    if app.runs.show(run_id)["state"] == "asking":
+        app.runs.answer(run_id, {"x": SAID})
+    return [run_id], heard + drive(open_one, clock)
+
+
+def held_runs(open_one, clock):
+    run_id = start(open_one(), CREATE, stop_after=f"nowhere {SAID}")
+    return [run_id], drive(open_one, clock)
+
+
+def plain_runs(open_one, clock):
+    app = open_one()
+    run = app.run(flow(CREATE, wait(), FORM, end(ALL)), {"x": SAID}, env=ENV)
+    again = open_one().resume(run.run_id, {"x": SAID}, env=ENV)
+    assert again.success, again.error
+    assert {"MY_TOKEN", "ODD_PASSWORD"} <= set(found_in(again.output))  # its caller may know
+    return [], []
+
+
+KINDS = {
+    sessions: ["done", "done"],
+    questions: ["done"],
+    default_answers: ["done"],
+    forms: ["done"],
+    yeses: ["done", "failed"],
+    failures: ["failed"],
+    lost_answers: ["uncertain"],
+    other_services: ["done"],
+    agents: ["done"],
+    child_runs: ["done"],
+    held_runs: ["held"],
+    plain_runs: [],
+}
+
+
+# -- the scan -------------------------------------------------------------------------------------
+
+
+def rows_of(store):
+    """Return every row of every table of a store."""
+    if store.database.name.startswith("postgresql"):
+        query = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = "
+        tables = store.database.read(query + "current_schema()")
+    else:
+        tables = store.database.read("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {
+        table["name"]: [
+            dict(row) for row in store.database.read(f'SELECT * FROM "{table["name"]}"')
+        ]
+        for table in tables
+    }
+
+
+def leaks_of(app, store, folder, told, heard=(), runs=()):
+    """Return where canaries stand: place -> names."""
+    places = {f"table {name}": found(str(rows)) for name, rows in rows_of(store).items()}
+    places |= {
+        f"table {name}.{column}": names
+        for name, rows in rows_of(store).items()
+        for row in rows
+        for column, value in row.items()
+        if (names := found(str(value)))
+    }
+    for file in folder.glob("runs.sqlite*"):
+        places[file.name] = found(file.read_bytes())
+    places["log"] = found("\n".join(record.getMessage() for record in told.records))
+    places["log records"] = found("\n".join(str(record.__dict__) for record in told.records))
+    places["events heard"] = found_in(list(heard))
+    places["list"] = found_in(app.runs.list())
+    for run_id in runs:
+        places["show"] = found_in(app.runs.show(run_id))
+        places["events"] = found_in([event.to_json() for event in app.runs.events(run_id)])
+    return {place: names for place, names in places.items() if names}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_no_secret_is_kept_or_shown(kind, open_one, store, told, tmp_path, transport):
+    runs, heard = kind(open_one, transport.clock)
+    app = open_one()
+    assert [app.runs.show(run_id)["state"] for run_id in runs] == KINDS[kind]
+    assert leaks_of(app, store, tmp_path, told, heard, runs) == {}
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_the_scan_finds_what_it_looks_for(canary, open_one, store, told, tmp_path):
+    run_id = start(open_one(), FORM, inputs={})
+    with store.database.write() as connection:
+        connection.execute("UPDATE runs SET name = ?", (f"see {CANARIES[canary]}",))
+    logging.getLogger("sim_devin").debug("see %s", CANARIES[canary])
+    leaks = leaks_of(open_one(), store, tmp_path, told, [{"x": CANARIES[canary]}], [run_id])
+    wanted = {"table runs", "table runs.name", "log", "log records", "events heard"}
+    assert wanted <= set(leaks)
+    assert all(leaks[place] == [canary] for place in wanted)
+    if any(tmp_path.iterdir()):
+        assert "runs.sqlite-wal" in leaks
