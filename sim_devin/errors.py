@@ -23,7 +23,7 @@
     │       └── UncertainResult         looked for it until the grace window closed; a human decides
     ├── ApiError                     5  the service answered, and not with success
     │   ├── BadRequest (400, 422)  NotFound (404)  Conflict (409)  RateLimited (429)
-    │   ├── OutOfQuota                  402, or 403 with a money reason: billing, not a wrong key
+    │   ├── OutOfQuota                  402, or a refusal that names money or quota: billing
     │   └── ServerError (5xx)
     ├── UnreadableResponse           5  success in no shape we can read; says what was accepted
     ├── WaitTimedOut                 1  a wait reached its deadline; resumable by id
@@ -44,7 +44,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 
@@ -352,7 +352,7 @@ class PermissionDenied(ApiError, CredentialsError):
 class OutOfQuota(ApiError):
     """The organisation's money or quota ran out. A billing matter, not a wrong key."""
 
-    _meaning = _ACCESS
+    _meaning = replace(_ACCESS, final=True)
 
 
 class BadRequest(ApiError):

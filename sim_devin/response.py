@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import email.utils
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +22,12 @@ from sim_devin.errors import (
     UnreadableResponse,
 )
 from sim_devin.json_input import NotJson, parse_json
+from sim_devin.money import money_scope
 from sim_devin.spec import Schema, SuccessOn, ToolSpec
 
 DETAIL_LIMIT = 500  # characters of an upstream explanation worth repeating
 
+DEEPEST_ERROR = 6  # levels of an error body that are read
 _MONEY = ("out_of_quota", "out_of_credits", "no_quota_allocation", "payment_declined", "quota")
 _REQUEST_ID = ("x-request-id", "request-id", "cf-ray", "x-amzn-trace-id")
 
@@ -208,7 +210,7 @@ def api_error(response: Response, *, permission: str = "", now: float | None = N
     detail = _detail(payload, response)
     problems = _problems(payload)
     status = response.status
-    cls, hint = _classify(status, detail, payload, permission)
+    cls, hint = _classify(response, permission)
     parts = [f"HTTP {status}", detail or _title(payload)]
     message = ": ".join(part for part in parts if part)
     if problems:
@@ -226,12 +228,11 @@ def api_error(response: Response, *, permission: str = "", now: float | None = N
     )
 
 
-def _classify(
-    status: int, detail: str, payload: Any, permission: str
-) -> tuple[type[ApiError], str]:
+def _classify(response: Response, permission: str) -> tuple[type[ApiError], str]:
+    status = response.status
     if status == 401:
         return AuthenticationFailed, "The API key is missing, wrong or revoked; set a valid one."
-    if status == 402 or (status == 403 and _about_money(detail, payload)):
+    if is_about_money(response):
         return OutOfQuota, "The organisation is out of quota or credits: a billing matter."
     if status == 403:
         needed = f" It needs the permission {permission}." if permission else ""
@@ -251,11 +252,35 @@ def _classify(
     return ApiError, ""
 
 
-def _about_money(detail: str, payload: Any) -> bool:
-    texts = [detail.lower()]
-    if isinstance(payload, dict):
-        texts += [str(payload.get(key, "")).lower() for key in ("type", "title", "code", "error")]
-    return any(word in text for word in _MONEY for text in texts)
+def is_about_money(response: Response) -> bool:
+    """Return whether an error answer says that money or quota is gone: no repeat helps.
+
+    A 402 always does, and a 403 that speaks of quota. Any other refusal, a 429 among them, does
+    if it names a code of its own for that, such as ``out_of_quota``, in whatever member.
+    """
+    status = response.status
+    if status == 402:
+        return True
+    if not 400 <= status < 500 or status == 401:
+        return False
+    payload = _payload(response)
+    texts = list(_texts(_text(response) if payload is None else payload))
+    if any(money_scope(text) is not None for text in texts):
+        return True
+    return status == 403 and any(word in text.lower() for text in texts for word in _MONEY)
+
+
+def _texts(node: Any, depth: int = 0) -> Iterator[str]:
+    """Yield what an error body says, but for the address of the request."""
+    if isinstance(node, str):
+        yield node
+    elif depth < DEEPEST_ERROR and isinstance(node, dict):
+        for key, value in node.items():
+            if key != "instance":
+                yield from _texts(value, depth + 1)
+    elif depth < DEEPEST_ERROR and isinstance(node, list):
+        for item in node:
+            yield from _texts(item, depth + 1)
 
 
 def _payload(response: Response) -> Any:

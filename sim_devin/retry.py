@@ -28,7 +28,7 @@ from sim_devin.errors import (
     meaning_of_status,
 )
 from sim_devin.request import Request
-from sim_devin.response import Response, retry_after
+from sim_devin.response import Response, is_about_money, retry_after
 from sim_devin.sending import send_within
 from sim_devin.spec import RetryReason, ToolSpec
 from sim_devin.transport import Transport
@@ -145,7 +145,7 @@ def _try(
         return Attempt(None, error, "reset")
     except UnreadableResponse as error:  # too large: once more would not make it smaller
         return Attempt(None, error, None)
-    if not meaning_of_status(response.status).temporary:
+    if not meaning_of_status(response.status).temporary or is_about_money(response):
         return Attempt(response, None, None)
     return Attempt(response, None, "429" if response.status in (425, 429) else "5xx")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sim_devin.errors import InvalidParams
+from sim_devin.money import Scope, money_scope
 from sim_devin.spec import Schema
 
 State = Literal[
@@ -23,19 +24,6 @@ State = Literal[
     "failed",
     "ended",
 ]
-Scope = Literal["session", "user", "organisation", "unknown"]
-
-_MONEY: dict[str, Scope] = {
-    "usage_limit_exceeded": "session",
-    "total_session_limit_exceeded": "unknown",
-    "user_usage_limit_exceeded": "user",
-    "org_usage_limit_exceeded": "organisation",
-    "out_of_credits": "organisation",
-    "out_of_quota": "organisation",
-    "no_quota_allocation": "organisation",
-    "payment_declined": "organisation",
-    "contract_expired": "organisation",
-}
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,9 @@ def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Ver
     detail = session.get("statusDetail")
     result = _has_result(session, schema)
     output = result or bool(pull_requests(session))
+    scope = money_scope(detail)
+    if scope is not None:
+        return Verdict("out_of_money", str(detail).replace("_", " "), scope)
     if status == "error":
         return Verdict("failed", "the session failed")
     if status == "exit":
@@ -97,9 +88,6 @@ def _exited(detail: Any, output: bool) -> Verdict:
 def _suspended(detail: Any, output: bool, *, archived: bool) -> Verdict:
     if detail == "error":
         return Verdict("failed", "the session was stopped by a fault")
-    if isinstance(detail, str) and detail in _MONEY:
-        scope = _MONEY[detail]
-        return Verdict("out_of_money", f"{detail.replace('_', ' ')}", scope)
     if archived:
         if detail == "finished" or output:
             return Verdict("done", "the session is archived, and its result is there")

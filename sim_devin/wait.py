@@ -17,8 +17,9 @@ from sim_devin.errors import (
     UnknownName,
     WaitTimedOut,
 )
+from sim_devin.money import Scope
 from sim_devin.spec import Schema
-from sim_devin.verdict import Scope, State, Verdict, bare, check_schema, classify
+from sim_devin.verdict import State, Verdict, bare, check_schema, classify
 
 BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
 FIRST_PAUSE = 5.0  # seconds between the first looks

@@ -34,15 +34,21 @@ class Answer:
 
 
 class Problem(Exception):
-    """An error answer. `errors` are the field-level failures of a 422."""
+    """An error answer. `errors` are the field-level failures of a 422; `code` is for programs."""
 
     def __init__(
-        self, status: int, detail: str, errors: Sequence[Mapping[str, Any]] | None = None
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        code: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = errors
+        self.code = code
 
 
 def success(data: Any) -> Answer:
@@ -78,6 +84,8 @@ def failure(
             "instance": instance,
             "errors": errors,
         }
+    if problem.code is not None:
+        data["error_code"] = problem.code
     return Answer(
         problem.status,
         {"Content-Type": media_type, **(headers or {})},

@@ -173,7 +173,8 @@ class Session:
         status, detail = view.status, view.status_detail
         if view is self.view:
             status, detail = self.state_at(now, switches)
-        acus = self.view_at(now - switches.acu_lag).acus if view.acus else 0.0
+        counted = view.acus and switches.billing == "acus"
+        acus = self.view_at(now - switches.acu_lag).acus if counted else 0.0
         shown_id = shown(self.id, switches)
         parent = self.parent_session_id
         required = {

@@ -22,6 +22,17 @@ def check_modes(body: Mapping[str, Any], switches: Switches) -> None:
         raise Problem(400, f"Unknown platform {platform!r}. Allowed: {', '.join(labels)}")
 
 
+def check_quota(sessions: int, switches: Switches) -> None:
+    """Raise the `Problem` for an organization of so many sessions that has no quota left."""
+    most = switches.quota_sessions
+    if not switches.out_of_quota and (most is None or sessions < most):
+        return
+    code = "out_of_quota"
+    if switches.quota_code == "detail":
+        raise Problem(switches.quota_status, code)
+    raise Problem(switches.quota_status, "The request was refused.", code=code)
+
+
 def allowed_tags(tags: Iterable[str], switches: Switches) -> tuple[str, ...]:
     """Return `tags`, each once and in order; a `Problem` for one that is not allowed."""
     wanted = tuple(dict.fromkeys(tags))

@@ -170,7 +170,8 @@ def _play(session: Session, step: Step, at: float, switches: Switches, new_id: N
     if output is not None:
         changes["structured_output"] = output
     if step.acus is not None:
-        changes |= _spend(session, step.acus)
+        limit = session.max_acu_limit if switches.billing == "acus" else None
+        changes |= _spend(session, step.acus, limit)
     if step.message is not None:
         session.messages.append(Message(new_id(), "devin", fill(step.message), at))
     for file in step.attachments:
@@ -190,9 +191,8 @@ def _output(session: Session, step: Step) -> Mapping[str, Any] | None:
     return None if schema is None else instance(schema)
 
 
-def _spend(session: Session, acus: float) -> dict[str, Any]:
+def _spend(session: Session, acus: float, limit: float | None) -> dict[str, Any]:
     """Return the changes that `acus` consumed in all bring, the session's limit included."""
-    limit = session.max_acu_limit
     acus = max(acus, session.view.acus)
     if limit is None or acus < limit:
         return {"acus": acus}

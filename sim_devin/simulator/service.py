@@ -80,8 +80,7 @@ class Service:
         )
         if body.get("create_as_user_id") is not None:
             caller.require("ImpersonateOrgSessions")
-        if self.switches.out_of_quota:
-            raise Problem(403, "out_of_quota")
+        rules.check_quota(len(self.organization(caller.org_id).sessions), self.switches)
         rules.check_modes(body, self.switches)
         tags = rules.allowed_tags(body.get("tags") or (), self.switches)
         known = self._known(caller.org_id, devin_id)

@@ -103,7 +103,21 @@ class Switches:
         "409, or an id whose repeat answers the first session",
         "ignore", "conflict", "idempotent",
     )  # fmt: skip
+    billing: str = _switch(
+        "acus", "how the organization pays: in ACUs, or by quota, where acus_consumed stays 0 "
+        "and no session stops at max_acu_limit",
+        "acus", "quota",
+    )  # fmt: skip
+    quota_sessions: int | None = _switch(
+        None, "most sessions of an organization; a create beyond it is answered as by out_of_quota"
+    )
     out_of_quota: bool = _switch(False, "answer every create with 403 out_of_quota")
+    quota_status: int = _switch(403, "answer to a create without quota", 403, 402, 429)
+    quota_code: str = _switch(
+        "detail", "where the code out_of_quota stands: in detail, or in error_code with a neutral "
+        "detail",
+        "detail", "error_code",
+    )  # fmt: skip
     enabled_modes: tuple[str, ...] = _switch(
         ("normal", "fast", "lite", "ultra", "fusion"), "values of devin_mode the organization has"
     )
@@ -173,7 +187,8 @@ class Switches:
 
 def _from_text(field: dataclasses.Field[Any], text: str) -> Any:
     kind = str(field.type)
-    if kind.endswith("None") and text.lower() in ("", "none", "null"):
+    kind, _, optional = kind.partition(" | ")
+    if optional and text.lower() in ("", "none", "null"):
         return None
     if kind.startswith("tuple"):
         return tuple(item.strip() for item in text.split(",") if item.strip())
