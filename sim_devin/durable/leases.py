@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from sim_devin.clock import boottime
 from sim_devin.errors import StoreError
 from sim_devin.store.records import Run
 from sim_devin.store.sql_store import SqlStore
@@ -97,7 +97,7 @@ class Leases:
                 return
 
     def _beat(self) -> None:
-        last = time.monotonic()
+        last = boottime()
         while True:
             self._nothing_left.wait(min(OFTEN, self._ttl / 4))
             with self._lock:
@@ -106,11 +106,12 @@ class Leases:
                     self._beating = False
                     return
             try:
+                began = boottime()
                 kept = self._store.keep_leases(self._owner, self._store.database.time() + self._ttl)
-                last = time.monotonic()
+                last = began
             except StoreError as error:
                 log.warning("could not prolong the leases of runs: %s", error)
-                if time.monotonic() - last < self._ttl:
+                if boottime() - last < self._ttl:
                     continue
                 kept = {}
             for run_id, one in watched.items():

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sim_devin.clock import RealClock
 from sim_devin.durable.runs import Runs
 from sim_devin.errors import CallerError
 from sim_devin.settings import APP_NAME
+from sim_devin.store.shared_clock import SharedClock
 from sim_devin.store.sql_store import SqlStore, open_store
 from sim_devin.store.sqlite_file import IN_MEMORY
 
@@ -31,9 +33,12 @@ def open_runs(app: App) -> Runs:
         seconds = 0.0
     if not 0 < seconds < 1e9:
         raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
-    if isinstance(app.store, SqlStore):
-        return Runs(app, app.store, lease=seconds)
-    return Runs(app, open_store(_place(app)), lease=seconds, owns_store=True)
+    handed_in = app.store if isinstance(app.store, SqlStore) else None
+    store = handed_in or open_store(_place(app))
+    own = app.clock.own if isinstance(app.clock, SharedClock) else app.clock
+    if isinstance(own, RealClock) and store.database.offset() is not None:
+        app.clock = SharedClock(own, store.database)
+    return Runs(app, store, lease=seconds, owns_store=handed_in is None)
 
 
 def _place(app: App) -> str:

@@ -81,7 +81,14 @@ class Database(Protocol):
         ...
 
     def time(self) -> float:
-        """Return the time by which leases are given, the same for all processes."""
+        """Return the time by which leases are given, the same for all processes; no time of day."""
+        ...
+
+    def offset(self) -> float | None:
+        """Return how far the database's time of day is ahead of this machine's, in seconds.
+
+        None where they are the same clock.
+        """
         ...
 
     def close(self) -> None:

@@ -152,6 +152,12 @@ class PostgresDatabase:
         now: float = row["now"]
         return now
 
+    def offset(self) -> float:
+        """Return how far the server's time of day is ahead of this machine's, in seconds."""
+        before = time.time()
+        theirs = self.time()
+        return theirs - (before + time.time()) / 2
+
     # -- inside ----------------------------------------------------------------------------
 
     def _connect(self) -> psycopg.Connection[Any]:

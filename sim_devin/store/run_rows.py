@@ -22,6 +22,8 @@ from sim_devin.store.rows import (
 )
 from sim_devin.store.sealing import Seal, names, read_json, to_json
 
+LONGEST_LEASE = 4.0  # times as long as ours a lease of another process may be
+
 
 class RunRows(FoundRuns, Pruning):
     """The tables of runs and documents."""
@@ -99,14 +101,15 @@ class RunRows(FoundRuns, Pruning):
     ) -> Run | None:
         """Take the lease of a run that is ready, or whose process is dead; None without one.
 
-        `now` is real time, since leases are about processes; `moment` is the app's own.
+        `now` is the database's time, since leases are about processes; `moment` is the app's
+        own. A lease that ends implausibly late was given before the machine was started anew.
         """
         mine, values = ("AND id = ?", (run_id,)) if run_id is not None else ("", ())
         with self.database.write() as connection:
             dead = connection.execute(
-                f"SELECT id FROM runs WHERE state = 'running' AND lease_until < ? {mine} "
-                "ORDER BY updated LIMIT 1",
-                (now, *values),
+                f"SELECT id FROM runs WHERE state = 'running' "
+                f"AND (lease_until < ? OR lease_until > ?) {mine} ORDER BY updated LIMIT 1",
+                (now, now + LONGEST_LEASE * ttl, *values),
             )
             ready = f"SELECT id FROM runs WHERE state = 'ready' {mine} ORDER BY updated LIMIT 1"
             row = dead.fetchone() or connection.execute(ready, values).fetchone()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sim_devin.clock import boottime
 from sim_devin.errors import StoreError, StoreUnavailable
 from sim_devin.local_faults import cannot_grow, remedy
 from sim_devin.store.database import Result, storable
@@ -125,8 +126,15 @@ class SqliteFile:
         return self._connection.in_transaction
 
     def time(self) -> float:
-        """Return the time of this machine, which all processes over a file share."""
-        return time.time()
+        """Return the time since this machine started, which all processes over a file share.
+
+        Setting the machine's clock does not change it.
+        """
+        return boottime()
+
+    def offset(self) -> None:
+        """Return None: all processes over a file go by the clock of one machine."""
+        return
 
     # -- inside ----------------------------------------------------------------------------
 

@@ -232,17 +232,21 @@ class WaitRows(Rows):
         return min((row["moment"] for (row,) in moments if row["moment"] is not None), default=None)
 
     def lease(self, name: str, owner: str, now: float, ttl: float) -> bool:
-        """Take or prolong a lease on something that one process does for all."""
-        query = "SELECT 1 FROM leases WHERE name = ? AND owner = ? AND until > ?"
-        if self.database.read(query, (name, owner, now + ttl / 2)):
+        """Take or prolong a lease on something that one process does for all.
+
+        One that ends later than any given by our clock could is not waited for: it is by a clock
+        that went wrong, or ours was set back.
+        """
+        query = "SELECT 1 FROM leases WHERE name = ? AND owner = ? AND until > ? AND until <= ?"
+        if self.database.read(query, (name, owner, now + ttl / 2, now + ttl)):
             return True
         with self.database.write() as connection:
             return changed(
                 connection,
                 "INSERT INTO leases (name, owner, until) VALUES (?, ?, ?) ON CONFLICT (name) "
                 "DO UPDATE SET owner = excluded.owner, until = excluded.until "
-                "WHERE leases.owner = excluded.owner OR leases.until < ?",
-                (name, owner, now + ttl, now),
+                "WHERE leases.owner = excluded.owner OR leases.until < ? OR leases.until > ?",
+                (name, owner, now + ttl, now, now + 2 * ttl),
             )
 
     # -- answers to questions, and events -------------------------------------------------------
