@@ -177,7 +177,7 @@ def test_a_process_that_cannot_prolong_its_lease_stops_what_it_drives(open_app, 
     monkeypatch.setattr(type(app.runs.store), "keep_leases", unreachable)
     app.transport.send = held_up
     more = devin("more", "create_session", prompt="x")
-    run_id = app.runs.start(flow(CREATE, more), env=ENV)
+    app.runs.start(flow(CREATE, more), env=ENV)
     app.runs.work(once=True)
     assert ends
     assert all(ends)
