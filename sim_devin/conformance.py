@@ -9,10 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
-from sim_devin import blocks, invoke
+from sim_devin import blocks, invoke, json_schema
 from sim_devin.errors import SimDevinError
 from sim_devin.handler import options_of
 from sim_devin.redaction import is_secret_name
@@ -155,7 +152,7 @@ def _reading(spec: ToolSpec, answers: list[Any]) -> Iterator[str]:
 
 
 def _output(spec: ToolSpec, output: Any, index: int) -> Iterator[str]:
-    for error in Draft202012Validator(spec.answer).iter_errors(output):
+    for error in json_schema.validator(spec.answer).iter_errors(output):
         place = ".".join(str(part) for part in error.absolute_path) or "the output"
         yield f"answers.{index}: {place}: {error.message}"
     if not isinstance(output, dict):
@@ -231,10 +228,8 @@ def _own_block(block: BlockSpec, registry: Registry) -> Iterator[str]:
     elif not block.outputs and options_of(registry.handlers[block.type]).outputs is None:
         yield "outputs: declare them, so that a wrong reference is found before a run"
     for name, schema in block.outputs.items():
-        try:
-            Draft202012Validator.check_schema(schema)
-        except SchemaError as error:
-            yield f"outputs.{name}: {error.message}"
+        for place, text in json_schema.problems(schema):
+            yield f"outputs.{'.'.join(filter(None, (name, place)))}: {text}"
 
 
 def _overlays(block: BlockSpec, registry: Registry) -> Iterator[str]:

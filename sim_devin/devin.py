@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sim_devin import reconcile
+from sim_devin import json_schema, reconcile
 from sim_devin.devin_wait import WAIT_BLOCK, wait_tool
 from sim_devin.errors import InvalidParams
 from sim_devin.hookspecs import hookimpl
@@ -67,28 +67,7 @@ def _schema_problems(schema: Schema | None) -> Iterator[str]:
     """Yield why the service would refuse a structured-output schema (draft 7, 64 KB, closed)."""
     if schema is None:
         return
-    from jsonschema import Draft7Validator
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft7Validator.check_schema(schema)
-    except SchemaError as error:
-        place = ".".join(("structuredOutputSchema", *map(str, error.absolute_path)))
-        yield f"{place}: is not a draft 7 JSON Schema: {error.message[:200]}"
+    yield from json_schema.told(schema, "structuredOutputSchema", "draft 7", closed=True)
     size = len(json.dumps(schema).encode())
     if size > SCHEMA_LIMIT:
         yield f"structuredOutputSchema: has {size} bytes; at most {SCHEMA_LIMIT} are accepted"
-    for reference in _references(schema):
-        if not reference.startswith("#"):
-            yield f"structuredOutputSchema: refers to {reference[:60]!r}, outside of itself"
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"]
-        for value in node.values():
-            yield from _references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _references(value)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sim_devin import blocks as over_tools
+from sim_devin import json_schema
 from sim_devin.errors import InvalidSpec, PluginError, UnknownName, did_you_mean
 from sim_devin.plugins import Loaded
 from sim_devin.spec import BlockSpec, Connection, Schema, ToolSpec
@@ -179,6 +180,14 @@ def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Ite
         yield "request: a tool has either a request or a function to run"
     if tool.request is not None and tool.connection is None:
         yield "connection: a request needs one; it says which server to ask"
+    for text in json_schema.outside(tool.params):
+        yield f"params: {text}"
+    shape = str(tool.output.get("$ref", "")).rpartition("/")[2]
+    if "$ref" in tool.output and shape not in tool.shapes:
+        yield f"output: there is no shape {shape!r}"
+    else:
+        for text in json_schema.outside(tool.answer):
+            yield f"output: {text}"
     if tool.connection is not None and tool.connection not in connections:
         yield _missing("connection", "connection", tool.connection, connections)
     else:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from sim_devin import json_schema
 from sim_devin.errors import did_you_mean
 from sim_devin.json_input import NotJson, parse_json
 from sim_devin.redaction import MASK, is_secret_name
@@ -36,10 +37,7 @@ class Checker:
 
     @cached_property
     def _validator(self) -> Any:
-        # jsonschema is slow to import; only a call that checks something pays for it.
-        from jsonschema import Draft202012Validator
-
-        return Draft202012Validator(self.schema)
+        return json_schema.validator(self.schema)
 
     def coerce(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return `values` with absent ones (null, empty text) left out and texts converted."""

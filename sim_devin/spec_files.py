@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sim_devin import json_schema
 from sim_devin.errors import InvalidSpec, UnknownName, did_you_mean
 from sim_devin.json_input import NotJson, parse_json
 from sim_devin.request import EXTRA_BODY, EXTRA_QUERY
@@ -211,15 +212,10 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
 
 
 def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        where = ".".join((place, *(str(part) for part in error.absolute_path)))
-        yield f"{where}: {error.message}"
-    else:
+    found = list(json_schema.problems(schema))
+    for path, text in found:
+        yield f"{'.'.join(filter(None, (place, path)))}: {text}"
+    if not found:
         yield from _boolean_problems(place, schema)
 
 

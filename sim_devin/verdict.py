@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sim_devin.errors import InvalidParams
+from sim_devin import json_schema
 from sim_devin.money import Scope, money_scope
 from sim_devin.spec import Schema
 
@@ -102,34 +102,7 @@ def _has_result(session: Mapping[str, Any], schema: Schema | None) -> bool:
     output = session.get("structuredOutput")
     if output is None:
         return False
-    return schema is None or _fits(output, schema)
-
-
-def check_schema(schema: Schema) -> None:
-    """Check that a schema can be checked against.
-
-    Raises:
-        InvalidParams: it is not a JSON Schema of draft 7.
-    """
-    from jsonschema import Draft7Validator
-    from jsonschema.exceptions import SchemaError
-
-    try:
-        Draft7Validator.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidParams("schema", [f"is not draft 7 JSON Schema: {error.message}"]) from None
-
-
-def _fits(output: Any, schema: Schema) -> bool:
-    from jsonschema import Draft7Validator
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    try:
-        # A registry of its own: the default one fetches references from the network.
-        return bool(Draft7Validator(schema, registry=Registry()).is_valid(output))
-    except Unresolvable:
-        raise InvalidParams("schema", ["it refers to something outside of itself"]) from None
+    return schema is None or not json_schema.errors(output, schema, "schema", "draft 7")
 
 
 def bare(session_id: str) -> str:

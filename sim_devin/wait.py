@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sim_devin import json_schema
 from sim_devin.clock import Clock
 from sim_devin.errors import (
     Cancelled,
@@ -19,7 +20,7 @@ from sim_devin.errors import (
 )
 from sim_devin.money import Scope
 from sim_devin.spec import Schema
-from sim_devin.verdict import State, Verdict, bare, check_schema, classify
+from sim_devin.verdict import State, Verdict, bare, classify
 
 BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
 FIRST_PAUSE = 5.0  # seconds between the first looks
@@ -150,11 +151,11 @@ def wait(
     Raises:
         WaitTimedOut: nothing at all was heard of any session before the timeout.
         Cancelled: `cancel` was set. The sessions themselves go on.
-        InvalidParams: `schema` is not a JSON Schema of draft 7.
+        InvalidParams: `schema` is not a JSON Schema of draft 7, or refers to something else.
         SimDevinError: an error that waiting cannot mend, such as a wrong key.
     """
     if schema is not None:
-        check_schema(schema)
+        json_schema.require(schema, "schema", "draft 7")
     return _Wait(list(ids), call, clock, until, timeout, schema, on_progress).run(
         cancel or threading.Event()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim_devin import devin_wait
+from sim_devin import devin_wait, json_schema
 from sim_devin.durable.places import credentials_in, place_of
 from sim_devin.errors import InvalidParams
 from sim_devin.schema import Checker
@@ -40,6 +40,9 @@ def session_wait(
     problems = checker.problems(asked, own)
     if problems:
         raise InvalidParams(spec.id, problems)
+    schema = asked.get("structuredOutputSchema")
+    if schema is not None:
+        json_schema.require(schema, "structuredOutputSchema", "draft 7")
     now = app.clock.time()
     return Wait(
         run_id,
@@ -48,7 +51,7 @@ def session_wait(
         about={
             "sessionId": asked["sessionId"],
             "until": asked.get("until", "settled"),
-            "schema": asked.get("structuredOutputSchema"),
+            "schema": schema,
             "credentials": credentials or None,
             "onQuestion": on_question,
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sim_devin import json_schema
 from sim_devin.engine.references import parse_json
 from sim_devin.handler import BlockContext, BlockError, handler
 
@@ -18,21 +19,21 @@ def run_tool(block: BlockContext) -> dict[str, Any]:
     A structured output that does not fit the JSON Schema given on the block
     (`structuredOutputSchema`) is the failure of the block.
     """
-    tool_id, params = block.plan()
-    output = block.call_tool(tool_id, params)
     schema = block.values.get(SCHEMA_FIELD)
     schema = parse_json(schema) if isinstance(schema, str) else schema
+    if isinstance(schema, dict):
+        json_schema.require(schema, SCHEMA_FIELD, "draft 7")
+    tool_id, params = block.plan()
+    output = block.call_tool(tool_id, params)
     if isinstance(schema, dict) and output.get(RESULT) is not None:
         _require_fit(output, schema)
     return output
 
 
 def _require_fit(output: dict[str, Any], schema: dict[str, Any]) -> None:
-    from jsonschema import Draft7Validator
-
     problems = [
         f"{'.'.join(map(str, error.absolute_path)) or 'it'}: {error.message[:200]}"
-        for error in Draft7Validator(schema).iter_errors(output[RESULT])
+        for error in json_schema.errors(output[RESULT], schema, SCHEMA_FIELD, "draft 7")
     ]
     if problems:
         raise BlockError(

@@ -17,6 +17,7 @@ from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
 from sim_devin.engine.references import Reference, normalise, split
+from sim_devin.engine.schema_check import schema_problems
 from sim_devin.engine.serializer import missing_fields, params, unset_credentials
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
@@ -65,6 +66,7 @@ def check(
             *_graph_problems(program),
             *reference_problems(program, env),
             *model_input_problems(program),
+            *schema_problems(program),
             *_code_problems(program),
             *address_problems(program),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sim_devin import json_schema
 from sim_devin.blocks import NOTHING
 from sim_devin.ceilings import is_nothing
 from sim_devin.engine.failures import describe
@@ -146,6 +147,8 @@ def agent(block: BlockContext) -> dict[str, Any]:
         entry = ToolEntry(block, item, for_model, written)
         entries.setdefault(entry.tool_id, entry)
     schema = response_schema(values.get("responseFormat"))
+    for problem in () if schema is None else json_schema.outside(schema):
+        raise BlockError(f"the response format {problem}", retry=False)
     model = str(values.get("model") or DEFAULT_MODEL)
     messages = _messages(values)
     calls: list[dict[str, Any]] = []

@@ -22,6 +22,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from sim_devin import json_schema
 from sim_devin.app import App
 from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
 from sim_devin.functions import calls as function_calls
@@ -259,9 +260,7 @@ class _Served:
         """
         validator = self.validators.get(spec.id)
         if validator is None:
-            from jsonschema import Draft202012Validator
-
-            validator = self.validators[spec.id] = Draft202012Validator(spec.answer)
+            validator = self.validators[spec.id] = json_schema.validator(spec.answer)
         if output.get("dryRun") or validator.is_valid(output):
             return output
         bad = {next(iter(e.absolute_path), None) for e in validator.iter_errors(output)}
