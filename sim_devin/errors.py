@@ -73,8 +73,8 @@ class Meaning:
         access: a key, a permission or money is missing; the same call succeeds once a person
             has mended that.
         uncertain: the call may have taken effect: look before it is repeated.
-        final: the answer is a decision (the policy's, a person's) or a property of this
-            installation; trying again only asks again.
+        final: the answer is a decision (the policy's, a person's), a property of this
+            installation, or money that is gone; trying again only asks again.
     """
 
     temporary: bool = False

@@ -254,4 +254,6 @@ def test_only_what_was_never_taken_did_nothing():
 def test_a_no_is_not_asked_for_twice():
     asked = [errors.Declined("x"), errors.NotAllowed("x"), errors.MissingDependency("x", "y")]
     assert all(error.means.final for error in [*asked, errors.Cancelled("x")])
-    assert not any(error.means.final for error in [*TEMPORARY, *NEEDS_ACCESS, *UNCERTAIN])
+    assert errors.OutOfQuota("x", status=403).means.final  # money does not come back by asking
+    access = [error for error in NEEDS_ACCESS if not isinstance(error, errors.OutOfQuota)]
+    assert not any(error.means.final for error in [*TEMPORARY, *access, *UNCERTAIN])
