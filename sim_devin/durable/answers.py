@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable import approvals
+from sim_devin.durable.looks import Task, UnderWay
 from sim_devin.errors import (
     CallerError,
+    Cancelled,
     MissingCredentials,
     SimDevinError,
+    StoreError,
     UncertainResult,
     UnknownName,
 )
@@ -56,7 +60,8 @@ class Answers:
                 raise CallerError("Devin's question takes a text that is not blank.")
             taken = self._store.put_answer(wait, message, now)
             if taken:
-                self.send_waiting(run.id)
+                for waiting in self._to_send(run.id):
+                    self._send(waiting, threading.Event())
         else:
             taken = self._resolve(wait, answer, now)
         if not taken:
@@ -88,8 +93,16 @@ class Answers:
                 settled += self._store.finish_wait(wait, now, default)
         return settled
 
-    def to_send(self, run_id: str | None = None) -> list[Wait]:
-        """Return the waits whose answers are recorded and not sent yet, those due for a try."""
+    def tasks(self, run_id: str | None = None) -> Iterator[Task]:
+        """Yield a task for each organization to which answers are recorded and not sent yet.
+
+        Any number of processes may try; each message arrives once.
+        """
+        for place in dict.fromkeys(wait.place for wait in self._to_send(run_id)):
+            name = f"send {place} {run_id or ''}"
+            yield Task(name, partial(self._send_to, place, run_id), run_id=run_id)
+
+    def _to_send(self, run_id: str | None) -> list[Wait]:
         now = self._app.clock.time()
         return [
             wait
@@ -97,22 +110,14 @@ class Answers:
             if run_id in (None, wait.run_id) and wait.next_look <= now
         ]
 
-    def send_waiting(
-        self, run_id: str | None = None, *, cancel: threading.Event | None = None
-    ) -> int:
-        """Send the answers that are recorded and not sent yet; return how many were.
+    def _send_to(self, place: str | None, run_id: str | None, under_way: UnderWay) -> int:
+        waits = [wait for wait in self._to_send(run_id) if wait.place == place]
+        for wait in waits:
+            if not under_way.stop.is_set():
+                self._send(wait, under_way.stop)
+        return len(waits)
 
-        Any number of processes may try; each message arrives once. Setting `cancel` leaves
-        the rest for later.
-        """
-        sent = 0
-        for wait in self.to_send(run_id):
-            if cancel is not None and cancel.is_set():
-                break
-            sent += self._send(wait, cancel)
-        return sent
-
-    def _send(self, wait: Wait, cancel: threading.Event | None) -> bool:
+    def _send(self, wait: Wait, cancel: threading.Event) -> bool:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
         step = f"{wait.step}!{number}"
@@ -138,8 +143,10 @@ class Answers:
             why = f"{error} Look at the session before you answer again."
             self._ask_again(wait, why, answer_by=None)
             return False
+        except (Cancelled, StoreError):
+            return False  # it is kept as it is
         except SimDevinError as error:
-            if error.exit_code in (2, 5) and not getattr(error, "accepted", False):
+            if error.means.callers_fault or error.means.final:
                 why = f"The answer could not be sent: {error}"
                 now = self._app.clock.time()
                 if wait.answer_by is not None and wait.answer_by <= now:
@@ -147,7 +154,8 @@ class Answers:
                 else:
                     self._ask_again(wait, why)
             else:
-                later = self._app.clock.time() + TRY_AGAIN
+                pause = max(TRY_AGAIN, getattr(error, "retry_after", None) or 0.0)
+                later = self._app.clock.time() + pause
                 self._store.change_wait(wait, "sending", next_look=later)
             return False
         later = self._app.clock.time() + FIRST_PAUSE

@@ -1,19 +1,29 @@
 """The poller: looks after every session that parked runs wait for, and wakes the runs.
 
 Sessions of one organization are asked for in one list call per 150. Each has its own
-growing interval; a session the list leaves out is asked for alone.
+growing interval; a session the list leaves out is asked for alone. Each organization is looked
+after by a thread of its own (`looks`), for no longer than it may take.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.durable.looks import Caller, Task, UnderWay
 from sim_devin.durable.places import credentials_here
 from sim_devin.durable.session_watch import note
-from sim_devin.errors import NotFound, RateLimited, SimDevinError
+from sim_devin.errors import (
+    Cancelled,
+    NotFound,
+    RateLimited,
+    SimDevinError,
+    StoreError,
+    TimedOut,
+)
 from sim_devin.paging import items
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seals, names
@@ -36,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sim_devin")
 
 TOGETHER = FIRST_PAUSE / 2  # seconds by which a look may come early to share a call
-TURN = 30.0  # seconds one process may take over the sessions of one organization
+TURN = 30.0  # seconds one process may look after an organization; longer than a look takes
 UNMENDABLE_PAUSE = 60.0  # seconds until a look is tried again that failed for good, so it seems
 BLOCKED = ("blocked_on_user", "blocked_on_approval")
 
@@ -57,8 +67,8 @@ class Poller:
         self._seals = seals
         self._owner = owner
 
-    def poll(self, run_id: str | None = None) -> int:
-        """Look at the sessions that are due, of one run or of all; return how many calls it took.
+    def tasks(self, run_id: str | None = None) -> Iterator[Task]:
+        """Yield a task for each organization with sessions that are due, of one run or of all.
 
         An organization that another process looks after is left to it, and so are sessions
         whose key is not known here.
@@ -67,38 +77,51 @@ class Poller:
             MissingCredentials: the key for the sessions of `run_id` is not known here.
         """
         now = self._app.clock.time()
-        calls = 0
         for place, credentials, own, member in self._store.groups(now, run_id):
             run = run_id or own
-            turn = f"poll {place} {run or ''}"
             try:
                 known = credentials_here(self._app, self._seals(member), place, credentials)
             except SimDevinError:
                 if run_id is not None:
                     raise
                 continue
-            if known is None or not self._store.lease(turn, self._owner, now, TURN):
-                continue
-            calls += self._poll_group(place, credentials, known, run)
-        return calls
+            if known is not None:
+                yield Task(
+                    f"poll {place} {credentials or ''} {run or ''}",
+                    partial(self._look_at, place, credentials, known, run),
+                    partial(self._time_out, place, credentials, run),
+                    run_id,
+                )
 
-    def _poll_group(
-        self, place: str, credentials: str | None, known: Mapping[str, str], run_id: str | None
+    def _look_at(
+        self,
+        place: str,
+        credentials: str | None,
+        known: Mapping[str, str],
+        run_id: str | None,
+        under_way: UnderWay,
     ) -> int:
-        calls, after = 0, 0
-        now = self._app.clock.time() + TOGETHER
-        while True:
+        now = self._app.clock.time()
+        if not self._store.lease(f"poll {place} {run_id or ''}", self._owner, now, TURN):
+            return 0
+        call, after = Caller(self._app, known, under_way), 0
+        look = _Look(self._app, self._store, call)
+        while not look.given_up:
             batch = self._store.due_sessions(
-                place, credentials, now, after=after, limit=BATCH, run_id=run_id
+                place, credentials, now + TOGETHER, after=after, limit=BATCH, run_id=run_id
             )
             if not batch:
-                return calls
+                break
             after = batch[-1].id
-            look = _Look(self._app, self._store, known)
             look.at([self._opened(wait) for wait in batch])
-            calls += look.calls
-            if look.asked_to_wait:
-                return calls
+        return call.calls
+
+    def _time_out(self, place: str, credentials: str | None, run_id: str | None) -> None:
+        """End the waits whose time is over although the look at them is still under way."""
+        now = self._app.clock.time()
+        look = _Look(self._app, self._store, Caller(self._app, {}, UnderWay()))
+        for wait in self._store.overdue_sessions(place, credentials, now, run_id=run_id):
+            look.time_out(self._opened(wait), wait.seen or {})
 
     def _opened(self, wait: Wait) -> Wait:
         """Return a wait with its secrets back in place, as far as they are known here."""
@@ -111,19 +134,24 @@ class Poller:
 
 
 class _Look:
-    """One look at one batch of sessions."""
+    """One look at the sessions of one organization.
 
-    def __init__(self, app: App, store: SqlStore, credentials: Mapping[str, str]) -> None:
+    Attributes:
+        given_up: whether the service wants to be left alone, or has used up the time.
+    """
+
+    def __init__(self, app: App, store: SqlStore, call: Caller) -> None:
         self._app = app
         self._store = store
-        self._credentials = credentials
-        self.calls = 0
-        self.asked_to_wait = 0.0
+        self._call = call
+        self.given_up = False
 
     def at(self, batch: list[Wait]) -> None:
         """Look at the sessions and record what was seen."""
         try:
             listed = self._listed(batch) if len(batch) > 1 else {}
+        except (Cancelled, StoreError):
+            raise
         except SimDevinError as error:
             for wait in batch:
                 self._not_seen(wait, error)
@@ -132,12 +160,10 @@ class _Look:
             try:
                 session = listed.get(bare(wait.about["sessionId"])) or self._single(wait)
                 self._seen(wait, session)
+            except (Cancelled, StoreError):
+                raise
             except SimDevinError as error:
                 self._not_seen(wait, error)
-
-    def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        self.calls += 1
-        return self._app.call(tool_id, {**params, **self._credentials})
 
     def _listed(self, batch: list[Wait]) -> dict[str, Mapping[str, Any]]:
         ids = list(dict.fromkeys(wait.about["sessionId"] for wait in batch))
@@ -185,21 +211,22 @@ class _Look:
     def _not_seen(self, wait: Wait, error: SimDevinError) -> None:
         pause = min(LONGEST_PAUSE, wait.pause * GROWTH)
         if isinstance(error, RateLimited):
-            self.asked_to_wait = max(self.asked_to_wait, error.retry_after or pause)
-            pause = max(pause, self.asked_to_wait)
-        elif error.exit_code in (2, 3):
+            pause = max(pause, error.retry_after or 0.0)
+        elif not error.means.temporary:
             pause = UNMENDABLE_PAUSE
+        self.given_up |= isinstance(error, (RateLimited, TimedOut))
         log.debug("could not look at %s: %s", wait.about["sessionId"], type(error).__name__)
         self._later(wait, {**(wait.seen or {}), "error": error.message}, pause)
 
     def _later(self, wait: Wait, seen: dict[str, Any], pause: float) -> None:
         now = self._app.clock.time()
         if wait.due is not None and wait.due <= now:
-            self._time_out(wait, seen)
+            self.time_out(wait, seen)
             return
         self._store.change_wait(wait, "session", seen=seen, pause=pause, next_look=now + pause)
 
-    def _time_out(self, wait: Wait, seen: Mapping[str, Any]) -> None:
+    def time_out(self, wait: Wait, seen: Mapping[str, Any]) -> None:
+        """End a wait whose time is over with what is known of its session."""
         session = seen.get("session")
         if session is None:
             why = f" Last error: {seen['error']}" if seen.get("error") else ""

@@ -9,11 +9,13 @@ run waits for are looked at seldom, in list calls of their own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.durable.looks import Caller, Task, UnderWay
 from sim_devin.durable.places import credentials_here
-from sim_devin.errors import NotFound, RateLimited, SimDevinError
+from sim_devin.errors import Cancelled, NotFound, RateLimited, SimDevinError, StoreError
 from sim_devin.store.records import Session
 from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import LONGEST
@@ -94,71 +96,57 @@ class SessionWatch:
         self._owner = owner
         self._slots = app.settings.max_sessions is not None
 
-    def look(self) -> int:
-        """Look at the sessions that are due; return how many calls it took.
+    def tasks(self) -> Iterator[Task]:
+        """Yield a task for each organization with sessions that are due.
 
         Sessions whose key is not known here, and an organization that another process looks
         after, are left to others.
         """
         now = self._app.clock.time()
-        calls = 0
         self._store.leave_to_waits(now)
         for place, credentials, own, run in self._store.session_groups(now, slots=self._slots):
             try:
                 known = credentials_here(self._app, self._seals(run), place, credentials)
             except SimDevinError:
                 continue
-            if known is not None and self._store.lease(f"sessions {place}", self._owner, now, TURN):
-                calls += self._look_at(place, credentials, own, known)
-        return calls
+            if known is not None:
+                name = f"watch {place} {credentials or ''} {own or ''}"
+                yield Task(name, partial(self._look_at, place, credentials, own, known))
 
     def _look_at(
-        self, place: str, credentials: str | None, run_id: str | None, known: Mapping[str, str]
+        self,
+        place: str,
+        credentials: str | None,
+        run_id: str | None,
+        known: Mapping[str, str],
+        under_way: UnderWay,
     ) -> int:
-        calls = 0
         now = self._app.clock.time()
+        if not self._store.lease(f"sessions {place}", self._owner, now, TURN):
+            return 0
+        call = Caller(self._app, known, under_way)
         while True:
             batch = self._store.sessions_due(
                 place, credentials, now, slots=self._slots, limit=BATCH, run_id=run_id
             )
             if not batch:
-                return calls
-            calls += 1
+                return call.calls
             self._later(batch, SELDOM)
             try:
-                listed = self._listed(batch, known)
+                listed = _listed(batch, call)
                 for ours in batch:
-                    found = listed.get(bare(str(ours.session_id)))
-                    if found is None:
-                        calls += 1
-                        found = self._single(ours, known)
+                    found = listed.get(bare(str(ours.session_id))) or _single(ours, call)
                     if found is None:
                         self._missing(ours)
                     else:
                         note(self._store, found, self._app.clock.time())
+            except (Cancelled, StoreError):
+                raise
             except SimDevinError as error:
                 log.debug("could not look at %d sessions: %s", len(batch), type(error).__name__)
                 if isinstance(error, RateLimited):
                     self._later(batch, max(SELDOM, error.retry_after or 0.0))
-                return calls
-
-    def _listed(
-        self, batch: list[Session], known: Mapping[str, str]
-    ) -> dict[str, Mapping[str, Any]]:
-        ids = list(dict.fromkeys(ours.session_id for ours in batch))
-        params = {"sessionIds": ids, "limit": 200, **known}
-        page = self._app.call("devin_list_sessions", params)
-        return {
-            bare(item["sessionId"]): item
-            for item in page["sessions"]
-            if isinstance(item.get("sessionId"), str)
-        }
-
-    def _single(self, ours: Session, known: Mapping[str, str]) -> Mapping[str, Any] | None:
-        try:
-            return self._app.call("devin_get_session", {"sessionId": ours.session_id, **known})
-        except NotFound:
-            return None
+                return call.calls
 
     def _missing(self, ours: Session) -> None:
         if self._app.clock.time() - ours.since >= MISSING_FOR:
@@ -168,3 +156,20 @@ class SessionWatch:
         with self._store.database.write():
             for ours in batch:
                 self._store.change_session(ours, next_look=self._app.clock.time() + pause)
+
+
+def _listed(batch: list[Session], call: Caller) -> dict[str, Mapping[str, Any]]:
+    ids = list(dict.fromkeys(ours.session_id for ours in batch))
+    page = call("devin_list_sessions", {"sessionIds": ids, "limit": 200})
+    return {
+        bare(item["sessionId"]): item
+        for item in page["sessions"]
+        if isinstance(item.get("sessionId"), str)
+    }
+
+
+def _single(ours: Session, call: Caller) -> Mapping[str, Any] | None:
+    try:
+        return call("devin_get_session", {"sessionId": ours.session_id})
+    except NotFound:
+        return None

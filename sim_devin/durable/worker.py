@@ -15,6 +15,7 @@ from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
 from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
+from sim_devin.durable.looks import Looks
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.reminders import Reminders, open_reminders
 from sim_devin.durable.secrets import SecretsHere
@@ -39,7 +40,7 @@ SHORTEST_IDLE = 0.05  # seconds between first looks at a followed run that anoth
 IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
-SENDING = "answers"  # stands for a run among those that a worker is busy with
+STOP_WITHIN = 3.0  # real seconds that what is asked of the service gets to stop
 
 
 class Worker:
@@ -61,6 +62,7 @@ class Worker:
         self._owner = owner
         self._leases = Leases(store, owner, lease)
         self._secrets = secrets
+        self._looks = Looks()
 
     @cached_property
     def reminders(self) -> Reminders:
@@ -68,7 +70,8 @@ class Worker:
         return open_reminders(self._app, self._store)
 
     def close(self) -> None:
-        """Wait for reminders that are being sent, for a while."""
+        """Stop looking after sessions, and wait for reminders that are being sent, for a while."""
+        self._looks.stop(STOP_WITHIN)
         if "reminders" in self.__dict__:
             self.reminders.close()
 
@@ -99,7 +102,7 @@ class Worker:
             elif run.state in ("ready", "running"):
                 time.sleep(patience)  # another process holds it: nothing of ours to wait for
                 patience = min(IDLE, 1.5 * patience)
-            elif not self.look_after(run_id):
+            elif not self.look_after(run_id, cancel):
                 parked.tell(run_id, clock.time())
                 clock.wait(cancel, self._pause(run))
 
@@ -116,7 +119,7 @@ class Worker:
         reminders = self.reminders
         cancel = cancel or threading.Event()
         active: dict[str, threading.Thread] = {}
-        ended = threading.Event()
+        ended = self._looks.ended
         failures: list[BaseException] = []
         driven = 0
 
@@ -133,31 +136,29 @@ class Worker:
             active[name] = threading.Thread(target=carry_out, name=f"run {name}")
             active[name].start()
 
-        answers = Answers(self._app, self._store, self._secrets.seal)
         try:
             while not cancel.is_set() and not failures:
-                busy = bool(active)  # who ends meanwhile may leave something to be done
-                moved = each_turn() | self.look_after(None, send=False)
+                # Who ends meanwhile may leave something to be done.
+                busy = bool(active) or self._looks.busy()
+                moved = each_turn() | self._tend(None) | self._looks.news()
                 reminders.remind(on_event=on_event)
-                # Whether an answer has arrived may take minutes to find out.
-                if SENDING not in active and answers.to_send():
-                    begin(SENDING, partial(answers.send_waiting, cancel=cancel))
-                while len(active) < concurrency + (SENDING in active) and not cancel.is_set():
+                while len(active) < concurrency and not cancel.is_set():
                     run = self.claim()
                     if run is None:
                         break
                     driven += 1
                     moved = True
                     begin(run.id, partial(self.drive, run, None, on_event))
-                if active:
+                if active or self._looks.busy():
                     ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
                     ended.clear()
-                elif once and not (moved or busy):
+                elif once and not (moved or busy or self._looks.news()):
                     break
-                elif not (moved or busy):
+                elif not (moved or busy or self._looks.news()):
                     self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
         finally:
             self._leases.give_back(list(active))
+            self._looks.stop(STOP_WITHIN)
             for thread in list(active.values()):
                 thread.join()
         if failures:
@@ -168,20 +169,37 @@ class Worker:
         """Take a run, or that one, to drive it; None if there is none that nobody drives."""
         return self._leases.claim(self._app.clock.time(), run_id)
 
-    def look_after(self, run_id: str | None = None, *, send: bool = True) -> bool:
+    def look_after(self, run_id: str | None = None, cancel: threading.Event | None = None) -> bool:
         """Do what is due for parked runs, or for that one; return whether one may go on now.
 
-        With `send` answers to Devin are sent, too.
+        Waits for what is asked of the service for that run; for the rest not long.
         """
-        now = self._app.clock.time()
-        woken = self._store.finish_due(now) + self._store.wake_overdue(now)
-        seals = self._secrets.seal
+        cancel = cancel or threading.Event()
+        moved = self._tend(run_id)
+        while self._looks.busy(since=LONGEST_IDLE if run_id is None else IDLE, run_id=run_id):
+            self._looks.ended.wait(0.1)
+            self._looks.ended.clear()
+            self._looks.overdue()
+            if cancel.is_set():
+                break
+        called = call_next(self._app, self._store)  # what was seen may have made room
+        return self._looks.news(run_id) | moved | bool(called)
+
+    def _tend(self, run_id: str | None) -> bool:
+        """Do what the store alone takes for parked runs, and begin what takes the service.
+
+        Returns whether a run may go on now.
+        """
+        now, seals = self._app.clock.time(), self._secrets.seal
         answers = Answers(self._app, self._store, seals)
-        sent = answers.answer_overdue() + (answers.send_waiting(run_id) if send else 0)
-        calls = Poller(self._app, self._store, seals, self._owner).poll(run_id)
-        calls += SessionWatch(self._app, self._store, seals, self._owner).look()
+        woken = self._store.finish_due(now) + self._store.wake_overdue(now)
+        settled = answers.answer_overdue()
+        self._looks.begin(answers.tasks(run_id))
+        self._looks.begin(Poller(self._app, self._store, seals, self._owner).tasks(run_id))
+        self._looks.begin(SessionWatch(self._app, self._store, seals, self._owner).tasks())
+        self._looks.overdue()
         called = call_next(self._app, self._store)
-        return bool(woken or sent or calls or called)
+        return bool(woken or settled or called)
 
     def _pause(self, run: Run | None) -> float:
         moment = self._store.next_moment(None if run is None else run.id)

@@ -222,6 +222,18 @@ class WaitRows(Rows):
         )
         return [record_of(Wait, "waits", row) for row in rows]
 
+    def overdue_sessions(
+        self, place: str, credentials: str | None, now: float, *, run_id: str | None = None
+    ) -> list[Wait]:
+        """Return the session waits of a group whose time is over."""
+        mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+        rows = self.database.read(
+            "SELECT * FROM waits WHERE open = 1 AND kind = 'session' AND place = ? "
+            f"AND coalesce(credentials, '') = ? AND due <= ? {mine} ORDER BY id LIMIT 1000",
+            (place, credentials or "", now, *values),
+        )
+        return [record_of(Wait, "waits", row) for row in rows]
+
     def next_moment(self, run_id: str | None = None) -> float | None:
         """Return when the next look, moment or deadline is due; None if there is none."""
         mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
