@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import statistics
 import tempfile
 import threading
@@ -26,6 +25,7 @@ from typing import Any
 import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
+from sim_devin.listener import listen
 from sim_devin.testing import offline_app
 from sim_devin.web.api import Api, Surroundings, application
 from sim_devin.web.documents import Folder
@@ -127,7 +127,7 @@ def main() -> None:
         (Path(folder) / "Big.json").write_text(json.dumps(document(options.blocks)))
         surroundings = Surroundings(True, 1.0, ROOT / "examples")
         api = Api(app, Folder(Path(folder)), SecretStore(), surroundings)
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         guarded = application(api, token="benchmark", hosts=hosts(port))
         server = uvicorn.Server(uvicorn.Config(guarded, log_level="error"))

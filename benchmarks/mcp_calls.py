@@ -22,6 +22,7 @@ from mcp.server import MCPServer
 from rounds import interleave, report
 
 import sim_devin
+from sim_devin.listener import listen
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
 from sim_devin.policy import Policy
@@ -92,7 +93,7 @@ def main() -> None:
     processes, urls = [], {}
     context = multiprocessing.get_context("fork")
     for name, target in (("bare", serve_bare), ("ours", serve_ours)):
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         urls[name] = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         process = context.Process(target=target, args=(listener,), daemon=True)
         process.start()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import Page, sync_playwright
 
+from sim_devin.listener import listen
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.testing import offline_app
 from sim_devin.web.api import Api, Surroundings, application
@@ -44,7 +44,7 @@ def main() -> None:
         api = Api(
             app, Folder(Path(folder)), SecretStore(), Surroundings(True, SPEED, ROOT / "examples")
         )
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]
         guarded = application(api, token="pictures", hosts=hosts(port))
         server = uvicorn.Server(uvicorn.Config(guarded, log_level="error"))

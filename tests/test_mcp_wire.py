@@ -4,7 +4,6 @@ import functools
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 import sim_devin
 from sim_devin.cli import cli
 from sim_devin.errors import CallerError
+from sim_devin.listener import listen
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
 from sim_devin.policy import DESTRUCTIVE, Policy
@@ -162,7 +162,7 @@ def serve():
     def serve(token=TOKEN, **options):
         app = sim_devin.open_app(simulate=True, env={}, discover=False)
         server = mcp_server.build(app, policy=Policy(confirm=(DESTRUCTIVE,)))
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = listen("127.0.0.1", 0)
         config = uvicorn.Config(
             mcp_http.http_app(server, token=token, **options),
             log_level="error",

@@ -11,6 +11,7 @@ import pytest
 import requests
 import uvicorn
 
+from sim_devin.listener import listen
 from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.simulator.asgi import app
 from sim_devin.simulator.server import serve
@@ -20,7 +21,7 @@ HEADERS = {"Authorization": "Bearer cog_test_key_000000"}
 
 @contextlib.contextmanager
 def serve_with_uvicorn(simulator):
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(app(simulator), log_config=None, lifespan="on", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

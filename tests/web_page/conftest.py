@@ -7,7 +7,6 @@ SIM_DEVIN_REQUIRE_BROWSER=1, as in CI, that is a failure.
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from page_flows import stand_still
 
+from sim_devin.listener import listen
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.testing import offline_app
 
@@ -102,7 +102,7 @@ class Site:
         self.api = Api(
             app, Folder(folder), SecretStore(secrets), Surroundings(True, SPEED, ROOT / "examples")
         )
-        listener = socket.create_server(("127.0.0.1", port))
+        listener = listen("127.0.0.1", port)
         self.port = listener.getsockname()[1]
         guarded = application(self.api, token=token, hosts=hosts(self.port))
         self._server = uvicorn.Server(
