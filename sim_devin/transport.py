@@ -7,16 +7,12 @@ A transport is anything with ``send(request, *, timeout) -> Response``; it raise
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import os
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -24,8 +20,8 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from sim_devin.connections import CONFIRM, POOLS, Pools, judged_pools, look_up
 from sim_devin.errors import (
     CallerError,
     NotSent,
@@ -34,7 +30,7 @@ from sim_devin.errors import (
     TransportError,
     UnreadableResponse,
 )
-from sim_devin.network import DEFAULT_PORTS, NetworkPolicy, literal
+from sim_devin.network import DEFAULT_PORTS, NetworkPolicy
 from sim_devin.redirects import followed
 from sim_devin.request import Request
 from sim_devin.response import Response
@@ -51,7 +47,6 @@ _NOT_CONNECTED = (
     urllib3.exceptions.ProxyError,
     ssl.SSLCertVerificationError,
 )
-_CONFIRM: ContextVar[Callable[[], None] | None] = ContextVar("confirm", default=None)
 _NO_TUNNEL = "Tunnel connection failed"  # how http.client words a proxy's refusal
 
 
@@ -64,7 +59,7 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """HTTP(S) over one pooled `requests.Session`; safe to use from many threads.
+    """HTTP(S) over pooled connections; safe to use from many threads.
 
     Proxy and certificate settings of the environment are honoured and looked up once for
     each host, not once for each call; netrc and cookies are not used. Redirects are followed as
@@ -88,8 +83,8 @@ class HttpTransport:
         self._redirects = redirects
         self._network = network or NetworkPolicy()
         options = {"pool_connections": 8, "pool_maxsize": pool_size, "max_retries": 0}
-        self._trusted = _Adapter(_POOLS, **options)
-        self._judged = _Adapter(_judged_pools(self._network), **options)
+        self._trusted = _Adapter(POOLS, **options)
+        self._judged = _Adapter(judged_pools(self._network), **options)
         self._verify: str | bool = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         )
@@ -131,7 +126,7 @@ class HttpTransport:
         proxies = self._proxies_for(request.url)
         if request.untrusted:
             self._judge(prepared.url or "", proxies)
-        token = _CONFIRM.set(request.confirm)
+        token = CONFIRM.set(request.confirm)
         try:
             # Not Session.send: it looks into redirects and cookies, which are not wanted here.
             answer = (self._judged if request.untrusted else self._trusted).send(
@@ -152,7 +147,7 @@ class HttpTransport:
                 hint="Check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE.",
             ) from None
         finally:
-            _CONFIRM.reset(token)
+            CONFIRM.reset(token)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body)
 
@@ -164,7 +159,7 @@ class HttpTransport:
         if requests.utils.select_proxy(url, proxies) is None:
             return
         try:
-            addresses = _look_up(host, port)
+            addresses = look_up(host, port)
         except (OSError, UnicodeError):
             return  # where only a proxy leads out, it may be the only one that knows names
         for address in addresses:  # which of them it takes is up to the proxy
@@ -242,74 +237,6 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
         chunks.append(chunk)
 
 
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket for as long in all as the socket's time-out says at the beginning."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        self._raw = raw
-        self._sock = sock
-        timeout = sock.gettimeout()
-        self._until = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("timed out")
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """An answer whose head cannot trickle past the time for the request."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
-
-
-class _Confirming(http.client.HTTPConnection):
-    """Asks whether the request may still be sent when nothing is left to do but to send it.
-
-    Making a connection can take seconds, and the process may have stood still for hours.
-    """
-
-    def endheaders(self, *args: Any, **options: Any) -> None:
-        confirm = _CONFIRM.get()
-        if confirm is not None:
-            if self.sock is None:
-                self.connect()
-            confirm()
-        super().endheaders(*args, **options)
-
-
-class _Plain(_Confirming, HTTPConnection):
-    response_class = _TimedResponse
-
-
-class _Secure(_Confirming, HTTPSConnection):
-    response_class = _TimedResponse
-
-
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
-Pools = dict[str, type[urllib3.HTTPConnectionPool]]
-_POOLS: Pools = {"http": _PlainPool, "https": _SecurePool}
-
-
 class _Adapter(HTTPAdapter):
     """An adapter with pools of connections of ours; proxies have those that keep time."""
 
@@ -319,64 +246,8 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = POOLS
         return manager
-
-
-def _judged_pools(
-    network: NetworkPolicy,
-) -> Pools:
-    """Return urllib3's pools with connections that go where `network` lets them."""
-
-    class Plain(_Plain):
-        def _new_conn(self) -> socket.socket:
-            return _judged_socket(self, self._dns_host, network)
-
-    class Secure(_Secure):
-        def _new_conn(self) -> socket.socket:
-            return _judged_socket(self, self._dns_host, network)
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
-def _judged_socket(connection: HTTPConnection, host: str, network: NetworkPolicy) -> socket.socket:
-    """Connect to an address that may be reached: one look-up is judged and connected to.
-
-    The errors are those of urllib3's own way to make a socket.
-    """
-    try:
-        addresses = _look_up(host, connection.port)
-    except (OSError, UnicodeError) as error:
-        raise urllib3.exceptions.NewConnectionError(connection, f"{host}: {error}") from error
-    failed: OSError = OSError(f"{host} leads nowhere")
-    for address in network.reachable(host, connection.port, addresses):
-        try:
-            return urllib3.util.connection.create_connection(
-                (address, connection.port),
-                connection.timeout,
-                source_address=connection.source_address,
-                socket_options=connection.socket_options,
-            )
-        except OSError as error:
-            failed = error
-    if isinstance(failed, TimeoutError):
-        raise urllib3.exceptions.ConnectTimeoutError(connection, str(failed)) from failed
-    raise urllib3.exceptions.NewConnectionError(connection, str(failed)) from failed
-
-
-def _look_up(host: str, port: int) -> list[str]:
-    """Return the addresses a host leads to, without doubles and in the order to try them."""
-    address = literal(host)
-    if address is not None and "%" not in host:
-        return [str(address)]
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
 def _translate(error: Exception, timeout: float) -> SimDevinError:
