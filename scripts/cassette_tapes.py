@@ -13,6 +13,8 @@ import vcr
 import yaml
 from vcr.serializers import yamlserializer
 
+from sim_devin.redaction import spellings
+
 FOLDER = Path(__file__).parent.parent / "cassettes"
 HOST = "https://api.devin.ai"
 SCRUBBED = "cog_scrubbed"  # stands for every key
@@ -69,7 +71,8 @@ class Tapes:
     def scrub(self, text: str) -> str:
         """Return `text` without keys, signatures, mail addresses and the names given."""
         for name, replacement in self.names.items():
-            text = text.replace(name, replacement)
+            for spelled in sorted(spellings(name), key=len, reverse=True):
+                text = text.replace(spelled, replacement)
         text = _SIGNED.sub(r"\1scrubbed", _KEY.sub(SCRUBBED, text))
         return _MAIL.sub("someone@example.com", text)
 

@@ -135,14 +135,10 @@ class App:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """Masks every credential this app was given or found."""
-        return Redactor(
-            target.credentials.get(name)
-            for connection in self.registry.connections.values()
-            for target in [self._target(connection)]
-            for name, declared in connection.fields.items()
-            if declared.secret
-        )
+        """Masks every credential this app was given or found, and variables with secret names."""
+        from sim_devin.durable.secrets import known
+
+        return Redactor(known(self, self.environment()).values())
 
     @property
     def policy(self) -> Policy:

@@ -152,6 +152,8 @@ class Redactor:
                 else self.data(item, queries=queries)
                 for key, item in _row(value).items()
             }
+        if isinstance(value, (int, float)) and str(value) in self._values:
+            return MASK
         if isinstance(value, (list, tuple)):
             return [self.data(item, queries=queries) for item in value]
         return value

@@ -20,6 +20,7 @@ from sim_devin.app import App
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import AnsweredAlready
 from sim_devin.durable.fork import origins_of
+from sim_devin.durable.secrets import known
 from sim_devin.engine.events import Event
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
@@ -131,8 +132,8 @@ class Runs:
         return found
 
     def redactor(self, literals: list[str] | None = None) -> Redactor:
-        """Return what masks the app's credentials, the local secrets and these values."""
-        own = AppServices(self._app).secrets
+        """Return what masks what the app knows to be secret, the local secrets and these values."""
+        own = known(self._app, self._app.environment()).values()
         return Redactor([*own, *self._secrets().values(), *(literals or ())])
 
     def start(
