@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import vcr
 import yaml
 from vcr.serializers import yamlserializer
+from vcr.stubs.urllib3_stubs import VCRRequestsHTTPConnection, VCRRequestsHTTPSConnection
 
+from sim_devin.connections import POOLS
 from sim_devin.redaction import spellings
 
 FOLDER = Path(__file__).parent.parent / "cassettes"
@@ -52,6 +54,11 @@ class Tapes:
             before_record_request=self._request,
             before_record_response=self._answer,
             serializer="tape",
+            # Its own patches reach urllib3's pools, not those with connections of our own.
+            custom_patches=(
+                (POOLS["http"], "ConnectionCls", VCRRequestsHTTPConnection),
+                (POOLS["https"], "ConnectionCls", VCRRequestsHTTPSConnection),
+            ),
         )
         self._vcr.register_matcher("json", same_json)
         self._vcr.register_matcher("authorised", both_authorised)
