@@ -165,6 +165,31 @@ async def test_a_value_of_a_new_kind_does_not_spoil_the_answer(connect):
     assert json.loads(text(result))["acusConsumed"] == "many"
 
 
+async def test_secrets_are_masked_by_name_and_by_value(connect):
+    class Echoing:
+        def send(self, request, *, timeout):
+            told = {
+                "auth": "a1",
+                "nested": [{"X-Goog-Api-Key": "b2", "key": "cog_test_key_000000"}],
+            }
+            told |= {"nextPageToken": "c3", "tokenCount": 4}
+            body = {"session_id": "s", "status": "running", "structured_output": told}
+            return Response(200, {}, json.dumps(body).encode())
+
+    app = sim_devin.open_app(
+        transport=Echoing(),
+        env={},
+        discover=False,
+        credentials={"apiKey": "cog_test_key_000000", "orgId": "org-test"},
+    )
+    async with connect(target=app) as client:
+        result = await client.call_tool("devin_get_session", {"sessionId": "s"})
+    masked = {"auth": "***", "nested": [{"X-Goog-Api-Key": "***", "key": "***"}]}
+    masked |= {"nextPageToken": "c3", "tokenCount": 4}
+    assert result.structured_content["structuredOutput"] == masked
+    assert json.loads(text(result))["structuredOutput"] == masked
+
+
 async def test_without_credentials_the_error_names_the_variables(connect):
     app = sim_devin.open_app(env={}, discover=False)
     async with connect(target=app) as client:

@@ -156,6 +156,10 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path):
             "params.required: 'other' is not one of the properties",
         ),
         (
+            changed(traits={"modelInput": ["thin"]}),
+            "traits.modelInput: 'thin' is not a parameter. Did you mean 'thing'",
+        ),
+        (
             with_params(properties={"thing": {"x-visibility": "user_only"}}),
             "params.properties.thing.x-visibility: must be 'user-only', or left out",
         ),

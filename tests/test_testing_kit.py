@@ -94,6 +94,7 @@ PROPERTY = "params.properties.text"
         (changed("examples", [{"sessionId": "..", "text": "x"}]), "examples.0: acme_note: session"),
         (changed("traits.retryOn", ["5xx"]), "traits.retryOn: after 5xx nobody knows"),
         (changed("traits", {"readOnly": True, "destructive": True}), "traits: a tool that only"),
+        (changed("traits.modelInput", ["pin"]), "traits.modelInput: pin is a secret"),
         (changed(f"{PROPERTY}.x-visibility", "user_only"), f"{PROPERTY}.x-visibility: must"),
         (changed("params.properties.pin.x-visibility", None), "params.properties.pin: is a secret"),
         (

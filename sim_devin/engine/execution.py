@@ -385,6 +385,7 @@ class Execution(Driver):
     def emit(self, kind: str, log: BlockLog | None = None, data: Any = None) -> None:
         """Tell the listener. A listener that raises does not disturb the run."""
         if self.listener is not None:
+            data = self.redactor.data(data)
             self._hear(Event(kind, self.run_id, self.clock.time(), log, data))
 
     def _hear(self, event: Event) -> None:

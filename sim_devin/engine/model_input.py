@@ -56,6 +56,7 @@ class ModelInput:
         self.env = env
         self._own = own
         self._typed = typed
+        self._typed_texts: frozenset[str] | None = None
         self._patterns: dict[frozenset[tuple[str, bool]], _Pattern] = {}
 
     def field(self, block_id: str) -> FieldHide:
@@ -70,9 +71,11 @@ class ModelInput:
         pattern = self._patterns.get(key)
         if pattern is None:
             pattern = self._patterns[key] = self._pattern(origins)
-        typed = set() if self.provenance.has_given() else set(texts(self._typed()))
+        if self._typed_texts is None:
+            given = () if self.provenance.has_given() else texts(self._typed())
+            self._typed_texts = frozenset(given)
         found: set[str] = set()
-        return pattern.hidden(value, typed, found), found
+        return pattern.hidden(value, self._typed_texts, found), found
 
     def _pattern(self, origins: Origins) -> _Pattern:
         named = {name: direct for name, direct in origins.items() if name not in (EVERY, OWN)}
@@ -130,7 +133,7 @@ class _Pattern:
         elif direct and len(value) >= WORD:
             self._words.setdefault(value, shown)
 
-    def hidden(self, value: Any, typed: set[str], found: set[str]) -> Any:
+    def hidden(self, value: Any, typed: frozenset[str], found: set[str]) -> Any:
         """Return a copy of JSON data without the values; `typed` texts pass as a whole."""
         if isinstance(value, str):
             return value if value in typed else self._text(value, found)

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin import Specs, hookimpl
 from sim_devin.app_services import AppServices
 from sim_devin.engine import engine
 from sim_devin.engine.workflow_check import check
 from sim_devin.response import Response
 from sim_devin.simulate import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
+from sim_devin.spec import BlockField, BlockSpec, ToolSpec
 from sim_devin.store.sql_store import open_store
 from workflow.fakes import block, document, edge
 
@@ -447,6 +449,49 @@ def test_it_holds_in_a_durable_run_another_process_goes_on_with_and_in_a_fork(tm
         for item in sessions
     ]
     assert texts == [SENT, SENT]
+
+
+def test_blocks_and_tools_of_plugins_say_what_models_read():
+    heard = []
+    text = {"type": "object", "properties": {"ask": {"type": "string"}, "to": {"type": "string"}}}
+    tool = ToolSpec(
+        id="acme_ask",
+        title="Ask",
+        description="Asks.",
+        params=text,
+        output={"type": "object", "properties": {"said": {}}},
+        traits={"modelInput": ["ask"]},
+        run=lambda params, _: heard.append(params) or {},
+    )
+    over_it = BlockSpec(type="acme", title="Acme", operations={"ask": "acme_ask"})
+    fields = (BlockField(id="ask", modelInput=True), BlockField(id="to"))
+    own = BlockSpec(type="acme_own", title="Own", fields=fields, outputs={"x": {}})
+
+    class Plugin:
+        @hookimpl
+        def sim_devin_specs(self):
+            return Specs(tools=(tool,), blocks=(over_it, own))
+
+        @hookimpl
+        def sim_devin_handlers(self):
+            return {"acme_own": lambda block: heard.append(dict(block.values)) or {}}
+
+    texts = {"ask": "{{TOKEN}}", "to": "{{TOKEN}}"}
+    made = chain(block("a", "acme", **texts), block("b", "acme_own", **texts))
+    result = opened(plugins=[Plugin()]).run(made, env=ENV)
+    assert result.success, result.error
+    assert heard == [{"ask": "{{TOKEN}}", "to": TOKEN}] * 2
+
+
+def test_events_of_a_pause_are_masked_by_name():
+    events = []
+    shown = [{"name": "auth", "type": "string", "value": "typed by hand"}]
+    made = chain(block("h", "human_in_the_loop", builderData=shown))
+    result = opened().run(made, on_event=events.append)
+    assert "typed by hand" in json.dumps(result.pause_points)
+    told = json.dumps([event.to_json() for event in events])
+    assert "pausePoints" in told
+    assert "typed by hand" not in told
 
 
 def test_the_trait_stands_in_no_schema_that_is_sent_out():
