@@ -11,6 +11,7 @@ import click
 
 from sim_devin.commands.verbosity import VERBOSE
 from sim_devin.errors import NotFound, SimDevinError
+from sim_devin.local_faults import remedy
 
 # Keys in `Context.meta`, which the contexts of all nested commands share.
 JSON_ERRORS = "sim_devin.json"  # the command was asked for JSON
@@ -39,6 +40,10 @@ class Failure(click.ClickException):
         click.echo(self.text, file=file, err=file is None)
 
 
+class Refused(SimDevinError):
+    """The operating system refuses something: descriptors, space, permissions."""
+
+
 class Unexpected(SimDevinError):
     """A mistake in this program."""
 
@@ -47,6 +52,9 @@ def from_exception(error: Exception, ctx: click.Context) -> Failure:
     """Return what to show for an exception, with its traceback if ``--verbose`` was given."""
     if isinstance(error, SimDevinError):
         return Failure(error, ctx)
+    if isinstance(error, OSError) and (hint := remedy(error, error.filename)):
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        return Failure(Refused(f"{what}.", hint=hint), ctx)
     if ctx.meta.get(VERBOSE):
         trace = "".join(traceback.format_exception(error)).rstrip()
         click.echo(redacted(trace, ctx), err=True)
