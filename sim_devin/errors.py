@@ -18,6 +18,7 @@
     │   └── PermissionDenied            403 (also an ApiError)
     ├── TransportError               4  no usable answer came back
     │   ├── NotSent                     the request provably never reached the service
+    │   │   └── LocalFault              this machine is short of descriptors, threads or memory
     │   ├── TimedOut                    time ran out
     │   └── AmbiguousResult             it may or may not have happened; how to look
     │       └── UncertainResult         looked for it until the grace window closed; a human decides
@@ -256,6 +257,13 @@ class NotSent(TransportError):
     """The request provably never reached the service, so repeating it is safe."""
 
     _meaning = _UNTAKEN
+
+
+class LocalFault(NotSent):
+    """This machine refuses what a call needs: descriptors, threads, memory; nothing was sent.
+
+    It passes, or is mended from outside; the hint says how.
+    """
 
 
 class TimedOut(TransportError):

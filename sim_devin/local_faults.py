@@ -7,6 +7,7 @@ works.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -44,21 +45,33 @@ def remedy(error: OSError, path: str | Path | None = None) -> str:
     return ""
 
 
-def local_fault(error: BaseException) -> str:
-    """Return why an attempt to connect failed on this machine; empty if it did not.
+def local_fault(error: BaseException) -> tuple[str, str] | None:
+    """Return why an attempt failed on this machine, and the remedy; None if it did not.
 
-    An attempt that failed like this sent nothing: there was no connection to send it on.
-    Looks through what `error` was raised from, since libraries wrap such errors.
+    An attempt that failed like this sent nothing: there was nothing yet to send it on. Looks
+    through what `error` was raised from, since libraries wrap such errors.
     """
     for one in _chain(error):
         # Only what happens before there is a connection: no memory may be left in mid-request.
         if isinstance(one, OSError) and one.errno in _DESCRIPTORS:
-            return f"{one.strerror or one}. {remedy(one)}"
-        if isinstance(one, socket.gaierror) and one.errno in _LOOKUP:
-            return f"{one.strerror or one}. {_SHORT}"
+            return one.strerror or str(one), remedy(one)
+        if isinstance(one, socket.gaierror):
+            # The system's resolver says all kinds of things when it cannot open a file.
+            if one.errno in _LOOKUP:
+                return one.strerror or str(one), _SHORT
+            if (short := _without_descriptors()) is not None:
+                return short.strerror or str(short), remedy(short)
         if isinstance(one, RuntimeError) and "can't start new thread" in str(one):
-            return f"{one}. {_SHORT}"
-    return ""
+            return str(one), _SHORT
+    return None
+
+
+def _without_descriptors() -> OSError | None:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error if error.errno in _DESCRIPTORS else None
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -24,12 +24,14 @@ from requests.adapters import HTTPAdapter
 from sim_devin.connections import CONFIRM, POOLS, Pools, judged_pools, look_up
 from sim_devin.errors import (
     CallerError,
+    LocalFault,
     NotSent,
     SimDevinError,
     TimedOut,
     TransportError,
     UnreadableResponse,
 )
+from sim_devin.local_faults import local_fault
 from sim_devin.network import DEFAULT_PORTS, NetworkPolicy
 from sim_devin.redirects import followed
 from sim_devin.request import Request
@@ -141,6 +143,8 @@ class HttpTransport:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _translate(error, timeout) from None
         except OSError as error:
+            if (why := local_fault(error)) is not None:
+                raise LocalFault(f"No connection to the service: {why[0]}.", hint=why[1]) from None
             # Only the certificate file is opened here; requests says so with a plain OSError.
             raise CallerError(
                 f"The certificates cannot be read ({type(error).__name__}).",
@@ -252,6 +256,8 @@ class _Adapter(HTTPAdapter):
 
 def _translate(error: Exception, timeout: float) -> SimDevinError:
     """Return our error for one of requests' or urllib3's: what matters is what was sent."""
+    if (why := local_fault(error)) is not None:
+        return LocalFault(f"No connection to the service: {why[0]}.", hint=why[1])
     causes = list(_causes(error))
     name = type(causes[-1]).__name__
     hint = "Check the network, the proxy settings and the base URL."

@@ -41,6 +41,7 @@ SAMPLES = [
     errors.RunFailed("Failed."),
     errors.StoreError("Full."),
     errors.StoreUnavailable("Busy."),
+    errors.LocalFault("Too many open files."),
     errors.NotAllowed("Not you."),
     errors.AddressRefused("Not there."),
     errors.Declined("Nobody said yes."),
@@ -80,6 +81,7 @@ EXIT_CODES = {
     "RunFailed": 1,
     "StoreError": 1,
     "StoreUnavailable": 1,
+    "LocalFault": 4,
     "Cancelled": 130,
 }
 

@@ -24,7 +24,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sim_devin.code.outcome import LONGEST, MISSING, CodeError, Kind, Outcome, at_line, to_json
+from sim_devin.code.outcome import (
+    LONGEST,
+    MISSING,
+    CodeError,
+    Kind,
+    Outcome,
+    at_line,
+    starting,
+    to_json,
+)
 from sim_devin.errors import MissingDependency
 from sim_devin.json_input import NotJson, parse_json
 
@@ -260,16 +269,17 @@ class _Worker:
         if engine is None or engine.origin is None:
             raise MissingDependency("JavaScript in a workflow", "js")
         folder = Path(engine.origin).parent.parent
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
-            [sys.executable, "-I", "-S", "-B", str(_WORKER), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # Windows cannot start a process without this one.
-            env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
-            start_new_session=True,  # an interrupt at the terminal is the caller's to handle
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        with starting():
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
+                [sys.executable, "-I", "-S", "-B", str(_WORKER), str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # Windows cannot start a process without this one.
+                env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
+                start_new_session=True,  # an interrupt at the terminal is the caller's to handle
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
 
     def ask(self, request: bytes) -> bytes:
         """Return the reply line, or nothing if the process died over it."""

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
+
+from sim_devin.errors import LocalFault
+from sim_devin.local_faults import remedy
 
 LONGEST = 86_400.0
 """No code runs longer than this many seconds, whatever its caller allows."""
@@ -113,3 +117,18 @@ def _cleaned(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [None if item is MISSING else _cleaned(item) for item in value]
     return value
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Say of a process that cannot be started what this machine is short of.
+
+    Raises:
+        LocalFault: it cannot be started now.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LocalFault(
+            f"No process for the code can be started: {error.strerror}.", hint=remedy(error)
+        ) from error

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sim_devin.code.outcome import LONGEST, CodeError, Kind, Outcome, at_line, to_json
+from sim_devin.code.outcome import LONGEST, CodeError, Kind, Outcome, at_line, starting, to_json
 from sim_devin.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 30.0
@@ -90,17 +90,18 @@ def run_python(
 def _exchange(request: bytes, timeout: float) -> tuple[bytes, int, bool]:
     """Return the reply, the exit status, and whether time ran out."""
     with tempfile.TemporaryDirectory(prefix="sim-devin-", ignore_cleanup_errors=True) as folder:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
-            [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(_WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            # Windows cannot start a process without this one.
-            env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
-            start_new_session=True,  # so that it can be killed with its children
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        with starting():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
+                [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(_WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=folder,
+                # Windows cannot start a process without this one.
+                env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
+                start_new_session=True,  # so that it can be killed with its children
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
         expired = threading.Event()
 
         def expire() -> None:

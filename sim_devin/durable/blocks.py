@@ -17,8 +17,9 @@ from sim_devin.engine import pauses
 from sim_devin.engine.failures import describe, may_retry
 from sim_devin.engine.program import Program, Step
 from sim_devin.engine.tool_block import run_tool
-from sim_devin.errors import Cancelled, StoreError
+from sim_devin.errors import Cancelled, LocalFault, StoreError
 from sim_devin.handler import BlockContext, BlockError, Handler, Pause, Sleep
+from sim_devin.local_faults import local_fault
 from sim_devin.store.records import Outcome, Wait
 from sim_devin.store.rows import LeaseLost
 
@@ -80,13 +81,15 @@ class _Block:
             if wait is not None and (parked.wait is None or parked.wait.kind != "turn"):
                 journal.forget(wait)  # its turn would call the run again and again meanwhile
             return self._park(parked.wait, block)
-        except (LeaseLost, StoreError) as error:
+        except (LeaseLost, LocalFault, StoreError) as error:
             raise journal.abort(error) from error
         except Cancelled:
             if not calls.stop.is_set():
                 self._put_failure(key, attempt, block, Cancelled("Cancelled."), started)
             raise
         except Exception as error:  # whatever a handler raises is the failure of its block
+            if (why := local_fault(error)) is not None:  # but not what this machine is short of
+                raise journal.abort(LocalFault(f"{why[0]}.", hint=why[1])) from error
             self._put_failure(key, attempt, block, error, started)
             raise
         if isinstance(output, Pause):

@@ -37,6 +37,7 @@ from sim_devin.errors import (
     AmbiguousResult,
     Cancelled,
     Declined,
+    LocalFault,
     SimDevinError,
     StoreError,
     UncertainResult,
@@ -210,6 +211,9 @@ class Calls:
             raise Parked(self._turn(error, tool_id, params)) from error
         except UncertainResult as error:
             raise Parked(self.uncertain(error, tool_id)) from error
+        except LocalFault as error:
+            budget.give_back(shares)
+            raise journal.abort(error) from error
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         except SimDevinError as error:
@@ -337,10 +341,13 @@ class _CarefulSender:
         self._calls = calls
 
     def send(self, request: Request, *, timeout: float) -> Response:
-        if request.method.upper() in REPEATABLE:
-            answer: Response = self._sender.send(request, timeout=timeout)
-            return answer
         journal = self._calls.around.journal
+        if request.method.upper() in REPEATABLE:
+            try:
+                answer: Response = self._sender.send(request, timeout=timeout)
+            except LocalFault as error:
+                raise journal.abort(error) from error
+            return answer
         step = self._calls.next_step()
         name = f"{request.method} {request.url.partition('?')[0]}"
         ledger = StepLedger(journal.store, journal.run, step, journal.clock)
@@ -367,6 +374,6 @@ class _CarefulSender:
                 ledger.settle(intent.tag, "rejected")
             else:
                 ledger.settle(intent.tag, "done" if answer.ok else "uncertain")
-        except (LeaseLost, StoreError) as error:
+        except (LeaseLost, LocalFault, StoreError) as error:
             raise journal.abort(error) from error
         return answer

@@ -19,7 +19,7 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import Workflow
-from sim_devin.errors import StoreError
+from sim_devin.errors import LocalFault, StoreError
 from sim_devin.handler import BlockError
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
@@ -104,7 +104,7 @@ class Drive:
                 self._conclude(result, watched)
         except LeaseLost:
             return None
-        if isinstance(self._journal.broken, StoreError):
+        if isinstance(self._journal.broken, (StoreError, LocalFault)):
             raise self._journal.broken
         return None if self._journal.broken or watched.lost else result
 

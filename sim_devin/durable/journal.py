@@ -15,7 +15,7 @@ from sim_devin.durable.why import why
 from sim_devin.engine import events
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
-from sim_devin.errors import Cancelled, StoreError
+from sim_devin.errors import Cancelled, LocalFault, StoreError
 from sim_devin.store.records import Event, Outcome, Run, Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
@@ -58,7 +58,7 @@ class Journal:
         self.run = run
         self.seal = seal
         self.clock = clock
-        self.broken: LeaseLost | StoreError | None = None
+        self.broken: LeaseLost | LocalFault | StoreError | None = None
         self._stop = stop
         self._listener = listener
         self._lock = threading.Lock()
@@ -98,7 +98,7 @@ class Journal:
         if self.broken is not None:
             raise Cancelled("The run is no longer driven by this process.")
 
-    def abort(self, error: LeaseLost | StoreError) -> Cancelled:
+    def abort(self, error: LeaseLost | LocalFault | StoreError) -> Cancelled:
         """Stop the run in this process, and return what a block raises then."""
         self.broken = self.broken or error
         self._stop.set()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
@@ -26,7 +26,8 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
-from sim_devin.errors import SimDevinError, StoreError
+from sim_devin.errors import LocalFault, SimDevinError, StoreUnavailable
+from sim_devin.local_faults import local_fault
 from sim_devin.store.records import ENDED, Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sql_store import SqlStore
@@ -41,6 +42,10 @@ IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
 STOP_WITHIN = 3.0  # real seconds that what is asked of the service gets to stop
+# Real seconds between tries while the store or this machine refuses.
+SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.5, 15.0
+
+_T = TypeVar("_T")
 
 
 class Worker:
@@ -63,6 +68,7 @@ class Worker:
         self._leases = Leases(store, owner, lease)
         self._secrets = secrets
         self._looks = Looks()
+        self._stopped: dict[str, tuple[Run, str]] = {}  # runs to be put back, and why
 
     @cached_property
     def reminders(self) -> Reminders:
@@ -83,8 +89,13 @@ class Worker:
         on_event: Listener | None = None,
     ) -> RunResult | None:
         """Drive a run here until it is over or needs somebody. See `Runs.follow`."""
-        run_id = self._store.run(run_id).id
         cancel = cancel or threading.Event()
+        return self._patiently(lambda: self._follow(run_id, cancel, on_event), cancel)
+
+    def _follow(
+        self, run_id: str, cancel: threading.Event, on_event: Listener | None
+    ) -> RunResult | None:
+        run_id = self._store.run(run_id).id
         clock = self._app.clock
         result: RunResult | None = None
         parked = _Parked(self._store, on_event)
@@ -116,12 +127,28 @@ class Worker:
         each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
         """Drive all runs of the store that can go on. See `Runs.work`."""
-        reminders = self.reminders
         cancel = cancel or threading.Event()
+        driven: list[str] = []
+
+        def act() -> None:
+            self._work(driven, once, concurrency, cancel, on_event, each_turn)
+
+        self._patiently(act, cancel, once=once)
+        return len(driven)
+
+    def _work(
+        self,
+        driven: list[str],
+        once: bool,
+        concurrency: int,
+        cancel: threading.Event,
+        on_event: Listener | None,
+        each_turn: Callable[[], bool],
+    ) -> None:
+        reminders = self.reminders
         active: dict[str, threading.Thread] = {}
         ended = self._looks.ended
         failures: list[BaseException] = []
-        driven = 0
 
         def begin(name: str, act: Callable[[], Any]) -> None:
             def carry_out() -> None:
@@ -133,8 +160,16 @@ class Worker:
                     active.pop(name, None)
                     ended.set()
 
-            active[name] = threading.Thread(target=carry_out, name=f"run {name}")
-            active[name].start()
+            thread = threading.Thread(target=carry_out, name=f"run {name}")
+            active[name] = thread
+            try:
+                thread.start()
+            except RuntimeError as error:
+                del active[name]
+                short = local_fault(error)
+                if short is None:
+                    raise
+                raise LocalFault(f"{short[0]}.", hint=short[1]) from error
 
         try:
             while not cancel.is_set() and not failures:
@@ -146,9 +181,13 @@ class Worker:
                     run = self.claim()
                     if run is None:
                         break
-                    driven += 1
+                    driven.append(run.id)
                     moved = True
-                    begin(run.id, partial(self.drive, run, None, on_event))
+                    try:
+                        begin(run.id, partial(self.drive, run, None, on_event))
+                    except LocalFault as error:
+                        self._stopped[run.id] = run, str(error)
+                        raise
                 if active or self._looks.busy():
                     ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
                     ended.clear()
@@ -163,7 +202,43 @@ class Worker:
                 thread.join()
         if failures:
             raise failures[0]
-        return driven
+
+    def _patiently(
+        self, act: Callable[[], _T], cancel: threading.Event, *, once: bool = False
+    ) -> _T:
+        """Do it, again and again for as long as the store or this machine refuses.
+
+        Raises:
+            StoreUnavailable: the store refuses, and it is to be done `once`, or `cancel` is set.
+            LocalFault: the same of this machine.
+        """
+        pause, said = SHORTEST_PATIENCE, ""
+        while True:
+            began = time.monotonic()
+            try:
+                self._put_back()
+                return act()
+            except (StoreUnavailable, LocalFault) as error:
+                if once or cancel.is_set():
+                    raise
+                if time.monotonic() - began > LONGEST_PATIENCE:  # it had gone well for a while
+                    pause, said = SHORTEST_PATIENCE, ""
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting, to try again: %s", self._app.redactor.text(said))
+            cancel.wait(pause)
+            pause = min(2 * pause, LONGEST_PATIENCE)
+
+    def _put_back(self) -> None:
+        """Make the runs ready again that could not go on, and record why.
+
+        Raises:
+            StoreUnavailable: the store still refuses.
+        """
+        for run, reason in list(self._stopped.values()):
+            with suppress(LeaseLost):
+                self._store.release(run, self._app.clock.time(), reason)
+            self._stopped.pop(run.id, None)
 
     def claim(self, run_id: str | None = None) -> Run | None:
         """Take a run, or that one, to drive it; None if there is none that nobody drives."""
@@ -219,7 +294,9 @@ class Worker:
         """Drive a claimed run once; None if it is another's by now, or held.
 
         Raises:
-            StoreError: the store failed; nothing recorded is lost.
+            StoreUnavailable: the store cannot be used now; nothing recorded is lost, and the run
+                goes on from there.
+            LocalFault: this machine refuses what the run needs; the same.
         """
         with self._leases.watch(run, stop) as watched:
             try:
@@ -230,9 +307,14 @@ class Worker:
                 return result
             except LeaseLost:
                 return None
-            except StoreError:
+            except (StoreUnavailable, LocalFault) as error:
+                self._stopped[run.id] = run, str(error)
                 raise
             except Exception as error:  # one run must not end the worker of all
+                if (short := local_fault(error)) is not None:
+                    fault = LocalFault(f"{short[0]}.", hint=short[1])
+                    self._stopped[run.id] = run, str(fault)
+                    raise fault from error
                 if not isinstance(error, SimDevinError):
                     log.exception("run %s cannot be driven", run.id)
                 why = str(error) if isinstance(error, SimDevinError) else repr(error)

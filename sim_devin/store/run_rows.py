@@ -117,7 +117,7 @@ class RunRows(FoundRuns, Pruning):
                 return None
             taken = connection.execute(
                 "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, lease_until = ?, "
-                "started = coalesce(started, ?) WHERE id = ? RETURNING *",
+                "started = coalesce(started, ?), error = NULL WHERE id = ? RETURNING *",
                 (owner, now + ttl, moment, row["id"]),
             ).fetchone()
         return run_of(taken)
@@ -199,13 +199,17 @@ class RunRows(FoundRuns, Pruning):
             self.put_event(connection, Event(run.id, now, f"run.{state}", {}))
         return state
 
-    def release(self, run: Run, now: float) -> None:
-        """Give a run back so that any process can take it on at once."""
+    def release(self, run: Run, now: float, why: str | None = None) -> None:
+        """Give a run back so that any process can take it on at once; `why`, if it could not go on.
+
+        Raises:
+            LeaseLost: another process has taken the run.
+        """
         with self.held(run) as connection:
             connection.execute(
-                "UPDATE runs SET state = 'ready', updated = ?, owner = NULL, lease_until = 0 "
-                "WHERE id = ?",
-                (now, run.id),
+                "UPDATE runs SET state = 'ready', updated = ?, owner = NULL, lease_until = 0, "
+                "error = ? WHERE id = ?",
+                (now, self.closed_text(connection, run.id, why), run.id),
             )
 
     def make_ready(self, run_id: str, states: Sequence[str], now: float) -> bool:
