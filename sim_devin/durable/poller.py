@@ -209,8 +209,6 @@ class _Look:
         self._later(wait, {"session": dict(session)}, pause)
 
     def _not_seen(self, wait: Wait, error: SimDevinError) -> None:
-        if isinstance(error, StoreError):  # it was seen, and could not be recorded
-            raise error
         pause = min(LONGEST_PAUSE, wait.pause * GROWTH)
         if isinstance(error, RateLimited):
             pause = max(pause, error.retry_after or 0.0)
