@@ -97,6 +97,10 @@ def sessions(open_one, clock):
     for _ in range(10):
         app.runs.work(once=True, on_event=lambda event: heard.append(event.to_json()))
         clock.advance(40)
+    messages = app.transport.simulator.truth()[0]["messages"]
+    sent = [item["message"] for item in messages if item["source"] == "user"]
+    # As it was before it was stored, but for what the block's own key may not be sent as.
+    assert sent[1:] == [app.transport.said.replace(KEY, "{{DEVIN_API_KEY}}")]
     fork = app.runs.fork(run_id, "say")
     app.runs.work(once=True)
     return [run_id, fork], heard
