@@ -246,6 +246,7 @@ class App:
             on_progress=on_progress,
             ledger=ledger or self._ledger,
             settle=settle or self._settle,
+            minutes_per_session=self.policy.minutes_per_session,
         )
         return invoke.act(act, prepared, context)
 
@@ -310,6 +311,9 @@ class App:
     ) -> list[wait.Outcome]:
         """Wait for sessions; return one outcome for each, in the order given.
 
+        A session that takes longer than the policy's `minutes_per_session` is ended, and its
+        outcome says so.
+
         Args:
             session_ids: with or without the ``devin-`` prefix.
             until: ``settled`` (anything that does not go on by itself), ``over`` (somebody
@@ -341,6 +345,7 @@ class App:
             schema=schema,
             cancel=cancel,
             on_progress=on_progress,
+            minutes=self.policy.minutes_per_session,
         )
 
     # -- workflows -------------------------------------------------------------------------
@@ -363,6 +368,7 @@ class App:
         on_event: Listener | None = None,
         reconcile: bool = False,
         max_acu: int | None = None,
+        max_sessions: int | None = None,
         allow_python: bool = False,
         approve: Approve | None = None,
         gate: Gate | None = None,
@@ -386,6 +392,7 @@ class App:
             on_event: told what happens, see `sim_devin.engine.events`.
             reconcile: settle ambiguous creates and messages by looking for them.
             max_acu: ceiling for the ACU limits of all sessions of the run together.
+            max_sessions: most sessions that the run may create.
             allow_python: let Function blocks run Python in a process of their own.
             approve: asked where the policy wants a person's yes, see `policy.NeedsApproval`; in
                 a thread of the run, and in several at once. Without it the answer is no.
@@ -395,7 +402,7 @@ class App:
             InvalidWorkflow: the document cannot be run; every problem is listed.
             CredentialsError: a credential refers to a variable that is not set.
         """
-        policy = (gate or self.gate).policy
+        policy = (gate or self.gate).policy.tightened(Policy(sessions_per_run=max_sessions))
         result = engine.run(
             workflow,
             inputs,

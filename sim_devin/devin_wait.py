@@ -28,6 +28,7 @@ def _run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         schema=params.get("structuredOutputSchema"),
         cancel=context.cancel,
         on_progress=context.on_progress,
+        minutes=context.minutes_per_session,
     )
     result = outcome.to_json()
     session = result.pop("session")

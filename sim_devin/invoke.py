@@ -213,6 +213,7 @@ class Context:
         on_progress: told about steps of long work.
         ledger: where intents are recorded before something that must not happen twice.
         settle: how an ambiguous end is settled.
+        minutes_per_session: minutes after its create at which a session is ended; None for never.
     """
 
     call: Call
@@ -222,6 +223,7 @@ class Context:
     on_progress: Callable[[Any], None] | None = None
     ledger: Any = None
     settle: Any = None
+    minutes_per_session: float | None = None
 
 
 def act(

@@ -107,6 +107,17 @@ def until_settled(verdict: Verdict) -> bool:
     return verdict.settled
 
 
+def is_over(verdict: Verdict) -> bool:
+    """Return whether a session has ended, for good or until somebody continues it."""
+    return verdict.state in ("done", "failed", "ended")
+
+
+def ended_for_time(minutes: float) -> Verdict:
+    """Return the verdict of a session that was ended since it took longer than it may."""
+    text = f"it was ended after the {minutes:g} minutes that the policy lets a session take"
+    return Verdict("ended", text)
+
+
 def until_over(verdict: Verdict) -> bool:
     """Stop only when the session cannot go on by itself or by an answer: done, failed, ended.
 
@@ -140,13 +151,15 @@ def wait(
     schema: Schema | None = None,
     cancel: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    minutes: float | None = None,
 ) -> list[Outcome]:
     """Wait for sessions and return one outcome for each, in the order of `ids`.
 
     `call` carries out `devin_list_sessions` and `devin_get_session`; `timeout` is in seconds.
     All sessions that are still open are asked for in one list call per 150. A failing look is
     tried again until the timeout; sessions the service does not list are asked for one by one;
-    one it does not know counts as failed after two minutes.
+    one it does not know counts as failed after two minutes. One that is not over `minutes` after
+    its create is ended (`devin_terminate_session`), and its outcome says so.
 
     Raises:
         WaitTimedOut: nothing at all was heard of any session before the timeout.
@@ -156,7 +169,7 @@ def wait(
     """
     if schema is not None:
         json_schema.require(schema, "schema", "draft 7")
-    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress).run(
+    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress, minutes).run(
         cancel or threading.Event()
     )
 
@@ -171,8 +184,10 @@ class _Wait:
         timeout: float | None,
         schema: Schema | None,
         on_progress: Callable[[Progress], None] | None,
+        minutes: float | None,
     ) -> None:
         self.ids = ids
+        self.minutes = minutes
         self.open = {bare(session_id): session_id for session_id in ids}
         self.call = call
         self.clock = clock
@@ -285,9 +300,23 @@ class _Wait:
             session = self._single(session_id) or session
         self.seen[key] = session
         verdict = classify(session, schema=self.schema)
-        if self.until(verdict):
+        if self.minutes is not None and self._is_overdue(session, verdict):
+            self._end(key, session, self.minutes)
+        elif self.until(verdict):
             self._settle(key, verdict)
         return news
+
+    def _is_overdue(self, session: Mapping[str, Any], verdict: Verdict) -> bool:
+        created = session.get("createdAt")
+        if self.minutes is None or is_over(verdict) or not isinstance(created, (int, float)):
+            return False
+        return self.clock.time() - created >= 60 * self.minutes
+
+    def _end(self, key: str, session: Mapping[str, Any], minutes: float) -> None:
+        """End a session that took too long; one that cannot be ended now is tried at each look."""
+        ended = self._call("devin_terminate_session", {"sessionId": self.open[key]})
+        self.seen[key] = {**session, **{k: v for k, v in ended.items() if v is not None}}
+        self._settle(key, ended_for_time(minutes))
 
     def _settle(self, key: str, verdict: Verdict, *, timed_out: bool = False) -> None:
         session_id = self.open.pop(key)

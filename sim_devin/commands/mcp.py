@@ -84,7 +84,20 @@ LONGEST_CALL = 50.0
 @click.option(
     "--max-acu-day",
     type=click.IntRange(min=1),
-    help="The same for one day (UTC), over restarts and servers of this machine.",
+    help="The same for one day (UTC), over restarts and all that share the store.",
+)
+@click.option(
+    "--max-sessions-run", type=click.IntRange(min=1), help="Most sessions that this server creates."
+)
+@click.option(
+    "--max-sessions-day",
+    type=click.IntRange(min=1),
+    help="Most sessions of one day (UTC), over all that share the store.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.IntRange(min=1),
+    help="Minutes after its create at which a session that is not over is ended.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; change nothing.")
 @click.option(
@@ -164,6 +177,9 @@ def _policy(
     max_acu: int | None,
     max_acu_run: int | None,
     max_acu_day: int | None,
+    max_sessions_run: int | None,
+    max_sessions_day: int | None,
+    max_minutes: int | None,
     dry_run: bool,
 ) -> Policy:
     from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
@@ -180,6 +196,9 @@ def _policy(
         acu_per_call=max_acu,
         acu_per_run=max_acu_run,
         acu_per_day=max_acu_day,
+        sessions_per_run=max_sessions_run,
+        sessions_per_day=max_sessions_day,
+        minutes_per_session=max_minutes,
         dry_run=dry_run,
     )
 

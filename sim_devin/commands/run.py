@@ -130,6 +130,9 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     help="Most ACUs that the sessions of the run may be allowed, all together.",
 )
 @click.option(
+    "--max-sessions", type=click.IntRange(min=1), help="Most sessions that the run may create."
+)
+@click.option(
     "--on-question",
     type=click.Choice(["return", "hold"]),
     default="return",
@@ -197,6 +200,7 @@ def command(
     deadline: float | None,
     answers: tuple[str, ...],
     max_acu: int | None,
+    max_sessions: int | None,
     on_question: str,
     answer_within: float | None,
     default_answer: str | None,
@@ -261,6 +265,7 @@ def command(
             deadline=deadline,
             bindings=values,
             max_acu=max_acu,
+            max_sessions=max_sessions,
             allow_python=allow_python,
             on_question=on_question,
             answer_within=answer_within,

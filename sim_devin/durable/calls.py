@@ -224,11 +224,8 @@ class Calls:
         self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]
     ) -> Mapping[str, float]:
         app, journal, wanted = self.around.app, self.around.journal, params.get(CAP)
-        limits, day = day_limits(app.policy), self._today()
+        limits, day = day_limits(app.policy), day_of(journal.store.now(app.clock))
         return share_of_day(journal.store, journal.run, step, limits, day, wanted, shares)
-
-    def _today(self) -> str:
-        return day_of(self.around.journal.store.now(self.around.app.clock))
 
     def _carry_out(
         self,
@@ -247,7 +244,6 @@ class Calls:
             app.clock,
             shares,
             limits=day_limits(app.policy),
-            day=self._today(),
             slot=slot_for(app, self.around.journal.seal, tool_id, params),
         )
         options: dict[str, Any] = {

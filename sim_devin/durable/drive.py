@@ -57,7 +57,7 @@ class Drive:
         self._secrets = secrets
         self._stop = stop
         self._journal = Journal(store, run, secrets.seal(run.id), app.clock, stop, on_event)
-        self._budget = RunBudget(self._journal, app.policy, run.options.get("maxAcu"))
+        self._budget = RunBudget(self._journal, app.policy, run.options)
         self._around = Surroundings(
             app,
             self._journal,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable.looks import Caller, Task, UnderWay
+from sim_devin.durable.overtime import as_ended, output_of
 from sim_devin.durable.places import credentials_here
 from sim_devin.durable.session_watch import note
 from sim_devin.errors import (
@@ -35,7 +36,6 @@ from sim_devin.wait import (
     GROWTH,
     LONGEST_PAUSE,
     MISSING_FOR,
-    Outcome,
     needs_full,
     until_named,
 )
@@ -245,17 +245,10 @@ class _Look:
         timed_out: bool = False,
     ) -> None:
         now = self._app.clock.time()
-        outcome = Outcome(
-            session_id=wait.about["sessionId"],
-            state=verdict.state,
-            reason=verdict.reason,
-            scope=verdict.scope,
-            session=session,
-            waited=now - wait.created,
-            timed_out=timed_out,
-        ).to_json()
-        seen = outcome.pop("session")
-        self._store.finish_wait(wait, now, {**seen, **outcome})
+        minutes = self._app.policy.minutes_per_session
+        verdict = as_ended(self._store, wait.about["sessionId"], verdict, minutes)
+        output = output_of(wait, session, verdict, now, timed_out=timed_out)
+        self._store.finish_wait(wait, now, output)
 
     def _ask(self, wait: Wait, verdict: Verdict, session: Mapping[str, Any]) -> bool:
         """Turn the wait into a question for a person; False if Devin has the last word to come."""

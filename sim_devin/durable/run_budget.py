@@ -22,15 +22,16 @@ class RunBudget(Budget):
     Args:
         journal: what is recorded of the run.
         policy: the ceilings.
-        asked: the run's own ceiling on ACUs; it can only lower that of the policy.
+        options: the run's: its own ceilings can only lower those of the policy.
     """
 
-    def __init__(self, journal: Journal, policy: Policy, asked: float | None) -> None:
+    def __init__(self, journal: Journal, policy: Policy, options: Mapping[str, Any]) -> None:
         self._store, self._run_id = journal.store, journal.run.id
         self._unused: dict[str, float] = {}
         self._again: dict[str, dict[str, float]] = {}
         self._looking = threading.Lock()
-        ceilings, used = policy.run_ceilings(asked), {CAP: 0.0, SESSIONS: 0.0}
+        policy = policy.tightened(Policy(sessions_per_run=options.get("maxSessions")))
+        ceilings, used = policy.run_ceilings(options.get("maxAcu")), {CAP: 0.0, SESSIONS: 0.0}
         steps, recorded = self._store.steps(self._run_id), journal.recorded
         for share in self._shares():
             used[share.ceiling] += share.amount

@@ -73,6 +73,7 @@ class Runs:
         deadline: float | None = None,
         bindings: Mapping[str, Any] | None = None,
         max_acu: int | None = None,
+        max_sessions: int | None = None,
         allow_python: bool = False,
         on_question: str = "return",
         answer_within: float | None = None,
@@ -117,6 +118,7 @@ class Runs:
                 deadline=deadline,
                 bindings=bindings,
                 max_acu=max_acu,
+                max_sessions=max_sessions,
                 allow_python=allow_python,
                 on_question=on_question,
                 answer_within=answer_within,
@@ -292,7 +294,7 @@ class Runs:
         forgotten by now. Setting `cancel` ends it after the step that is under way.
         """
         forgotten = 0
-        for count in self.store.prune(before, day_of(self._app.clock.time())):
+        for count in self.store.prune(before, day_of(self.store.now(self._app.clock))):
             forgotten += count
             on_progress(forgotten)
             if cancel is not None and cancel.is_set():

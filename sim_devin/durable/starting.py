@@ -15,6 +15,7 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
 from sim_devin.errors import CallerError
+from sim_devin.policy import Policy
 from sim_devin.store.records import Run
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
@@ -39,6 +40,7 @@ def new_run(
     deadline: float | None,
     bindings: Mapping[str, Any] | None,
     max_acu: int | None,
+    max_sessions: int | None,
     allow_python: bool,
     on_question: str,
     answer_within: float | None,
@@ -58,6 +60,7 @@ def new_run(
     if remind_every is not None and not remind_every > 0:
         raise CallerError(f"remind_every is {remind_every!r}; it must be a number of seconds.")
     checked("max_acu", max_acu)
+    Policy(sessions_per_run=max_sessions)  # raises if it is none
     services = AppServices(app, allows_python=allow_python)
     document = bind(load_workflow(workflow), bindings or {})
     program = Program(document, services, kind=trigger, everything=from_block is not None)
@@ -91,6 +94,7 @@ def new_run(
             "snapshot": snapshot,
             "stopAfter": stop_after,
             "maxAcu": max_acu,
+            "maxSessions": max_sessions,
             "allowPython": allow_python,
             "onQuestion": on_question,
             "answerWithin": answer_within,

@@ -38,7 +38,7 @@ def slot_for(app: App, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> S
 
 def call_next(app: App, store: SqlStore) -> int:
     """Wake the runs whose turn it is, the longest waiting first; return how many."""
-    now, limits, woken = app.clock.time(), limits_of(app), 0
+    now, limits, woken = store.now(app.clock), limits_of(app), 0
     for place in store.queues():
         free = limits.free(store, place, now)
         woken += store.call_next(place, now, ALL if free is None else free)

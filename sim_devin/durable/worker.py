@@ -16,6 +16,7 @@ from sim_devin.durable.answers import Answers
 from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.looks import Looks
+from sim_devin.durable.overtime import Overtime
 from sim_devin.durable.poller import Poller
 from sim_devin.durable.reminders import Reminders, open_reminders
 from sim_devin.durable.secrets import SecretsHere
@@ -272,6 +273,7 @@ class Worker:
         self._looks.begin(answers.tasks(run_id))
         self._looks.begin(Poller(self._app, self._store, seals, self._owner).tasks(run_id))
         self._looks.begin(SessionWatch(self._app, self._store, seals, self._owner).tasks())
+        self._looks.begin(Overtime(self._app, self._store, seals, self._owner).tasks())
         self._looks.overdue()
         called = call_next(self._app, self._store)
         return bool(woken or settled or called)

@@ -32,6 +32,7 @@ ASKING: tuple[WaitKind, ...] = ("human", "question", "approval", "uncertain")
 
 
 DUPLICATE = "session.duplicate"  # a session that was one too many; ``message`` says what was done
+OVERTIME = "session.overtime"  # a session that was ended for its time; ``message`` says so
 LATE_ANSWER = "call.late"  # an answer to a process that had lost the run to another
 
 FILE_EVENT = (
@@ -206,6 +207,9 @@ class Session:
         over_since: the first look that saw it over, if it is.
         next_look: when it is looked at next though no run waits for it; None unless
             something depends on it.
+        overtime: of one that is over its time: ``ending`` while it is being ended, ``ended``,
+            or ``over`` if it had ended by itself.
+        overtime_look: when ending it is tried again, after a failure.
     """
 
     run_id: str
@@ -218,6 +222,8 @@ class Session:
     working: bool = True
     over_since: float | None = None
     next_look: float | None = None
+    overtime: str | None = None
+    overtime_look: float | None = None
 
 
 @dataclass

@@ -240,6 +240,13 @@ CREATE INDEX intents_watched ON intents (at) WHERE state IN ('missing', 'stray')
 DROP INDEX intents_missing;
 """
 
+_V13 = """
+ALTER TABLE sessions ADD COLUMN overtime TEXT;
+ALTER TABLE sessions ADD COLUMN overtime_look REAL;
+CREATE INDEX sessions_in_time ON sessions (created)
+    WHERE over_since IS NULL AND session_id IS NOT NULL;
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -255,4 +262,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     give_marks_up,
     _V11,
     _V12,
+    _V13,
 )

@@ -221,6 +221,20 @@ class SessionRows(Rows):
                     f"UPDATE sessions SET next_look = ? WHERE {where}", (now + FIRST_LOOK, *values)
                 )
 
+    def sessions_overdue(self, before: float, now: float, *, limit: int) -> list[Session]:
+        """Return sessions that were created before a moment and are not known to be over.
+
+        Not those that ended for that reason already, or were so old when that was first asked
+        for that nobody looks after them any more.
+        """
+        rows = self.database.read(
+            "SELECT * FROM sessions WHERE created <= ? AND created > ? AND over_since IS NULL "
+            "AND session_id IS NOT NULL AND coalesce(overtime, 'ending') = 'ending' "
+            "AND coalesce(overtime_look, 0) <= ? ORDER BY created LIMIT ?",
+            (before, before - LONGEST, now, limit),
+        )
+        return [record_of(Session, "sessions", row) for row in rows]
+
     def session_groups(self, now: float, *, slots: bool) -> list[Group]:
         """Return the groups of the sessions that `sessions_due` would return."""
         due, values = self._due(now, slots)

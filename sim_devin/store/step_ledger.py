@@ -46,7 +46,6 @@ class StepLedger:
         shares: what is taken off which ceiling when the intent is recorded: ACUs, sessions.
         driven: whether only the process that drives the run may record.
         limits: the ceilings of a day, see `account.require`.
-        day: the day that the shares are taken off; that of the intent unless given.
         slot: what a create takes of its organization's limits; None for anything else.
     """
 
@@ -60,7 +59,6 @@ class StepLedger:
         *,
         driven: bool = True,
         limits: Mapping[str, float] | None = None,
-        day: str = "",
         slot: Slot | None = None,
     ) -> None:
         self._store = store
@@ -71,7 +69,6 @@ class StepLedger:
         self._shares = shares or {}
         self._driven = driven
         self._limits = limits or {}
-        self._day = day
         self._slot = slot
 
     def tag(self, number: str) -> str:
@@ -115,12 +112,12 @@ class StepLedger:
                     tuple(values.values()),
                 )
             if self._shares:
-                own, day = (self._run.id, self._step), self._day or day_of(intent.at)
+                own, day = (self._run.id, self._step), day_of(store.now(self._clock))
                 # Others may have drawn since the shares were worked out.
                 require(self._limits, drawn_on(store, day, besides=own), self._shares)
                 draw(connection, *own, day, self._shares)
             if self._slot is not None:
-                self._slot.take(store, self._run.id, self._step, intent.at)
+                self._slot.take(store, self._run.id, self._step, store.now(self._clock))
             if intent.tool == SEND and intent.session_id:
                 store.rouse_session(intent.session_id, intent.at)
         return True
