@@ -12,11 +12,11 @@ from typing import Any
 from sim_devin import blocks, invoke, json_schema
 from sim_devin.errors import SimDevinError
 from sim_devin.handler import options_of
-from sim_devin.redaction import is_secret_name
 from sim_devin.registry import Registry
 from sim_devin.request import Request
 from sim_devin.response import Response
 from sim_devin.schema import Checker, publish
+from sim_devin.secret_names import is_secret_name
 from sim_devin.spec import BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.spec_files import connection_problems, tool_problems
 

@@ -6,34 +6,17 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from sim_devin.errors import SimDevinError
+from sim_devin.secret_names import is_secret_name
 
 MASK = "***"
 SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
 _SHORTEST_ODD = 4  # the same of a value with characters that ordinary text has none of
 _ODD = re.compile(r"[^\w\s.,:;/'()-]")
 
-# What the name of a secret ends with, whatever stands before it: "slackToken", "X-Goog-Api-Key".
-_SECRET_ENDINGS = (
-    *("accesskey", "apikey", "authkey", "encryptionkey", "functionskey", "masterkey"),
-    *("privatekey", "secretkey", "sessionkey", "sharedkey", "signingkey", "sshkey"),
-    "subscriptionkey",
-    *("auth", "authorization", "bearer", "cookie", "credential", "jwt"),
-    *("passphrase", "passwd", "password", "secret", "token"),
-)
-# What may follow: the header that carries it, a plural, a number.
-_CARRIERS = re.compile(r"(?:headers?|s|\d+)+$")
-# Tokens that say where a list or a text goes on, and counts of what models read and write.
-_OTHER_TOKEN = re.compile(
-    r"(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|bos|eos)tokens?\d*$"
-)
-_COUNTED = re.compile(r"tokens\d*$")
-_HELD = re.compile(r"(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens\d*$")
-_WORKING_DIRECTORY = frozenset({"pwd", "oldpwd"})
 # Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
 _DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
 _QUERY = re.compile(r"([?&;])([^=&;#?\s\"'<>]{1,100})=([^&#\s\"'<>]+)")
@@ -82,21 +65,6 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "repr": lambda value: repr(value)[1:-1],
     "repr-quoted": lambda value: repr("'\"" + value)[4:-1],  # where both kinds of quotes are
 }
-
-
-@lru_cache(maxsize=4096)
-def is_secret_name(name: str) -> bool:
-    """Return whether a key, header or variable of this name holds a secret.
-
-    However it is spelled (``X-Api-Key``, ``apiKey``, ``API_KEY``) and whatever stands before
-    it (``slackToken``). Cursors (``nextPageToken``) and counts (``maxTokens``) hold none.
-    """
-    plain = "".join(filter(str.isalnum, name.lower()))
-    if _OTHER_TOKEN.search(plain) or (_COUNTED.search(plain) and not _HELD.search(plain)):
-        return False
-    if plain.endswith("pwd"):
-        return plain not in _WORKING_DIRECTORY
-    return plain.endswith(_SECRET_ENDINGS) or _CARRIERS.sub("", plain).endswith(_SECRET_ENDINGS)
 
 
 class Credentials(dict[str, str]):

@@ -16,8 +16,9 @@ from typing import Any
 from sim_devin import json_schema
 from sim_devin.errors import did_you_mean
 from sim_devin.json_input import NotJson, parse_json
-from sim_devin.redaction import MASK, is_secret_name
+from sim_devin.redaction import MASK
 from sim_devin.request import text, trim
+from sim_devin.secret_names import is_secret_name
 from sim_devin.spec import Schema
 
 SHOWN = 60  # characters of a wrong value worth repeating

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_devin.errors import ApiError
-from sim_devin.redaction import MASK, Redactor, is_secret_name
+from sim_devin.redaction import MASK, Redactor
+from sim_devin.secret_names import is_secret_name
 
 KEY = "k'e\"y %\\é/+0"
 

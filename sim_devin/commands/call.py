@@ -105,7 +105,7 @@ def _require_ceilings(app: App, tool: str, values: dict[str, Any]) -> None:
 
 
 def _warn(app: App, tool: str, items: tuple[str, ...]) -> None:
-    from sim_devin.redaction import is_secret_name
+    from sim_devin.secret_names import is_secret_name
 
     connection = app.registry.connections.get(app.registry.tool(tool).connection or "")
     fields = connection.fields if connection is not None else {}
@@ -121,7 +121,8 @@ def _warn(app: App, tool: str, items: tuple[str, ...]) -> None:
 
 def _request(app: App, tool: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the request a call would send, as JSON data with its secrets masked."""
-    from sim_devin.redaction import Redactor, is_secret_name
+    from sim_devin.redaction import Redactor
+    from sim_devin.secret_names import is_secret_name
 
     if app.registry.tool(tool).request is None:
         raise CallerError(f"{tool} is not a single request.", hint="Leave --dry-run out.")

@@ -66,7 +66,8 @@ def from_exception(error: Exception, ctx: click.Context) -> Failure:
 
 def redacted(text: str, ctx: click.Context) -> str:
     """Return `text` with the secrets of the environment and of the opened app masked."""
-    from sim_devin.redaction import Redactor, is_secret_name
+    from sim_devin.redaction import Redactor
+    from sim_devin.secret_names import is_secret_name
 
     known = Redactor(value for name, value in os.environ.items() if is_secret_name(name))
     app: Redactor | None = ctx.meta.get(REDACTOR)

@@ -307,7 +307,7 @@ def _refuse_with_detach(ctx: click.Context, **given: Any) -> None:
 
 
 def _warn(*items: str) -> None:
-    from sim_devin.redaction import is_secret_name
+    from sim_devin.secret_names import is_secret_name
 
     pairs = (item.partition("=")[::2] for item in items)
     warn_about_history(

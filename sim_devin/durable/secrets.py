@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.workflow import Workflow
-from sim_devin.redaction import is_secret_name
+from sim_devin.secret_names import is_secret_name
 from sim_devin.store.sealing import OWN, Hidden, Seal, Secret
 from sim_devin.store.sql_store import SqlStore
 

@@ -28,7 +28,8 @@ from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.handler import BlockError
 from sim_devin.json_input import require_json
-from sim_devin.redaction import Redactor, is_secret_name
+from sim_devin.redaction import Redactor
+from sim_devin.secret_names import is_secret_name
 
 MAX_DEPTH = 25  # of child workflows, as in Sim
 WORKERS = 16

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sim_devin.secret_names import is_secret_name
 from sim_devin.simulator.access import Gate, Key
 from sim_devin.simulator.answers import Answer
 from sim_devin.simulator.api import Api, Request
@@ -22,8 +23,6 @@ from sim_devin.simulator.service import Service
 from sim_devin.simulator.switches import Switches
 
 logger = logging.getLogger("sim_devin.simulator")
-
-_HIDDEN_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +162,7 @@ class Simulator:
 
     def _record(self, request: Request, answer: Answer, fault: Fault | None) -> None:
         headers = {
-            name: "***" if name in _HIDDEN_HEADERS else value
+            name: "***" if is_secret_name(name) else value
             for name, value in request.headers.items()
         }
         entry = LogEntry(

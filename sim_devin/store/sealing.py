@@ -17,7 +17,8 @@ from functools import lru_cache
 from typing import Any
 
 from sim_devin.errors import MissingCredentials
-from sim_devin.redaction import MASK, SPELLINGS, is_secret_name, stands_out
+from sim_devin.redaction import MASK, SPELLINGS, stands_out
+from sim_devin.secret_names import is_secret_name
 
 KEY = "$sealed"
 OWN = "set:"  # begins the names of secrets that stand in a run's document: the run's own

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.references import split
-from sim_devin.redaction import is_secret_name
+from sim_devin.secret_names import is_secret_name
 
 MARK = {"$secret": "stored"}
 

@@ -392,3 +392,8 @@ class TestSelf:
         assert "cog_test" not in repr(entry)
         assert (entry.method, entry.status) == ("POST", 200)
         assert json.loads(entry.body)["prompt"] == "Fix the login"
+
+    def test_the_log_hides_whatever_header_holds_a_secret(self, client):
+        client.call("GET", "/v3/self", headers={"X-Goog-Api-Key": "k1", "X-Request-Id": "r2"})
+        told = client.simulator.log[-1].headers
+        assert (told["x-goog-api-key"], told["x-request-id"]) == ("***", "r2")
