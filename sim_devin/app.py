@@ -13,6 +13,7 @@ from sim_devin import invoke, registry, wait
 from sim_devin.app_services import AppServices
 from sim_devin.ceilings import CAP, lowered, lowest
 from sim_devin.clock import Clock
+from sim_devin.doubles import end_strays
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
@@ -212,15 +213,13 @@ class App:
         end = None if deadline is None else self.clock.monotonic() + deadline
 
         def carry_out(
-            prepared: invoke.Prepared,
-            confirm: Callable[[], None] | None,
-            end: float | None = end,
+            prepared: invoke.Prepared, end: float | None = end, **options: Any
         ) -> dict[str, Any]:
-            return self.sender.call(prepared, cancel=cancel, deadline=end, confirm=confirm)
+            return self.sender.call(prepared, cancel=cancel, deadline=end, **options)
 
         act = spec.run or (spec.reconcile if reconcile else None)
         if act is None:
-            return carry_out(prepared, confirm)
+            return carry_out(prepared, confirm=confirm)
 
         def call(
             other: str,
@@ -228,15 +227,15 @@ class App:
             /,
             *,
             deadline: float | None = None,
-            confirm: Callable[[], None] | None = None,
+            **options: Any,
         ) -> dict[str, Any]:
             other_spec = self.registry.tool(other)
             checker = self._checker(other_spec)
             ready = invoke.prepare(other_spec, other_params, prepared.target, checker)
             if deadline is None:
-                return carry_out(ready, confirm)
+                return carry_out(ready, **options)
             own = self.clock.monotonic() + deadline
-            return carry_out(ready, confirm, own if end is None else min(own, end))
+            return carry_out(ready, own if end is None else min(own, end), **options)
 
         context = invoke.Context(
             call=call,
@@ -249,6 +248,18 @@ class App:
             minutes_per_session=self.policy.minutes_per_session,
         )
         return invoke.act(act, prepared, context)
+
+    def end_doubles(self, *, credentials: Mapping[str, str] | None = None) -> list[str]:
+        """End the sessions that turned up after their create was given up or sent again.
+
+        Returns their ids. Every reconciled create does so, too; a program that creates nothing
+        more may call it later. See `sim_devin.doubles`.
+        """
+
+        def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:
+            return self.call(tool_id, params, credentials=credentials, **options)
+
+        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self._ledger))
 
     def build_request(
         self,

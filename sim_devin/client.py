@@ -113,6 +113,8 @@ class SessionRun(BaseModel):
         attachments: the session's files.
         timed_out: whether the deadline came before the session settled, or before all of it
             was read.
+        doubles: ids of sessions that were one too many, and were ended: see
+            `sim_devin.App.end_doubles`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -123,6 +125,7 @@ class SessionRun(BaseModel):
     messages: list[Message]
     attachments: list[Attachment]
     timed_out: bool = False
+    doubles: list[str] = []
 
 
 class Devin:
@@ -366,6 +369,7 @@ class Devin:
             messages=messages,
             attachments=attachments,
             timed_out=outcome.timed_out or late,
+            doubles=self.app.end_doubles(credentials=self._credentials),
         )
 
     # -- inside ----------------------------------------------------------------------------

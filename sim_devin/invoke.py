@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -193,10 +194,12 @@ class Call(Protocol):
         *,
         deadline: float | None = None,
         confirm: Callable[[], None] | None = None,
+        late: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """Return the tool's output or raise a `SimDevinError`, within `deadline` seconds.
 
-        `confirm` is called right before the request is sent and raises if it may not be.
+        `confirm` is called right before the request is sent and raises if it may not be. `late`
+        is told, in a thread of its own, of an output that comes after the call was given up.
         """
         ...
 
@@ -257,6 +260,7 @@ class Sender:
         cancel: threading.Event | None = None,
         deadline: float | None = None,
         confirm: Callable[[], None] | None = None,
+        late: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """Carry out a prepared HTTP call and return the tool's output. See `retry.send`.
 
@@ -264,6 +268,12 @@ class Sender:
             AmbiguousResult: it may have taken effect, and must not be repeated.
             SimDevinError: with every secret masked.
         """
+
+        def read_late(response: Response) -> None:
+            with suppress(SimDevinError):
+                if late is not None:
+                    late(prepared.read(response, now=self.clock.time()))
+
         try:
             response = retry.send(
                 prepared.spec,
@@ -274,6 +284,7 @@ class Sender:
                 cancel=cancel,
                 deadline=deadline,
                 confirm=confirm,
+                late=read_late,
             )
             return prepared.read(response, now=self.clock.time())
         except ApiError as error:  # masked already

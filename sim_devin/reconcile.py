@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sim_devin.doubles import STRAYS_FOR, carriers, end_double, end_strays
@@ -177,7 +179,11 @@ class _Sending:
             # So short that it is over long before anybody believes that it is not there.
             deadline = max(1.0, context.settle.grace / 2)
             output = context.call(
-                intent.tool, self._params(intent), confirm=confirm, deadline=deadline
+                intent.tool,
+                self._params(intent),
+                deadline=deadline,
+                confirm=confirm,
+                late=lambda output: self._came_late(intent, output),
             )
         except StoreError:
             raise  # ours, and before anything was sent
@@ -188,6 +194,11 @@ class _Sending:
             log.warning("%s; looking for it, for %g s at most", error.message, context.settle.grace)
             return None, error
         return self._kept(intent, output), None
+
+    def _came_late(self, intent: Intent, output: Output) -> None:
+        """Record an answer that came when nobody waited for it any more."""
+        with suppress(SimDevinError):
+            self._kept(replace(intent), output)
 
     def _kept(self, intent: Intent, output: Output) -> Output:
         """Record an answer, and return the session that counts: another may have come first."""

@@ -85,13 +85,15 @@ def send(
     cancel: threading.Event | None = None,
     deadline: float | None = None,
     confirm: Callable[[], None] | None = None,
+    late: Callable[[Response], None] | None = None,
     rng: Callable[[], float] = random.random,
 ) -> Response:
     """Return the answer to `request`, after as many tries as `spec.traits` allow.
 
     `deadline` is a moment of ``clock.monotonic()``. A ``Retry-After`` is honoured; when it
     exceeds what is left, the answer is returned at once, so that its error can expose it.
-    `confirm` is called before each try and raises if the request may not be sent any more.
+    `confirm` is called before each try and raises if the request may not be sent any more;
+    `late` is told of an answer that comes after it was given up.
 
     Raises:
         TransportError: no answer came; `AmbiguousResult` when it may have been processed and
@@ -116,7 +118,7 @@ def send(
         if confirm is not None:
             confirm()
         started = clock.monotonic()
-        tried = _try(transport, request, min(policy.read_timeout, remaining), cancel)
+        tried = _try(transport, request, min(policy.read_timeout, remaining), cancel, late)
         _record(spec, request, tried, attempt, clock.monotonic() - started)
         retriable = tried.reason is not None and _may_repeat(spec, tried)
         if retriable and attempt <= policy.retries:
@@ -131,10 +133,14 @@ def send(
 
 
 def _try(
-    transport: Transport, request: Request, timeout: float, cancel: threading.Event
+    transport: Transport,
+    request: Request,
+    timeout: float,
+    cancel: threading.Event,
+    late: Callable[[Response], None] | None,
 ) -> Attempt:
     try:
-        response = send_within(transport, request, timeout=timeout, cancel=cancel)
+        response = send_within(transport, request, timeout=timeout, cancel=cancel, late=late)
     except Cancelled as error:
         return Attempt(None, error, None)
     except NotSent as error:

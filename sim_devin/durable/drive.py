@@ -115,6 +115,7 @@ class Drive:
         if result.status == "paused":
             store.park(run, now, self._journal.parked)
             return
+        result.warnings += self._store.warnings(run.id)
         body = result.to_json()
         if result.status == "cancelled" and result.reason != "deadline":
             if watched.cancelled or store.run(run.id).cancelling:

@@ -158,6 +158,8 @@ class Runs:
         body["waits"] = [self._told(wait) for wait in self.store.waits(run.id, only_open=True)]
         body["blocks"] = [outcome.log for outcome in self.store.outcomes(run.id)]
         body["result"] = run.result
+        if warnings := self.store.warnings(run.id):
+            body["warnings"] = warnings
         return body
 
     def _told(self, wait: Wait) -> dict[str, Any]:

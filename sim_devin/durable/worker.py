@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim_devin.app_services import AppServices
 from sim_devin.durable.answers import Answers
+from sim_devin.durable.doubles_watch import DoublesWatch
 from sim_devin.durable.drive import Drive
 from sim_devin.durable.leases import Leases
 from sim_devin.durable.looks import Looks
@@ -70,6 +71,7 @@ class Worker:
         self._secrets = secrets
         self._looks = Looks()
         self._stopped: dict[str, tuple[Run, str]] = {}  # runs to be put back, and why
+        self._doubles = DoublesWatch(app, store, secrets.seal)
 
     @cached_property
     def reminders(self) -> Reminders:
@@ -104,6 +106,7 @@ class Worker:
         while True:
             run = self._store.run(run_id)
             if run.state in (*ENDED, "asking", "uncertain", "held"):
+                self._doubles.look(run_id)
                 return result
             if cancel.is_set():
                 self._store.cancel_run(run_id, clock.time())
@@ -276,6 +279,7 @@ class Worker:
         self._looks.begin(Overtime(self._app, self._store, seals, self._owner).tasks())
         self._looks.overdue()
         called = call_next(self._app, self._store)
+        self._looks.begin(self._doubles.tasks(run_id))
         return bool(woken or settled or called)
 
     def _pause(self, run: Run | None) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sim_devin.store.records import FILE_EVENT, Event, Outcome, Run
+from sim_devin.store.records import DUPLICATE, FILE_EVENT, LATE_ANSWER, Event, Outcome, Run
 from sim_devin.store.rows import Rows, marks, record_of, text
 from sim_devin.store.sealing import read_json
 
@@ -87,6 +87,14 @@ class BlockRows(Rows):
             Event(row["run_id"], row["at"], row["kind"], read_json(row["data"]), row["id"])
             for row in rows
         ]
+
+    def warnings(self, run_id: str) -> list[str]:
+        """Return what was found out about a run that whoever reads its outcome should know."""
+        rows = self.database.read(
+            "SELECT data FROM events WHERE run_id = ? AND kind IN (?, ?) ORDER BY id",
+            (run_id, DUPLICATE, LATE_ANSWER),
+        )
+        return list(dict.fromkeys(str(read_json(row["data"]).get("message")) for row in rows))
 
     def put_file(self, run_id: str, path: str | Path, now: float) -> None:
         """Say which workflow file a run was started from."""

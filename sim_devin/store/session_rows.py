@@ -178,6 +178,12 @@ class SessionRows(Rows):
         )
         return [record_of(Session, "sessions", row) for row in rows]
 
+    def session_of(self, run_id: str, step: str) -> Session | None:
+        """Return what is recorded of the session that a step creates."""
+        query = "SELECT * FROM sessions WHERE run_id = ? AND step = ?"
+        rows = self.database.read(query, (run_id, step))
+        return record_of(Session, "sessions", rows[0]) if rows else None
+
     def change_session(self, session: Session, **changes: Any) -> None:
         """Change what is recorded of a session."""
         names = ", ".join(f"{name} = ?" for name in changes)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sim_devin.clock import Clock, boottime, day_of
+from sim_devin.clock import Clock, day_of
 from sim_devin.errors import AmbiguousResult, TimedOut
 from sim_devin.intents import (
     CREATE,
@@ -28,8 +28,6 @@ from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
 from sim_devin.verdict import bare
-
-CONFIRMED_FOR = 0.25  # seconds in which a confirmation need not be asked for again
 
 
 class StepLedger:
@@ -65,7 +63,6 @@ class StepLedger:
         self._run = run
         self._step = step
         self._clock = clock
-        self._confirmed: dict[str, float] = {}
         self._shares = shares or {}
         self._driven = driven
         self._limits = limits or {}
@@ -133,19 +130,15 @@ class StepLedger:
             AmbiguousResult: without a lease: another process has decided about it.
             TimedOut: it is `stale`, and no lease keeps others from deciding about it.
         """
-        if boottime() - self._confirmed.get(intent.tag, -CONFIRMED_FOR) < CONFIRMED_FOR:
-            return
         if stale and not self._driven:
             text = f"{intent.tool} was held up for too long before it was sent."
             raise TimedOut(text, sent=False)
-        began = boottime()
         with self._writing() as connection:
             known = _recorded(connection, intent.tag)
             if known is None or known.state != "open" or known.sends != intent.sends:
                 if self._driven:
                     raise LeaseLost(self._run.id)
                 raise AmbiguousResult(f"Another process has decided about {intent.tool}.")
-        self._confirmed[intent.tag] = began
 
     def settle(
         self, tag: str, state: State, session_id: str | None = None, *, adopted: bool = False
@@ -193,7 +186,13 @@ class StepLedger:
         ours = row is None or (row["owner"], row["fence"]) == (run.owner, run.fence)
         if ours or not self._driven:
             return
-        data = {"tool": intent.tool, "sessionId": intent.session_id, "state": intent.state}
+        what = "is used" if intent.state == "done" else "came too late, and is not used"
+        data = {
+            "message": f"{intent.tool} was answered to a process that had lost the run: the "
+            f"session {bare(intent.session_id or '')} {what}.",
+            "tool": intent.tool,
+            "sessionId": intent.session_id,
+        }
         self._store.put_event(connection, Event(run.id, self._clock.time(), LATE_ANSWER, data))
         if intent.state == "done":
             for wait in self._store.waits(run.id, only_open=True):
