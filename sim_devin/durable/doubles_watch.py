@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sim_devin.doubles import STRAYS_FOR, end_doubles_of
 from sim_devin.durable.looks import Caller, Task, UnderWay
 from sim_devin.durable.places import credentials_here
-from sim_devin.errors import SimDevinError
+from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.intents import Intent
 from sim_devin.invoke import Context
 from sim_devin.store.sealing import Seals
@@ -84,6 +84,8 @@ class DoublesWatch:
                 ledger=ledger,
             )
             return len(end_doubles_of(intent, context))
+        except StoreError:
+            raise
         except SimDevinError as error:
             log.debug("could not look for doubles of %s: %s", intent.tag, type(error).__name__)
             return 0
