@@ -117,6 +117,7 @@ class Drive:
             return
         result.warnings += self._store.warnings(run.id)
         body = result.to_json()
+        run.summary = self._journal.tally.to_json()
         if result.status == "cancelled" and result.reason != "deadline":
             if watched.cancelled or store.run(run.id).cancelling:
                 store.end_run(run, "cancelled", now, result=body)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sim_devin.clock import Clock
+from sim_devin.durable.summary import CONTAINERS, Tally
 from sim_devin.durable.why import why
 from sim_devin.engine import events
 from sim_devin.engine.events import Listener
@@ -22,7 +23,6 @@ from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
-CONTAINERS = ("loop", "parallel")
 
 _Record = TypeVar("_Record", Outcome, Wait)
 
@@ -65,9 +65,11 @@ class Journal:
         self._past: dict[str, Outcome] = {}
         self._pending: list[Outcome] = []
         self._sequence = 0
+        self.tally = Tally()
         for outcome in store.outcomes(run.id):
             self._past[outcome.key] = _opened(outcome, seal)
             self._sequence = outcome.sequence
+            self.tally.add(outcome.key, outcome.log, outcome.output)
         self._waits = {wait.step: _opened(wait, seal) for wait in store.waits(run.id)}
         self._fresh = not self._past and not self._waits
         self._live: set[int] = set()
@@ -112,6 +114,7 @@ class Journal:
         Raises:
             Cancelled: it could not be recorded, so nothing may go on from it.
         """
+        self.tally.add(outcome.key, outcome.log, outcome.output)
         with self._lock:
             self._sequence += 1
             outcome.sequence = self._sequence

@@ -21,7 +21,7 @@ _FROM = "id COLLATE BINARY >= ? AND id COLLATE BINARY < ?"
 # Inputs, options and results may be large, and nothing of them is listed.
 _LISTED = (
     "id, state, name, document, created, updated, started, ended, deadline, owner, fence, "
-    "lease_until, cancelling, error"
+    "lease_until, cancelling, error, summary"
 )
 
 

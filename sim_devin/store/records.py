@@ -57,6 +57,7 @@ class Run:
         owner: the process that drives it; `fence` grows with each.
         lease_until: until when that process holds it without a further sign of life.
         result: the result at the end, as JSON data.
+        summary: what it came to: ``blocks``, how many ran, and ``sessions``, state -> how many.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Run:
     cancelling: bool = False
     result: dict[str, Any] | None = None
     error: str | None = None
+    summary: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON data, without its document and result."""

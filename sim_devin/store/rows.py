@@ -28,7 +28,9 @@ JSON: Mapping[str, Sequence[str]] = {
     "waits": ("point", "output", "about", "seen", "answer"),
     "sessions": (),
 }
-PLAIN: Mapping[str, Sequence[str]] = {"runs": ("children", "secrets")}  # JSON without secrets
+PLAIN: Mapping[str, Sequence[str]] = {  # JSON without secrets
+    "runs": ("children", "secrets", "summary")
+}
 TEXTS: Mapping[str, Sequence[str]] = {
     "runs": ("name", "error"),
     "blocks": ("error", "hint"),
@@ -228,7 +230,7 @@ def record_of(kind: Any, table: str, row: Any) -> Any:
     known = kind.__dataclass_fields__
     values = {name: row[name] for name in row.keys() if name in known}  # noqa: SIM118 - a Row
     for name in PLAIN.get(table, ()):
-        if name in values:
+        if values.get(name) is not None:
             values[name] = json.loads(values[name])
     for name in JSON[table]:
         if name in values and values[name] is not None:

@@ -155,10 +155,11 @@ class RunRows(FoundRuns, Pruning):
             if state == "held" and row["cancelling"]:
                 state = "cancelled"
             connection.execute(
-                "UPDATE runs SET state = ?, result = ?, error = ?, updated = ?, ended = ?, "
-                "owner = NULL, lease_until = 0 WHERE id = ?",
+                "UPDATE runs SET state = ?, summary = ?, result = ?, error = ?, updated = ?, "
+                "ended = ?, owner = NULL, lease_until = 0 WHERE id = ?",
                 (
                     state,
+                    text(run.summary),
                     text(self.closed(connection, run.id, result)),
                     self.closed_text(connection, run.id, error),
                     now,
@@ -218,7 +219,8 @@ class RunRows(FoundRuns, Pruning):
             return changed(
                 connection,
                 f"UPDATE runs SET state = 'ready', updated = ?, ended = NULL, result = NULL, "
-                f"error = NULL, cancelling = 0 WHERE id = ? AND state IN ({marks(states)})",
+                f"summary = NULL, error = NULL, cancelling = 0 "
+                f"WHERE id = ? AND state IN ({marks(states)})",
                 (now, run_id, *states),
             )
 

@@ -247,6 +247,8 @@ CREATE INDEX sessions_in_time ON sessions (created)
     WHERE over_since IS NULL AND session_id IS NOT NULL;
 """
 
+_V14 = "ALTER TABLE runs ADD COLUMN summary TEXT"
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -263,4 +265,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V11,
     _V12,
     _V13,
+    _V14,
 )

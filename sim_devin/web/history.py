@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
+from sim_devin.durable.summary import verdict_of
 from sim_devin.durable.why import why
 from sim_devin.engine import events, snapshot
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.run import iso
 from sim_devin.engine.start import START_TYPES
 from sim_devin.store.records import ENDED, Outcome, Run, Wait
-from sim_devin.web.run_view import highlights, original_id
+from sim_devin.verdict import classify
+from sim_devin.web import verdicts
+from sim_devin.web.executions import Execution, of_key, of_log
+from sim_devin.web.run_view import highlights
 
+GOES_ON_EVENT = "block.going_on"
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
 CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
 NEEDS_A_FORM = ("human", "approval", "uncertain")
@@ -88,6 +92,7 @@ def line(
         "startedAt": iso(run.created if run.started is None else run.started),
         "endedAt": None if run.ended is None else iso(run.ended),
         "error": run.error,
+        "summary": verdicts.at_the_end(status_of(run, waits), run.summary),
         "events": count,
     }
 
@@ -98,8 +103,8 @@ def started_event(run: Run) -> dict[str, Any]:
     return {"event": events.RUN_STARTED, "runId": run.id, "time": iso(began)}
 
 
-def block_event(run_id: str, log: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event of a block that ended, from its log entry."""
+def block_event(run_id: str, log: Mapping[str, Any], execution: Execution) -> dict[str, Any]:
+    """Return the event of an execution of a block that ended, from its log entry."""
     kind = events.BLOCK_FINISHED if log.get("error") is None else events.BLOCK_FAILED
     about = {key: log[key] for key in log if key not in ("input", "output", "childLogs")}
     return {
@@ -107,25 +112,26 @@ def block_event(run_id: str, log: Mapping[str, Any]) -> dict[str, Any]:
         "runId": run_id,
         "time": log.get("endedAt"),
         **about,
-        **place_of(log),
-        **highlights(log.get("output")),
+        **execution.to_json(),
+        **came_to(log, log.get("output")),
     }
 
 
-def place_of(log: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the block that an entry is about, and in which pass of which containers it is."""
-    passes = [
-        {"block": original_id(item["iterationContainerId"]), "pass": item["iterationCurrent"] + 1}
-        for item in log.get("parentIterations") or ()
-    ]
-    container = log.get("loopId") or log.get("parallelId")
-    if container and log.get("iterationIndex") is not None:
-        passes.append({"block": original_id(container), "pass": log["iterationIndex"] + 1})
-    return {"block": original_id(log["blockId"]), **({"passes": passes} if passes else {})}
+def came_to(log: Mapping[str, Any], output: Any) -> dict[str, Any]:
+    """Return what of a block's end is worth a place on its card."""
+    verdict = verdict_of(log, output)
+    shown = None if verdict is None else verdicts.of_block(verdict, output)
+    return {**highlights(output), **({"verdict": shown} if shown else {})}
 
 
-def wait_event(wait: Wait, now: float) -> dict[str, Any]:
-    """Return the event of a block that waits."""
+def wait_event(wait: Wait, now: float, answered: int) -> dict[str, Any]:
+    """Return the event of an execution of a block that waits, with what it asks.
+
+    Args:
+        wait: what it waits for.
+        now: the moment.
+        answered: how many of its questions were answered before.
+    """
     return {
         "event": events.BLOCK_WAITING,
         "runId": wait.run_id,
@@ -133,20 +139,52 @@ def wait_event(wait: Wait, now: float) -> dict[str, Any]:
         "blockId": wait.block_id,
         "blockName": wait.point.get("blockName", ""),
         "blockType": "",
-        "block": _block_of(wait),
         "startedAt": iso(wait.created),
         "endedAt": None,
         "durationMs": None,
         "contextId": wait.context_id,
+        **of_key(wait.step).to_json(),
         **why(wait, now),
+        "ask": _ask(wait, answered),
     }
 
 
-def _block_of(wait: Wait) -> str:
-    """Return the block of the run's own document that waits; a child's block keeps its parent."""
-    if ">" not in wait.step:
-        return original_id(wait.block_id)
-    return unquote(wait.step.partition(">")[0].rpartition("#")[0].rpartition("/")[2])
+def goes_on_event(wait: Wait, now: float) -> dict[str, Any]:
+    """Return the event of an execution that does not wait for this any more."""
+    return {
+        "event": GOES_ON_EVENT,
+        "runId": wait.run_id,
+        "time": iso(now),
+        "blockId": wait.block_id,
+        "blockName": wait.point.get("blockName", ""),
+        **of_key(wait.step).to_json(),
+    }
+
+
+def _ask(wait: Wait, answered: int) -> dict[str, Any] | None:
+    """Return what a wait asks a person, and how the answer is addressed; None if nothing.
+
+    ``answerTo`` names the wait for `durable.Runs.answer`. A form has a ``point``; a question
+    of Devin the ``text`` and ``question``, its number at this place. A session that may be
+    answered though the run does not ask for it has its id alone.
+    """
+    if wait.kind in NEEDS_A_FORM:
+        return {"kind": "form", "answerTo": wait.step, "point": _point(wait)}
+    if wait.kind not in ("session", "question"):
+        return None
+    session = (wait.seen or {}).get("session", {})
+    verdict = classify(session, schema=wait.about.get("schema"))
+    said = {"kind": "session", "session": str(wait.about.get("sessionId", ""))}
+    if wait.kind == "session":
+        shown = verdicts.view(verdict)
+        return {**said, "reason": verdict.reason} if shown["canAnswer"] else None
+    return {
+        **said,
+        "reason": str(wait.point.get("note") or verdict.reason),
+        "text": str(wait.point.get("question") or ""),
+        "answerTo": wait.step,
+        "question": answered,
+    }
 
 
 def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list[dict[str, Any]]:
@@ -162,12 +200,23 @@ def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list
         body["error"] = run.error
     if status == "paused":
         body["pausePoints"] = [_point(wait) for wait in waits if wait.kind in NEEDS_A_FORM]
-    ended = {"status": status, "state": run.state, "canResume": run.state in CAN_RESUME}
+    ended = {
+        "status": status,
+        "state": run.state,
+        "canResume": run.state in CAN_RESUME,
+        "summary": verdicts.at_the_end(status, run.summary),
+    }
     return [told, {"event": RESULT, "runId": run.id, **ended, "result": body}]
 
 
 def _point(wait: Wait) -> dict[str, Any]:
-    about = {"contextId": wait.context_id, "blockId": wait.block_id, "pauseKind": "human"}
+    about = {
+        "contextId": wait.context_id,
+        "answerTo": wait.step,
+        "blockId": wait.block_id,
+        "pauseKind": "human",
+        **of_key(wait.step).to_json(),
+    }
     if wait.kind == "human":
         return {**wait.point, **about}
     parameters = wait.point.get("parameters")
@@ -210,21 +259,24 @@ def start_log(run: Run, document: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
-    """Return the log entries of a run's own blocks in the order in which they ended."""
+def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[tuple[Execution, Mapping[str, Any]]]:
+    """Return the executions of blocks that have ended, in that order, with their log entries.
+
+    Those of child runs are among them.
+    """
     over = has_ended(run)
-    found: list[Mapping[str, Any]] = [
-        outcome.log
+    found: list[tuple[Execution, Mapping[str, Any]]] = [
+        (of_key(outcome.key), outcome.log)
         for outcome in outcomes
-        if not _is_of_child(outcome) and (over or outcome.error is None or not outcome.retry)
+        if over or outcome.error is None or not outcome.retry
     ]
-    found += other_logs(run, outcomes)
-    return sorted(found, key=lambda log: (log.get("endedAt") or "", log["executionOrder"]))
+    found += [(of_log(log), log) for log in other_logs(run, outcomes)]
+    return sorted(found, key=lambda item: (item[1].get("endedAt") or "", item[1]["executionOrder"]))
 
 
 def other_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
     """Return the log entries that only the result has, such as that of the start."""
-    known = {outcome.block_id for outcome in outcomes}
+    known = {outcome.block_id for outcome in outcomes if not _is_of_child(outcome)}
     logs: list[Mapping[str, Any]] = (run.result or {}).get("logs", [])
     return [log for log in logs if log["blockId"] not in known]
 

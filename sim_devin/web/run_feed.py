@@ -18,10 +18,9 @@ from sim_devin.redaction import Redactor
 from sim_devin.store.records import Run, Wait
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.web import history
+from sim_devin.web.executions import of_log
 from sim_devin.web.feed import Feed
-from sim_devin.web.run_view import highlights, shown
-
-_Key = tuple[str, int, int | None]
+from sim_devin.web.run_view import shown
 
 
 class RunFeed:
@@ -57,11 +56,12 @@ class RunFeed:
         self._asked: list[int] = []
         self._over: float | None = None  # when it ended
         self._looked_until = 0
-        self._ended: dict[_Key, bool] = {}
-        self._numbers: dict[_Key, int] = {}
-        self._logs: dict[int, BlockLog | Mapping[str, Any]] = {}
+        # By execution (`executions.Execution.key`):
+        self._ended: dict[str, bool] = {}  # whether it ended well
+        self._numbers: dict[str, int] = {}
         self._parked: dict[str, dict[str, Any]] = {}
-        self._waits: dict[int, Any] = {}
+        self._logs: dict[int, BlockLog | Mapping[str, Any]] = {}
+        self._waits: dict[int, tuple[Wait, Any]] = {}  # those that were told, and what of them
 
     def __repr__(self) -> str:
         return f"RunFeed({self.id}, {self._status})"
@@ -93,12 +93,15 @@ class RunFeed:
                 if event.kind == events.RUN_STARTED and not len(self.feed):
                     self._tell(body)
                 return
-            body |= history.place_of(body)
+            body |= of_log(body).to_json()
             if event.kind == events.BLOCK_WAITING and "contextId" in body:
-                self._parked[event.log.block_id] = body
+                self._parked[body["execution"]] = body
                 return
+            if event.kind == events.BLOCK_STARTED and self._waits_for(body["execution"]):
+                return  # told late: its wait is in the store already
             if event.kind in (events.BLOCK_FINISHED, events.BLOCK_FAILED):
-                body |= highlights(event.log.output)
+                whole = {**body, "input": event.log.input, "error": event.log.error}
+                body |= history.came_to(whole, event.log.output)
             self._tell_block(body, event.log)
 
     def look(self, now: float) -> None:
@@ -120,7 +123,7 @@ class RunFeed:
             if again or (status == "running" and self._status != "running"):
                 self._go_on(run, now)
             self._add_blocks(run)
-            self._add_waits(waits, now)
+            self._add_waits(waits, now, is_over=history.has_ended(run))
             if (is_news or again) and status != "running":
                 self._stand_still(run, status, waits, now)
             self._status, self._asked, self._over = status, asked, run.ended
@@ -134,8 +137,7 @@ class RunFeed:
         self, body: dict[str, Any], log: BlockLog | Mapping[str, Any] | None = None
     ) -> None:
         """Tell an event of a block, under a number of its own; nothing after its end."""
-        order = int(body.get("executionOrder") or 0)
-        key: _Key = (body["blockId"], order, body.get("iterationIndex"))
+        key, order = body["execution"], int(body.get("executionOrder") or 0)
         if key in self._ended:
             return
         if key not in self._numbers:
@@ -148,6 +150,9 @@ class RunFeed:
             self._ended[key] = body["event"] == events.BLOCK_FINISHED
         self._tell(body)
 
+    def _waits_for(self, execution: str) -> bool:
+        return any(news["execution"] == execution for _, news in self._waits.values())
+
     def _free_number(self) -> int:
         return 1 + max((*self._logs, *self._numbers.values()), default=0)
 
@@ -158,27 +163,32 @@ class RunFeed:
         if self._looked_until == before:
             return
         outcomes = self._store.outcomes(self.id)
-        for log in history.logs_of(run, outcomes):
-            self._tell_block(history.block_event(self.id, log), log)
+        for execution, log in history.logs_of(run, outcomes):
+            self._tell_block(history.block_event(self.id, log, execution), log)
 
-    def _add_waits(self, waits: list[Wait], now: float) -> None:
+    def _add_waits(self, waits: list[Wait], now: float, *, is_over: bool) -> None:
+        gone = self._waits.keys() - {wait.id for wait in waits}
+        for wait in [self._waits.pop(wait_id)[0] for wait_id in sorted(gone)]:
+            if not is_over:
+                self._tell_block(history.goes_on_event(wait, now))
         for wait in waits:
             if wait.kind == "sleep":
                 continue
-            body = history.wait_event(wait, now)
+            answered = self._store.answers(wait) if wait.kind == "question" else 0
+            body = history.wait_event(wait, now, answered)
             news = {**body, "time": "", "progress": _without_times(body.get("progress"))}
-            if self._waits.get(wait.id) == news:
+            if self._waits.get(wait.id, (None, None))[1] == news:
                 continue
-            self._waits[wait.id] = news
-            heard = self._parked.get(wait.block_id, {})
-            places = ("blockType", "executionOrder", "iterationIndex", "passes")
+            self._waits[wait.id] = wait, news
+            heard = self._parked.get(body["execution"], {})
+            places = ("blockType", "executionOrder", "iterationIndex")
             self._tell_block({**body, **{name: heard[name] for name in places if name in heard}})
 
     def _begin(self, run: Run) -> None:
         self._tell(history.started_event(run))
         log = history.start_log(run, self._store.document(run.document))
         if log is not None:
-            self._tell_block(history.block_event(self.id, log), log)
+            self._tell_block(history.block_event(self.id, log, of_log(log)), log)
 
     def _go_on(self, run: Run, now: float) -> None:
         self._ended = {key: well for key, well in self._ended.items() if well}

@@ -18,7 +18,7 @@ from sim_devin.store.records import Session
 from sim_devin.store.sealing import read_json
 from sim_devin.store.step_ledger import StepLedger
 from sim_devin.verdict import bare, classify
-from sim_devin.web.verdicts import verdict_view
+from sim_devin.web import verdicts
 
 END = "devin_terminate_session"
 _STOPPED = ("exit", "error")  # statuses from which no session comes back
@@ -105,7 +105,7 @@ class RunSessions:
         return {
             **body,
             **shown,
-            "verdict": verdict_view(verdict.state, verdict.reason),
+            "verdict": verdicts.view(verdict),
             "goesOn": found.get("status") not in _STOPPED
             and verdict.state in ("in_flight", "blocked_on_user", "blocked_on_approval", "asleep"),
         }

@@ -6,92 +6,95 @@ session. Only a session that is done makes it green.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from sim_devin.verdict import State, classify
+from sim_devin.verdict import State, Verdict
 
 # good: as it should be. busy: under way. attention: somebody has to act, or nothing came of it.
 # bad: it failed, or no money is left.
 Tone = Literal["good", "busy", "attention", "bad"]
 
-_SHOWN: Mapping[State, tuple[Tone, str, str]] = {
-    "done": ("good", "Done", "done"),
-    "in_flight": ("busy", "Still working", "still working"),
-    "blocked_on_user": ("attention", "Waits for an answer", "waiting for an answer"),
-    "blocked_on_approval": ("attention", "Waits for an approval", "waiting for an approval"),
-    "asleep": ("attention", "Asleep", "asleep"),
-    "ended": ("attention", "Ended without a result", "ended without a result"),
-    "out_of_money": ("bad", "Out of money", "out of money"),
-    "failed": ("bad", "Session failed", "failed"),
+_SHOWN: Mapping[State, tuple[Tone, str]] = {
+    "done": ("good", "Done"),
+    "in_flight": ("busy", "Still working"),
+    "blocked_on_user": ("attention", "Waits for an answer"),
+    "blocked_on_approval": ("attention", "Waits for an approval"),
+    "asleep": ("attention", "Asleep"),
+    "ended": ("attention", "Ended without a result"),
+    "out_of_money": ("bad", "Out of money"),
+    "failed": ("bad", "Session failed"),
 }
-ANSWERABLE: tuple[State, ...] = ("blocked_on_user", "blocked_on_approval", "asleep")
+_COUNTED: Mapping[State, str] = {  # after a number, of sessions at the end of a run
+    "in_flight": "still working",
+    "blocked_on_user": "waiting for an answer",
+    "blocked_on_approval": "waiting for an approval",
+    "asleep": "asleep",
+    "ended": "ended without a result",
+    "out_of_money": "out of money",
+    "failed": "failed",
+}
+_ANSWERABLE: tuple[State, ...] = ("blocked_on_user", "blocked_on_approval", "asleep")
 
-# Operations of a Devin block whose output is one session as it is: what they say of it counts.
-# One that ends, archives or wakes a session says how it was found or left, on purpose.
-_READS = ("create_session", "get_session", "wait_for_session")
-_DEVIN = ("devin", "devin_wait")
 
-
-def verdict_view(state: str, reason: str = "") -> dict[str, Any]:
+def view(verdict: Verdict) -> dict[str, Any]:
     """Return how a session's state is shown: ``state``, ``tone``, ``words`` and ``reason``.
 
-    ``canAnswer`` says whether a message to the session lets it go on. A state that is not known
-    here is never shown as good.
+    ``canAnswer`` says whether a message to the session lets it go on.
     """
-    tone, words, _ = _SHOWN.get(state, ("attention", state.replace("_", " ").capitalize(), ""))  # type: ignore[call-overload]
+    tone, words = _SHOWN[verdict.state]
     return {
-        "state": state,
+        "state": verdict.state,
         "tone": tone,
         "words": words,
-        "reason": reason,
-        "canAnswer": state in ANSWERABLE,
+        "reason": verdict.reason,
+        "canAnswer": verdict.state in _ANSWERABLE,
     }
 
 
-def verdict_of(log: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return how the session is shown that a block's log entry is about; None if about none.
+def of_block(verdict: Verdict, output: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how a block that has ended is shown after the session it is about.
 
-    None also for one that only goes on: a block that created it has nothing more to say.
+    None if the block alone counts: a session that it created, or read, may go on. One that it
+    waited for in vain may not.
     """
-    output = log.get("output")
-    if log.get("error") is not None or not isinstance(output, Mapping):
+    shown = view(verdict)
+    if verdict.state != "in_flight":
+        return shown
+    if not output.get("timedOut"):
         return None
-    state = output.get("outcome")
-    if isinstance(state, str) and isinstance(output.get("sessionId"), str):
-        late = " when the time ran out" if output.get("timedOut") else ""
-        shown = verdict_view(state, str(output.get("reason") or ""))
-        return {**shown, "words": f"{shown['words']}{late}"} if state != "done" else shown
-    if log.get("blockType") not in _DEVIN or not output.get("status"):
-        return None
-    given = log.get("input")
-    operation = given.get("operation") if isinstance(given, Mapping) else None
-    if operation is not None and operation not in _READS:
-        return None
-    verdict = classify(output)
-    return None if verdict.state == "in_flight" else verdict_view(verdict.state, verdict.reason)
+    return {**shown, "tone": "attention", "words": "Still working when the time ran out"}
 
 
-def in_words(verdicts: Iterable[Mapping[str, Any]]) -> tuple[Tone, str]:
-    """Return the worst tone of some sessions, and in words how many are not done.
+def at_the_end(status: str, summary: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what else there is to say of a run, as its ``tone`` and ``words``; both may be "".
 
-    Returns ("good", "") if all are.
+    Args:
+        status: the run's, in the page's words.
+        summary: what it came to (`store.records.Run.summary`).
     """
-    counts: dict[str, int] = {}
-    for verdict in verdicts:
-        if verdict["tone"] != "good":
-            counts[verdict["state"]] = counts.get(verdict["state"], 0) + 1
-    if not counts:
-        return "good", ""
-    known = [state for state in get_args(State) if state in counts]
-    known += [state for state in counts if state not in known]
-    told = ", ".join(f"{counts[state]} {_lower(state)}" for state in known)
-    tones = [verdict_view(state)["tone"] for state in counts]
-    tone: Tone = "bad" if "bad" in tones else "attention"
-    number = sum(counts.values())
-    return tone, f"{number} session{'' if number == 1 else 's'} not done: {told}"
+    nothing = {"tone": "", "words": ""}
+    if summary is None or status not in ("finished", "failed", "cancelled"):
+        return nothing
+    if status == "finished" and not summary["blocks"]:
+        return {
+            "tone": "attention",
+            "words": "Nothing ran: no enabled block is connected to where the run starts.",
+        }
+    counts = summary["sessions"]
+    told = {state: f"{counts[state]} {_COUNTED[state]}" for state in _COUNTED if counts.get(state)}
+    working = told.pop("in_flight", "")
+    number = sum(counts[state] for state in told)
+    if not number and not working:
+        return nothing
+    if not number:  # one that was created, or read, and goes on by itself is no trouble
+        return {"tone": "", "words": f"{_sessions(counts['in_flight'])} still working"}
+    listed = [*told.values(), *([working] if working else [])]
+    return {
+        "tone": "bad" if any(_SHOWN[state][0] == "bad" for state in told) else "attention",
+        "words": f"{_sessions(number)} not done: {', '.join(listed)}",
+    }
 
 
-def _lower(state: str) -> str:
-    found = _SHOWN.get(state)  # type: ignore[call-overload]
-    return found[2] if found else state.replace("_", " ")
+def _sessions(number: int) -> str:
+    return f"{number} session{'' if number == 1 else 's'}"

@@ -61,3 +61,20 @@ def chain(*blocks):
         for i, (a, b) in enumerate(itertools.pairwise(blocks))
     ]
     return {"version": "1.0", "state": {"blocks": {b["id"]: b for b in blocks}, "edges": edges}}
+
+
+def inside(kind, count, *blocks):
+    """Return a workflow of a start and a container, Par, with a chain of blocks in it."""
+    data = {"width": 340 * len(blocks), "height": 420, "count": count}
+    data |= {"loopType": "for"} if kind == "loop" else {"parallelType": "count"}
+    made = chain(block("Start", "start_trigger", 0), block("Par", kind, 320, data=data))
+    state = made["state"]
+    inner = [{**item, "data": {"parentId": "par", "extent": "parent"}} for item in blocks]
+    state["blocks"] |= {item["id"]: item for item in inner}
+    for number, (source, target) in enumerate(
+        itertools.pairwise(["par", *(item["id"] for item in inner)])
+    ):
+        handle = f"{kind}-start-source" if number == 0 else "source"
+        edge = {"id": f"in{number}", "source": source, "target": target, "sourceHandle": handle}
+        state["edges"].append(edge)
+    return made

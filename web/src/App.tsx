@@ -107,7 +107,7 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
       <button type="button" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>{theme === "dark" ? "☀" : "☾"}</button>
       <button type="button" onClick={() => show("keys")} aria-label="Keys">?</button>
       {workflow && errors > 0 && <button type="button" className="link errors" onClick={() => select([])}>{errors} to fix</button>}
-      {workflow && shown && isActive(status) && <ActButton key={shown} act={stopping(shown)} busy="Stopping…" className="danger" onClick={() => void stopRun()}>Stop</ActButton>}
+      {workflow && shown && isActive(status) && <ActButton key={shown} act={stopping(shown)} busy="Stopping…" className="danger" title="Stops the run here. Sessions at Devin go on until they are ended." onClick={() => void stopRun()}>Stop</ActButton>}
       {workflow && <ActButton act={START} busy="Starting…" className="primary" disabled={isActive(status)} onClick={run}>Run</ActButton>}
     </header>
   );

@@ -1,50 +1,96 @@
-/** Answering: a pause by its form, a session that waits for its user by a message. */
+/** Answering: a form, a question of a session, or a session that waits for its user. */
 
 import { useEffect, useId, useState } from "react";
 import { ActButton, once } from "./acts";
 import { api } from "./api";
+import { stateOf } from "./document";
 import { JsonTree } from "./JsonTree";
-import { type BlockRun, pauseOf } from "./runState";
-import { watch } from "./runs";
+import { asksOf, type Execution } from "./runState";
+import { isActive, watch } from "./runs";
 import { useCanvas } from "./store";
-import type { Choice, FormatRow, Json, PausePoint } from "./types";
+import type { Ask, Choice, FormatRow, Json } from "./types";
 
 // React Flow leaves the pointer, the wheel and the keys alone in what has these classes.
 const ON_CARD = "on-card nodrag nopan nowheel nokey";
 
-/** The session that waits for its user in this block, and what for. */
-export function askedBy(block: BlockRun): { session: string; reason: string } | null {
-  const session = block.progress?.sessionId ?? block.highlights?.sessionId ?? "";
-  const outcome = block.progress?.outcome ?? block.highlights?.outcome ?? "";
-  if (!session || !(outcome.startsWith("blocked_on") || outcome === "asleep")) return null;
-  return { session, reason: block.progress?.reason ?? outcome.replaceAll("_", " ") };
+/** Returns a function that says in words which execution of its block one is: "branch 2", "pass 3 · branch 1". */
+export function usePlace(): (execution: Execution) => string {
+  const blocks = useCanvas((state) => (state.document ? stateOf(state.document).blocks : null));
+  return ({ passes, isChild, name }) => {
+    const around = passes.map(({ block, pass }) => `${blocks?.[block]?.type === "parallel" ? "branch" : "pass"} ${pass}`);
+    return [...around, ...(isChild && name ? [name] : [])].join(" · ");
+  };
 }
 
-/** What a block asks for, on its card: gone as soon as the run goes on. */
+/** One question is one form: the next one of the same place is another. */
+const formKey = ({ key, ask }: Execution) => `${key} ${ask?.answerTo} ${ask?.question}`;
+
+/** What a block asks for, on its card: one of several at a time, and gone as soon as nothing is asked. */
 export function CardAnswer({ id, name }: { id: string; name: string }) {
-  const run = useCanvas((state) => state.run?.id);
-  const block = useCanvas((state) => state.run?.blocks[id]);
-  const point = useCanvas((state) => (state.run?.pauses.length ? pauseOf(state.run, id) : undefined));
-  if (!run || !block) return null;
-  if (point) return <PauseForm key={point.contextId} run={run} point={point} cardSays={block.note} />;
-  const asks = block.status === "waiting" ? askedBy(block) : null;
-  return asks && <Reply run={run} block={id} {...asks} cardOf={name} />;
+  const run = useCanvas((state) => state.run);
+  const [chosen, setChosen] = useState("");
+  const selectId = useId();
+  const place = usePlace();
+  const asks = run && isActive(run.status) ? asksOf(run, id) : [];
+  const shown = asks.find((execution) => execution.key === chosen) ?? asks[0];
+  const key = shown?.key ?? "";
+  useEffect(() => setChosen(key), [key]); // another one that comes in takes no form away that is being filled in
+  if (!run || !shown) return null;
+  return (
+    <>
+      {asks.length > 1 && (
+        <div className={`asks ${ON_CARD}`}>
+          <label htmlFor={selectId}>{asks.length} wait for an answer</label>
+          <select id={selectId} value={shown.key} onChange={(event) => setChosen(event.target.value)}>
+            {asks.map((execution, index) => <option key={execution.key} value={execution.key}>{place(execution) || `Question ${index + 1}`}</option>)}
+          </select>
+        </div>
+      )}
+      <Answer key={formKey(shown)} run={run.id} execution={shown} cardOf={name} />
+    </>
+  );
+}
+
+/** All that a block asks for, in the side panel. */
+export function PanelAnswers({ block }: { block: string }) {
+  const run = useCanvas((state) => state.run);
+  const place = usePlace();
+  if (!run) return null;
+  const asks = asksOf(run, block).filter((execution) => execution.ask?.kind === "session");
+  // A block whose session waits though the run has not: a message lets the session go on.
+  const late = run.status === "cancelled" || run.status === "lost" ? [] : (run.byBlock[block] ?? []).map((key) => run.executions[key]!).filter((execution) => !execution.ask && execution.verdict?.canAnswer && execution.highlights?.sessionId);
+  const all = [...asks, ...late];
+  return (
+    <>
+      {all.length > 1 && <p className="field-help">{all.length} sessions wait for an answer.</p>}
+      {all.map((execution) => <Answer key={formKey(execution)} run={run.id} execution={execution} where={all.length > 1 ? place(execution) : ""} />)}
+    </>
+  );
+}
+
+function Answer({ run, execution, cardOf, where }: { run: string; execution: Execution; cardOf?: string; where?: string }) {
+  const { ask, verdict, highlights } = execution;
+  if (ask?.kind === "form") return <PauseForm run={run} execution={execution} cardSays={cardOf && execution.note} />;
+  return <Reply run={run} execution={execution} ask={ask ?? { kind: "session", session: highlights?.sessionId, reason: verdict?.reason }} cardOf={cardOf} where={where} />;
 }
 
 /** What a run asks: what it shows, and a form to fill in or answers to choose from. */
-export function PauseForm({ run, point, cardSays }: { run: string; point: PausePoint; cardSays?: string }) {
+export function PauseForm({ run, execution, cardSays, where }: { run: string; execution: Execution; cardSays?: string; where?: string }) {
+  const { answerTo, point } = execution.ask!;
   const onCard = cardSays !== undefined;
-  const data = point.response?.data ?? {};
+  const data = point?.response?.data ?? {};
   const [isSent, setSent] = useState(false);
-  const act = `answer ${run} ${point.contextId}`;
+  if (!point || !answerTo) return null;
+  const act = `answer ${run} ${answerTo}`;
   const send = async (answer: Record<string, Json>) => {
-    setSent(await once(act, () => api.answer(run, point.contextId, answer)));
+    setSent(await once(act, () => api.answer(run, answerTo, answer)));
     void watch(run); // also where somebody else was first: the run has gone on
   };
   const choices: Choice[] = point.choices ?? [{ label: "Answer and go on", answer: {}, fields: data.inputFormat ?? [] }];
+  const title = where ? `${point.blockName}, ${where},` : point.blockName;
   return (
-    <section className={`pause ${onCard ? ON_CARD : ""}`} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}`}>
-      {!onCard && <h2>{point.blockName} waits for your answer</h2>}
+    <section className={`pause ${onCard ? ON_CARD : ""}`} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}${where ? `, ${where}` : ""}`}>
+      {!onCard && <h2>{title} waits for your answer</h2>}
       {point.message && point.message !== cardSays && <p>{point.message} {!onCard && <span className="field-help">{point.hint}</span>}</p>}
       {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
       {choices.map((choice) => <ChoiceForm key={choice.label} choice={choice} act={act} isMain={choices.length === 1} isSent={isSent} send={send} />)}
@@ -90,31 +136,39 @@ function ChoiceForm({ choice, act, isMain, isSent, send }: { choice: Choice; act
 }
 
 /** Answer a session that waits for somebody: what it said, and a message to it. */
-export function Reply({ run, block, session, reason, cardOf }: { run: string; block: string; session: string; reason: string; cardOf?: string }) {
+function Reply({ run, execution, ask, cardOf, where }: { run: string; execution: Execution; ask: Ask; cardOf?: string; where?: string }) {
   const textId = useId();
   const [said, setSaid] = useState<{ source?: string; message?: string }[] | null>(null);
   const [text, setText] = useState("");
   const [sent, setSent] = useState("");
-  const act = `say ${session}`;
+  const { block } = execution;
+  const session = ask.session ?? "";
+  const { answerTo, question } = ask;
+  const needsMessages = !ask.text || (!cardOf && !where);
   useEffect(() => {
-    api.messages(run, block, session).then(setSaid).catch(() => undefined);
-  }, [run, block, session, sent]);
+    if (needsMessages) api.messages(run, block, session).then(setSaid).catch(() => undefined);
+  }, [run, block, session, sent, needsMessages]);
+  const act = `say ${session}`;
   const send = async (event: React.FormEvent) => {
     event.preventDefault();
     const seen = said?.filter((item) => item.source === "user").length;
-    if (!(await once(act, () => api.say(run, block, session, text, seen)))) return;
+    const isDone = await once(act, () => (answerTo ? api.answer(run, answerTo, text, question) : api.say(run, block, session, text, seen)));
+    void watch(run); // also where somebody else was first: the run has gone on
+    if (!isDone) return;
     setSent(text);
     setText("");
   };
+  const isTaken = !!answerTo && !!sent; // and the form goes once that is heard
+  const shown = needsMessages ? said?.slice(cardOf ? -1 : -4) : [{ source: "devin", message: ask.text }];
+  const name = cardOf ? `Reply to ${cardOf}` : `Answer the session${where ? `, ${where}` : ""}`;
   return (
-    <form className={`pause ${cardOf ? ON_CARD : ""}`} onSubmit={(event) => void send(event)} aria-label={cardOf ? `Reply to ${cardOf}` : "Answer the session"}>
-      {!cardOf && <h3>The session waits: {reason}</h3>}
-      <ul className="messages">{said?.slice(cardOf ? -1 : -4).map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
+    <form className={`pause ${cardOf ? ON_CARD : ""}`} onSubmit={(event) => void send(event)} aria-label={name}>
+      {!cardOf && <h3>{where ? `${where[0]!.toUpperCase()}${where.slice(1)}: ` : "The session waits: "}{ask.reason}</h3>}
+      <ul className="messages">{shown?.map((item, index) => <li key={index}><strong>{item.source}</strong> {item.message}</li>)}</ul>
       <label htmlFor={textId}>Your answer</label>
-      <textarea id={textId} rows={2} value={text} onChange={(event) => setText(event.target.value)} required />
+      <textarea id={textId} rows={2} value={text} onChange={(event) => setText(event.target.value)} disabled={isTaken} required />
       <ActButton act={act} busy="Sending…" type="submit" className="primary" disabled={!text.trim()}>Send</ActButton>
       {sent && <p role="status">Sent: {sent}</p>}
     </form>
   );
 }
-

@@ -59,7 +59,7 @@ function StatusLine({ id }: { id: string }) {
   return (
     <div className={`status is-${run.status}`}>
       <span className="dot" aria-hidden="true" />
-      <span className="status-text">{told(run)}</span>
+      <span className="status-text">{told(run, run.count, run.more)}</span>
       {!!spent && <span className="acus">{spent} ACU</span>}
       {/^https?:/.test(url) && (
         <a className="nodrag" href={url} target="_blank" rel="noopener noreferrer">Session</a>

@@ -2,7 +2,7 @@
 
 import { isUnderWay, once } from "./acts";
 import { api, ApiError, useConnection } from "./api";
-import { folded, newRun } from "./runState";
+import { ended, folded, newRun } from "./runState";
 import { boot, notify, refreshInfo, report, save, useCanvas } from "./store";
 import type { RunEvent, RunLine, RunStatus } from "./types";
 
@@ -61,7 +61,7 @@ export async function watch(id: string): Promise<void> {
 /** Say that the server does not know the run that is shown. */
 function lose(id: string): void {
   const { run } = get();
-  if (run?.id === id && isActive(run.status)) set({ run: { ...run, status: "lost", pauses: [], canResume: false } });
+  if (run?.id === id && isActive(run.status)) set({ run: ended(run, "lost") });
   notify("The server does not know this run any more. With --simulate, runs end with their server.", "error");
 }
 

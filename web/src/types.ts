@@ -146,6 +146,29 @@ export interface Highlights {
   outcome?: string;
 }
 
+/** A pass of a container around a block, from 1. */
+export interface Pass {
+  block: string;
+  pass: number;
+}
+
+/** What an execution asks a person: a form, or an answer to its session. */
+export interface Ask {
+  kind: "form" | "session";
+  answerTo?: string; // where the run takes the answer; without it, the session alone gets a message
+  point?: PausePoint;
+  session?: string;
+  reason?: string;
+  text?: string; // what Devin asked
+  question?: number; // which of its questions it is
+}
+
+/** What there is to say of a run besides its status. */
+export interface Summary {
+  tone: Tone | "";
+  words: string;
+}
+
 export interface RunEvent {
   event: string;
   runId: string;
@@ -167,7 +190,11 @@ export interface RunEvent {
   progress?: Progress | string;
   highlights?: Highlights;
   child?: boolean;
-  passes?: { block: string; pass: number }[]; // of the containers around, outermost first
+  execution?: string; // which execution of the block
+  passes?: Pass[]; // of the containers around, outermost first
+  verdict?: Verdict;
+  ask?: Ask | null;
+  summary?: Summary;
   status?: RunStatus;
   state?: string;
   canResume?: boolean;
@@ -186,6 +213,7 @@ export interface RunLine {
   startedAt: string;
   endedAt: string | null;
   error: string | null;
+  summary: Summary;
 }
 
 /** How a session is shown: the server decides what its state means. */
