@@ -16,7 +16,7 @@ from typing import Any
 from sim_devin import json_schema
 from sim_devin.errors import did_you_mean
 from sim_devin.json_input import NotJson, parse_json
-from sim_devin.redaction import MASK
+from sim_devin.redaction import MASK, Redactor
 from sim_devin.request import text, trim
 from sim_devin.secret_names import is_secret_name
 from sim_devin.spec import Schema
@@ -96,8 +96,10 @@ class Checker:
             if path[0] in told or place in told:
                 continue
             told.add(place)
-            secret = is_secret_name(path[0]) or _holds_secret(self.properties.get(path[0], {}))
-            shown = MASK if secret else shorten(error.instance)
+            secret = any(map(is_secret_name, path)) or _holds_secret(
+                self.properties.get(path[0], {})
+            )
+            shown = MASK if secret else shorten(Redactor().data(error.instance))
             yield f"{place}: got {shown}; pass {describe(error.schema, error)}"
 
 

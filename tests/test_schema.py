@@ -419,3 +419,15 @@ def test_publish_leaves_out_what_is_ours():
 def test_an_address_may_hold_a_comma(given, expected):
     schema = {"type": "array", "items": {"type": "string", "format": "uri"}}
     assert coerce(schema, given) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [{"auth": {"deep": "hush-hush"}}, {"auth": 5}, [{"x-api-key": "hush-hush"}], "hush"]
+)
+def test_what_a_problem_repeats_is_masked_by_name_at_any_depth(value):
+    inner = {"type": "object", "properties": {"auth": {"type": "string"}}}
+    checker = Checker({"type": "object", "properties": {"config": inner}})
+    (problem,) = checker.problems({"config": value}, {"config": value})
+    assert "hush-hush" not in problem
+    assert "5" not in problem
+    assert ("***" in problem) == (value != "hush")
