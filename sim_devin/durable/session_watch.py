@@ -31,6 +31,7 @@ log = logging.getLogger("sim_devin")
 SELDOM = 60.0  # seconds between two looks at a session that no run waits for
 RARELY = 600.0  # the same for one that sleeps, or waits for a person
 COUNTED_AFTER = 300.0  # seconds after its end by which the service has counted what it used
+BRIEF = 60.0  # seconds in which a session can have used nothing
 TURN = 30.0  # seconds one process may look after the sessions of one organization
 
 
@@ -65,7 +66,9 @@ def _note(store: SqlStore, ours: Session, session: Mapping[str, Any], now: float
         if has_share and isinstance(used, (int, float)):
             if now < over_since + COUNTED_AFTER:
                 next_look = over_since + COUNTED_AFTER
-            else:
+            elif used > 0 or over_since - ours.since < BRIEF:
+                # On plans billed by quota 0 is said of every session: it says nothing of one that
+                # had the time to use something.
                 store.settle_share(ours, float(used))
     else:
         if working and (has_share or ours.next_look is not None):

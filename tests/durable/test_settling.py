@@ -84,6 +84,20 @@ def test_a_session_that_is_terminated_is_settled(app, store, simulator):
     assert settled(store) == [(8, 0)]
 
 
+def test_a_session_of_a_plan_that_counts_no_acus_keeps_its_share(app, store, simulator):
+    """0 is said there of every session, whatever it used."""
+    simulator.switches = simulator.switches.changed({"billing": "quota"})
+    start(app, create(), wait())
+    app.runs.work(once=True)
+    later(app, simulator, OVER)
+    for _ in range(5):
+        later(app, simulator, COUNTED)
+    assert settled(store) == [(8, None)]
+    refused = start(app, create())
+    app.runs.work(once=True)
+    assert "leaves 2" in app.runs.show(refused)["error"]
+
+
 def test_a_message_lets_a_session_use_its_share_again(app, store, simulator):
     first = start(app, create(), wait())
     app.runs.work(once=True)
