@@ -204,3 +204,32 @@ def test_a_child_and_a_fork_stay_below_the_runs_ceiling(open_app, simulator):
     assert caps(simulator) == [3, 4]
     app.runs.follow(app.runs.fork(run_id, "call"))
     assert caps(simulator)[2:] == [7]  # a run of its own, with the same ceiling
+
+
+def test_a_paused_run_that_another_process_resumes_gets_no_more_than_it_had_left(
+    open_app, simulator
+):
+    store = Kept()
+    form = block("form", "human_in_the_loop")
+    first = devin("a", "create_session", prompt="p", maxAcuLimit="3")
+    rest = [devin(name, "create_session", prompt="p") for name in ("b", "c")]
+    app = open_app(Policy(acu_per_call=20), store=store)
+    paused = app.run(flow(first, form, *rest), env=ENV, max_acu=5, max_sessions=2)
+    assert paused.status == "paused"
+    other = open_app(Policy(acu_per_call=20, acu_per_run=100), store=store)
+    result = other.resume(paused.run_id, {}, env=ENV)
+    assert "used up" in result.error
+    assert caps(simulator) == [3, 2]
+
+
+class Kept:
+    """A store of runs that is not the process's own."""
+
+    def __init__(self):
+        self.records = {}
+
+    def save(self, run_id, record):
+        self.records[run_id] = json.loads(json.dumps(record))
+
+    def load(self, run_id):
+        return self.records[run_id]

@@ -24,6 +24,7 @@ class Budget:
         each: the most that any one call may have.
         sessions: the most sessions that all calls may start; None for any number.
         used: what is taken off the ceilings already; of sessions under `SESSIONS`.
+        left: what a run had left of its own when it was set aside; it gets no more.
 
     Raises:
         CallerError: a ceiling is not a number of at least 1.
@@ -36,14 +37,23 @@ class Budget:
         *,
         sessions: int | None = None,
         used: Mapping[str, float] | None = None,
+        left: Mapping[str, float] | None = None,
     ) -> None:
         count = {} if sessions is None else {SESSIONS: sessions}
         self._total = lowest(ceilings, count)
         self._left = {
             name: total - (used or {}).get(name, 0.0) for name, total in self._total.items()
         }
+        for name, most in (left or {}).items():
+            self._left[name] = min(most, self._left.get(name, most))
+            self._total.setdefault(name, most)
         self._each = lowest(each)
         self._lock = threading.Lock()
+
+    def left(self) -> dict[str, float]:
+        """Return what is left of each ceiling, for a run that is set aside."""
+        with self._lock:
+            return dict(self._left)
 
     def reserve(
         self, tool_params: Mapping[str, Any], params: Mapping[str, Any]

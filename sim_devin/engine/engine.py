@@ -224,7 +224,8 @@ def resume(
         env=env if env is not None else known.env if known else os.environ,
         bindings=bindings if bindings is not None else known.bindings if known else {},
         children=children if children is not None else known.children if known else None,
-        budget=(known and known.budget) or Budget(ceilings or {}, call_ceilings, sessions=sessions),
+        budget=(known and known.budget)
+        or Budget(ceilings or {}, call_ceilings, sessions=sessions, left=state.get("left")),
     )
     if not state["pauses"]:
         raise CallerError("This run is not paused.", hint="Only a paused run can be resumed.")

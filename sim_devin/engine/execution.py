@@ -99,7 +99,7 @@ class Execution(Driver):
         self.listener = on_event
         self.passes = Passes(self)
         self._start_output = start_output or {}
-        self._budget = budget or Budget({})
+        self.budget = budget or Budget({})
         self._run_child = run_child
         self.fields = Fields(self, Provenance(program, find_child, origins))
 
@@ -328,7 +328,7 @@ class Execution(Driver):
         self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
     ) -> dict[str, Any]:
         """Call a tool under the run's ceilings, deadline and cancel event."""
-        shares = self._budget.reserve(self.services.tool_params(tool_id), params)
+        shares = self.budget.reserve(self.services.tool_params(tool_id), params)
         try:
             return self.services.call_tool(
                 tool_id,
@@ -339,7 +339,7 @@ class Execution(Driver):
                 on_progress=on_progress,
             )
         except SimDevinError as error:
-            self._budget.settle(shares, error)
+            self.budget.settle(shares, error)
             raise
 
     def variable(self, name: str, variable_id: str | None) -> Variable | None:

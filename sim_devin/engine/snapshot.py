@@ -33,6 +33,7 @@ def take(execution: Execution) -> dict[str, Any]:
         "variables": dict(execution.variables),
         "output": execution.output,
         "order": execution.order,
+        "left": execution.budget.left(),
         "logs": [log.to_json() for log in execution.logs.entries],
         "origins": execution.fields.provenance.by_block(),
         "warnings": [[*place, text] for place, text in execution.fields.warnings.items()],
