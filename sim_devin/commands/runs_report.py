@@ -50,6 +50,7 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
                 yield f"    {part}"
                 yield from (f"      {line}" for line in harmless(json_text(log[part])).splitlines())
     yield from (f"  Warning: {harmless(text)}" for text in run.get("warnings", ()))
+    yield from (f"  {harmless(text)}" for text in run.get("damaged", ()))
     yield _totals(run)
     yield from waits(run)
     result = run.get("result") or {}

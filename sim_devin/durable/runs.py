@@ -155,11 +155,15 @@ class Runs:
         """
         run = self.store.run(run_id)
         body = run.to_json()
-        body["waits"] = [self._told(wait) for wait in self.store.waits(run.id, only_open=True)]
-        body["blocks"] = [outcome.log for outcome in self.store.outcomes(run.id)]
+        damaged: list[str] = []
+        waits = self.store.waits(run.id, only_open=True, damaged=damaged)
+        body["waits"] = [self._told(wait) for wait in waits]
+        body["blocks"] = [outcome.log for outcome in self.store.outcomes(run.id, damaged)]
         body["result"] = run.result
         if warnings := self.store.warnings(run.id):
             body["warnings"] = warnings
+        if damaged:
+            body["damaged"] = damaged
         return body
 
     def _told(self, wait: Wait) -> dict[str, Any]:

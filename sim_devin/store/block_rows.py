@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sim_devin.store.damage import DamagedRow, naming
 from sim_devin.store.records import DUPLICATE, FILE_EVENT, LATE_ANSWER, Event, Outcome, Run
-from sim_devin.store.rows import Rows, marks, record_of, text
+from sim_devin.store.rows import Rows, marks, text
 from sim_devin.store.sealing import read_json
 
 # Written out, since the index of these events is found by it.
@@ -19,10 +20,17 @@ AT_A_TIME = 500  # runs that one transaction changes
 class BlockRows(Rows):
     """The tables of blocks, of the calls inside them, and of events."""
 
-    def outcomes(self, run_id: str) -> list[Outcome]:
-        """Return what is recorded of a run's blocks, in the order in which they ended."""
+    def outcomes(self, run_id: str, damaged: list[str] | None = None) -> list[Outcome]:
+        """Return what is recorded of a run's blocks, in the order in which they ended.
+
+        What is wrong with rows that are damaged joins `damaged`.
+
+        Raises:
+            DamagedRow: a row is damaged, and there is no such list.
+        """
         query = "SELECT * FROM blocks WHERE run_id = ? ORDER BY sequence"
-        return [record_of(Outcome, "blocks", row) for row in self.database.read(query, (run_id,))]
+        rows = self.database.read(query, (run_id,))
+        return self.records(Outcome, "blocks", rows, damaged)
 
     def record(self, run: Run, outcomes: Iterable[Outcome], events: Iterable[Event] = ()) -> None:
         """Record what blocks came to, all or nothing.
@@ -56,7 +64,10 @@ class BlockRows(Rows):
         rows = self.database.read(
             "SELECT name, body FROM steps WHERE run_id = ? AND step = ?", (run_id, step)
         )
-        return {"name": rows[0]["name"], **read_json(rows[0]["body"])} if rows else None
+        if not rows:
+            return None
+        with naming(f"The step {step} of the run {run_id}"):
+            return {"name": rows[0]["name"], **read_json(rows[0]["body"])}
 
     def record_step(self, run: Run, step: str, name: str, body: Mapping[str, Any]) -> None:
         """Record what a call inside a block came to."""
@@ -78,23 +89,21 @@ class BlockRows(Rows):
             self.put_event(connection, event)
 
     def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
-        """Return the events of a run that come after the one of an id."""
+        """Return the events of a run that come after the one of an id; damaged ones say so."""
         rows = self.database.read(
             "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
             (run_id, after, limit),
         )
-        return [
-            Event(row["run_id"], row["at"], row["kind"], read_json(row["data"]), row["id"])
-            for row in rows
-        ]
+        return list(map(_event_of, rows))
 
     def warnings(self, run_id: str) -> list[str]:
         """Return what was found out about a run that whoever reads its outcome should know."""
         rows = self.database.read(
-            "SELECT data FROM events WHERE run_id = ? AND kind IN (?, ?) ORDER BY id",
+            "SELECT * FROM events WHERE run_id = ? AND kind IN (?, ?) ORDER BY id",
             (run_id, DUPLICATE, LATE_ANSWER),
         )
-        return list(dict.fromkeys(str(read_json(row["data"]).get("message")) for row in rows))
+        told = (_event_of(row).data for row in rows)
+        return list(dict.fromkeys(str(data.get("message") or data.get("error")) for data in told))
 
     def put_file(self, run_id: str, path: str | Path, now: float) -> None:
         """Say which workflow file a run was started from."""
@@ -103,11 +112,15 @@ class BlockRows(Rows):
     def files(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Return run -> path of its workflow file, for those of which it is known."""
         rows = self.database.read(
-            f"SELECT run_id, data FROM events WHERE run_id IN ({marks(run_ids)}) AND {_OF_FILE} "
-            "ORDER BY id",
+            f"SELECT * FROM events WHERE run_id IN ({marks(run_ids)}) AND {_OF_FILE} ORDER BY id",
             run_ids,
         )
-        return {row["run_id"]: read_json(row["data"])["path"] for row in rows}
+        events = map(_event_of, rows)
+        return {
+            event.run_id: event.data["path"]
+            for event in events
+            if isinstance(event.data.get("path"), str)
+        }
 
     def rename_file(self, path: str, to: str, now: float) -> None:
         """Let the runs of a workflow file belong to it under its new path."""
@@ -122,3 +135,15 @@ class BlockRows(Rows):
                 for run_id, file in self.files([row["run_id"] for row in rows]).items():
                     if file == path:
                         self.put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))
+
+
+def _event_of(row: Any) -> Event:
+    """Return the event that a row stands for; of a damaged one, that it is damaged."""
+    try:
+        data = read_json(row["data"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        data = None
+    if not isinstance(data, Mapping) or not isinstance(row["at"], int | float):
+        error = DamagedRow("events", row, "data", f"of event {row['id']} cannot be read")
+        return Event(row["run_id"], 0.0, str(row["kind"]), {"error": str(error)}, row["id"])
+    return Event(row["run_id"], row["at"], row["kind"], data, row["id"])

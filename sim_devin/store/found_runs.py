@@ -7,10 +7,11 @@ Each of these costs the same with a million runs in the store as with a hundred.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from sim_devin.errors import UnknownName
-from sim_devin.store.records import Run
+from sim_devin.store.damage import DamagedRow
+from sim_devin.store.records import Run, RunState
 from sim_devin.store.rows import Rows, marks, run_of
 
 SUGGESTED_FROM = 100  # newest runs among which a mistyped id is looked for
@@ -18,10 +19,10 @@ SHORTEST = 4  # characters of an id that are enough to find it by
 _LAST = "\U0010ffff"  # comes after any character of an id
 # Compared character by character, as PostgreSQL does not by itself.
 _FROM = "id COLLATE BINARY >= ? AND id COLLATE BINARY < ?"
-# Inputs, options and results may be large, and nothing of them is listed.
+# Results may be large, and nothing of them is listed.
 _LISTED = (
-    "id, state, name, document, created, updated, started, ended, deadline, owner, fence, "
-    "lease_until, cancelling, error, summary"
+    "id, state, name, document, children, inputs, options, created, updated, started, ended, "
+    "deadline, owner, fence, lease_until, cancelling, error, summary"
 )
 
 
@@ -49,7 +50,9 @@ class FoundRuns(Rows):
     def runs(
         self, states: Sequence[str] = (), *, limit: int = 100, before: str | None = None
     ) -> list[Run]:
-        """Return runs in any of these states, newest first, without inputs, options and result.
+        """Return runs in any of these states, newest first, without their results.
+
+        One that is damaged says so in its error.
 
         `before` is the id of a run; only older ones are returned.
 
@@ -68,7 +71,7 @@ class FoundRuns(Rows):
                 "ORDER BY created DESC, id DESC LIMIT ?",
                 (*mine, *values, limit),
             )
-        runs = [run_of(row) for row in found]
+        runs = list(map(_listed, found))
         if len(states) > 1:
             runs.sort(key=lambda run: (run.created, run.id), reverse=True)
         return runs[:limit]
@@ -100,3 +103,16 @@ class FoundRuns(Rows):
             "SELECT id FROM runs ORDER BY created DESC, id DESC LIMIT ?", (SUGGESTED_FROM,)
         )
         return [row["id"] for row in rows]
+
+
+def _listed(row: Any) -> Run:
+    try:
+        return run_of(row)
+    except DamagedRow as error:
+        times = {
+            name: row[name]
+            for name in ("created", "updated", "started", "ended")
+            if isinstance(row[name], int | float)
+        }
+        state: RunState = row["state"] if row["state"] in get_args(RunState) else "held"
+        return Run(str(row["id"]), state, "", str(row["name"]), error=str(error), **times)

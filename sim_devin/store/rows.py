@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from sim_devin.store.damage import DamagedRow, require_sound
 from sim_devin.store.database import Connection, Database
-from sim_devin.store.records import Event, Run, RunState
+from sim_devin.store.records import Event, Run, RunState, Wait
 from sim_devin.store.sealing import (
     OWN,
     Seals,
@@ -134,6 +135,44 @@ class Rows:
         recorded: list[str] = json.loads(rows[0]["secrets"]) if rows else []
         return recorded
 
+    def records(
+        self, kind: Any, table: str, rows: Sequence[Any], damaged: list[str] | None = None
+    ) -> list[Any]:
+        """Return the records of rows; what is wrong with those that have none joins `damaged`.
+
+        Raises:
+            DamagedRow: there is no such list.
+        """
+        found = []
+        for row in rows:
+            try:
+                found.append(record_of(kind, table, row))
+            except DamagedRow as error:
+                if damaged is None:
+                    raise
+                damaged.append(str(error))
+        return found
+
+    def sound_waits(self, rows: Sequence[Any]) -> list[Wait]:
+        """Return the waits of rows. A run with a damaged one is held, and the wait is closed."""
+        found = []
+        for row in rows:
+            try:
+                found.append(record_of(Wait, "waits", row))
+            except DamagedRow as error:
+                with self.database.write() as connection:
+                    connection.execute("UPDATE waits SET open = 0 WHERE id = ?", (row["id"],))
+                    self.hold(connection, row["run_id"], error)
+        return found
+
+    def hold(self, connection: Connection, run_id: str, error: DamagedRow) -> None:
+        """Hold a run that is damaged, so that nobody tries to drive it."""
+        connection.execute(
+            "UPDATE runs SET state = 'held', error = ?, owner = NULL, lease_until = 0 "
+            "WHERE id = ? AND ended IS NULL",
+            (to_text(str(error)), run_id),
+        )
+
     def put_event(self, connection: Connection, event: Event) -> None:
         """Record an event."""
         connection.execute(
@@ -226,21 +265,29 @@ def group_of(row: Any) -> Group:
 
 
 def record_of(kind: Any, table: str, row: Any) -> Any:
-    """Return the record that a row stands for."""
+    """Return the record that a row stands for.
+
+    Raises:
+        DamagedRow: it stands for none.
+    """
     known = kind.__dataclass_fields__
     values = {name: row[name] for name in row.keys() if name in known}  # noqa: SIM118 - a Row
-    for name in PLAIN.get(table, ()):
-        if values.get(name) is not None:
-            values[name] = json.loads(values[name])
-    for name in JSON[table]:
-        if name in values and values[name] is not None:
-            values[name] = read_json(values[name])
-    for name in TEXTS[table]:
-        if values.get(name) is not None:
-            values[name] = read_text(values[name])
+    readers = (
+        (PLAIN.get(table, ()), json.loads),
+        (JSON[table], read_json),
+        (TEXTS[table], read_text),
+    )
+    for names_, read in readers:
+        for name in names_:
+            if values.get(name) is not None:
+                try:
+                    values[name] = read(values[name])
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    raise DamagedRow(table, row, name, "cannot be read") from None
     for name in _BOOLEAN:
         if name in values:
             values[name] = bool(values[name])
+    require_sound(kind, table, row, values)
     return kind(**values)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
+from sim_devin.store.damage import DamagedRow, naming
 from sim_devin.store.found_runs import SUGGESTED_FROM, FoundRuns
 from sim_devin.store.pruning import Pruning
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
@@ -49,7 +50,8 @@ class RunRows(FoundRuns, Pruning):
         if not rows:
             known = self.database.read("SELECT run_id FROM records LIMIT ?", (SUGGESTED_FROM,))
             raise UnknownName("run", run_id, [row["run_id"] for row in known])
-        record: Mapping[str, Any] = json.loads(rows[0]["body"])
+        with naming(f"The record of the run {run_id}"):
+            record: Mapping[str, Any] = json.loads(rows[0]["body"])
         return record
 
     # -- documents -----------------------------------------------------------------------------
@@ -68,9 +70,14 @@ class RunRows(FoundRuns, Pruning):
         return key
 
     def document(self, key: str) -> Any:
-        """Return a workflow document."""
-        (row,) = self.database.read("SELECT body FROM documents WHERE id = ?", (key,))
-        return read_json(row["body"])
+        """Return a workflow document.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        rows = self.database.read("SELECT body FROM documents WHERE id = ?", (key,))
+        with naming(f"The workflow document {key[:12]}"):
+            return read_json(rows[0]["body"])
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -106,21 +113,26 @@ class RunRows(FoundRuns, Pruning):
         """
         mine, values = ("AND id = ?", (run_id,)) if run_id is not None else ("", ())
         with self.database.write() as connection:
-            dead = connection.execute(
-                f"SELECT id FROM runs WHERE state = 'running' "
-                f"AND (lease_until < ? OR lease_until > ?) {mine} ORDER BY updated LIMIT 1",
-                (now, now + LONGEST_LEASE * ttl, *values),
-            )
-            ready = f"SELECT id FROM runs WHERE state = 'ready' {mine} ORDER BY updated LIMIT 1"
-            row = dead.fetchone() or connection.execute(ready, values).fetchone()
-            if row is None:
-                return None
-            taken = connection.execute(
-                "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, lease_until = ?, "
-                "started = coalesce(started, ?), error = NULL WHERE id = ? RETURNING *",
-                (owner, now + ttl, moment, row["id"]),
-            ).fetchone()
-        return run_of(taken)
+            while True:
+                dead = connection.execute(
+                    "SELECT id FROM runs WHERE state = 'running' "
+                    f"AND (lease_until < ? OR lease_until > ?) {mine} ORDER BY updated LIMIT 1",
+                    (now, now + LONGEST_LEASE * ttl, *values),
+                )
+                ready = f"SELECT id FROM runs WHERE state = 'ready' {mine} ORDER BY updated LIMIT 1"
+                row = dead.fetchone() or connection.execute(ready, values).fetchone()
+                if row is None:
+                    return None
+                taken = connection.execute(
+                    "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, "
+                    "lease_until = ?, started = coalesce(started, ?), error = NULL "
+                    "WHERE id = ? RETURNING *",
+                    (owner, now + ttl, moment, row["id"]),
+                ).fetchone()
+                try:
+                    return run_of(taken)
+                except DamagedRow as error:  # the others can be driven
+                    self.hold(connection, row["id"], error)
 
     def keep_leases(self, owner: str, until: float) -> dict[str, tuple[int, bool]]:
         """Prolong the leases of a process; return run -> (fence, whether it is to be cancelled)."""

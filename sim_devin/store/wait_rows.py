@@ -18,7 +18,6 @@ from sim_devin.store.rows import (
     group_of,
     marks,
     parked_state,
-    record_of,
     text,
 )
 
@@ -50,11 +49,19 @@ class WaitRows(Rows):
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
             self.put_event(connection, Event(run.id, wait.created, "block.waiting", data))
 
-    def waits(self, run_id: str, *, only_open: bool = False) -> list[Wait]:
-        """Return what a run waits for, or waited for."""
+    def waits(
+        self, run_id: str, *, only_open: bool = False, damaged: list[str] | None = None
+    ) -> list[Wait]:
+        """Return what a run waits for, or waited for.
+
+        What is wrong with rows that are damaged joins `damaged`.
+
+        Raises:
+            DamagedRow: a row is damaged, and there is no such list.
+        """
         more = "AND open = 1" if only_open else ""
         query = f"SELECT * FROM waits WHERE run_id = ? {more} ORDER BY id"
-        return [record_of(Wait, "waits", row) for row in self.database.read(query, (run_id,))]
+        return self.records(Wait, "waits", self.database.read(query, (run_id,)), damaged)
 
     def kinds_waited_for(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return run -> the kinds of what it waits for, of those of some runs that wait."""
@@ -70,7 +77,7 @@ class WaitRows(Rows):
     def open_waits(self, kind: str, *, limit: int = 1000) -> list[Wait]:
         """Return open waits of one kind, oldest first."""
         query = "SELECT * FROM waits WHERE open = 1 AND kind = ? ORDER BY id LIMIT ?"
-        return [record_of(Wait, "waits", row) for row in self.database.read(query, (kind, limit))]
+        return self.sound_waits(self.database.read(query, (kind, limit)))
 
     def finish_wait(
         self, wait: Wait, now: float, answer: Any = None, *, error: str | None = None
@@ -123,7 +130,7 @@ class WaitRows(Rows):
         """End the waits for a moment that has come; return how many."""
         query = "SELECT * FROM waits WHERE open = 1 AND kind = 'time' AND due <= ? LIMIT 1000"
         rows = self.database.read(query, (now,))
-        return sum(self.finish_wait(record_of(Wait, "waits", row), now) for row in rows)
+        return sum(self.finish_wait(wait, now) for wait in self.sound_waits(rows))
 
     def unanswered(self, now: float) -> list[Wait]:
         """Return open questions, forms and approvals that it is too late to answer."""
@@ -131,7 +138,7 @@ class WaitRows(Rows):
             "SELECT * FROM waits WHERE open = 1 AND kind IN ('human', 'question', 'approval') "
             "AND answer_by <= ? ORDER BY id LIMIT 1000"
         )
-        return [record_of(Wait, "waits", row) for row in self.database.read(query, (now,))]
+        return self.sound_waits(self.database.read(query, (now,)))
 
     def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
         """Change an open wait of a kind; return False if it is none any more."""
@@ -175,7 +182,7 @@ class WaitRows(Rows):
             f"SELECT * FROM waits WHERE open = 1 AND kind IN {ASKING} "
             f"AND (remind_at IS NULL OR remind_at <= ?) {more} ORDER BY id LIMIT 100"
         )
-        return [record_of(Wait, "waits", row) for row in self.database.read(query, (now, *values))]
+        return self.sound_waits(self.database.read(query, (now, *values)))
 
     def remind(self, wait: Wait, again: float, event: Event) -> bool:
         """Record a reminder and when the next is due; False if another process did, or no need."""
@@ -220,7 +227,7 @@ class WaitRows(Rows):
             f"AND (next_look <= ? OR due <= ?) {mine} ORDER BY id LIMIT ?",
             (place, credentials or "", after, now, now, *values, limit),
         )
-        return [record_of(Wait, "waits", row) for row in rows]
+        return self.sound_waits(rows)
 
     def overdue_sessions(
         self, place: str, credentials: str | None, now: float, *, run_id: str | None = None
@@ -232,7 +239,7 @@ class WaitRows(Rows):
             f"AND coalesce(credentials, '') = ? AND due <= ? {mine} ORDER BY id LIMIT 1000",
             (place, credentials or "", now, *values),
         )
-        return [record_of(Wait, "waits", row) for row in rows]
+        return self.sound_waits(rows)
 
     def next_moment(self, run_id: str | None = None) -> float | None:
         """Return when the next look, moment or deadline is due; None if there is none."""

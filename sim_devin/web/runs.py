@@ -349,7 +349,8 @@ class Runs:
         lines = []
         for run in runs:
             asks = run.state == "asking"
-            waits = self._app.runs.store.waits(run.id, only_open=True) if asks else []
+            store = self._app.runs.store
+            waits = store.waits(run.id, only_open=True, damaged=[]) if asks else []
             feed, file = self._feeds.get(run.id), files.get(run.id, "")
             count = 0 if feed is None else len(feed.feed)
             lines.append(
