@@ -122,6 +122,21 @@ def test_the_page_gets_no_secret(open_one, tmp_path):
                 f"/api/runs/{run_id}/{path}",
                 params={"block": "create", "session": session_of(app, run_id)},
             ).text
+    session = session_of(app, runs[1])
+    for number, (path, body) in enumerate(
+        {
+            f"runs/{runs[1]}/messages": {"block": "create", "session": session, "message": SAID},
+            f"runs/{runs[1]}/answer": {"answer": GIVEN},
+            "runs": {"document": document(), "inputs": GIVEN},
+        }.items()
+    ):
+        answer = client.post(
+            f"/api/{path}", json=body, headers={"idempotency-key": f"key-of-act-{number}"}
+        )
+        assert answer.status_code < 300, answer.text
+        pages[f"POST {path}"] = answer.text
+    for file in tmp_path.glob("runs.sqlite*"):
+        assert found(file.read_bytes()) == [], file
     assert "***" in pages[f"events of {runs[0]}"]
     assert "***" in pages[f"log 2 of {runs[0]}"]
     assert "$sealed" not in str(pages)
