@@ -366,6 +366,13 @@ def test_the_run_says_it_once_for_each_field():
     assert [(item["blockId"], item["field"]) for item in told] == [("d", "prompt"), ("e", "prompt")]
 
 
+def test_a_run_that_nobody_listens_to_says_it_in_the_log(caplog):
+    assert opened().run(chain(devin("d", "{{TOKEN}}"), devin("e", "{{TOKEN}}")), env=ENV).success
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.partition(": ")[2][:9] for text in warned] == ["d.prompt:", "e.prompt:"]
+    assert TOKEN not in caplog.text
+
+
 def test_check_says_it_once_for_each_field():
     params = {"apiKey": "{{DEVIN_API_KEY}}", "prompt": "{{TOKEN}}"}
     entry = {"type": "devin", "operation": "create_session", "params": params}
