@@ -274,6 +274,22 @@ def test_a_run_goes_on_from_a_block_with_what_a_run_before_the_restart_left(open
     assert events[-1]["result"]["output"]["data"]["acus"] is not None
 
 
+def test_what_an_earlier_run_left_keeps_where_it_came_from(canvas, simulator):
+    credentials = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
+    made = block("Code", "function", code="return {{NAMED}}")
+    create = block("Create", "devin", operation="create_session", prompt="a", **credentials)
+    value = "local-value-1"
+    canvas.send("PUT", "secrets/NAMED", {"value": value})
+    earlier = start(canvas, workflow(START, made, create))
+    canvas.events(earlier)
+    create["subBlocks"]["prompt"]["value"] = "with <code.result>"
+    made["subBlocks"]["code"]["value"] = "return 1"
+    run = start(canvas, workflow(START, made, create), fromBlock="create", earlier=earlier)
+    assert canvas.events(run)[-1]["status"] == "finished"
+    prompts = [json.loads(e.body)["prompt"] for e in simulator.log if e.method == "POST"]
+    assert prompts == ["a", "with {{NAMED}}"]
+
+
 def test_what_is_uncertain_is_decided_on_the_page(canvas, simulator):
     simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
     run = start(canvas, with_session())
