@@ -197,7 +197,7 @@ def test_another_call_at_the_step_is_asked_about_anew(open_app, simulator):
     second.runs.resume(run_id, env={**ENV, "WHAT": "that"})
     second.runs.follow(run_id)
     assert simulator.truth() == []
-    assert asked(second, run_id)["parameters"]["tags"] == ["that"]
+    assert asked(second, run_id)["parameters"]["tags"] == "that"
     assert go_on(second, run_id, {"approved": True})["state"] == "done"
     (session,) = simulator.truth()
     assert "that" in session["tags"]
