@@ -1,12 +1,17 @@
-"""Kill the processes of durable runs at random moments, and count what Devin really got.
+"""Kill and freeze the processes of durable runs at random moments; count what Devin really got.
 
-    python scripts/torture.py [--runs 40] [--seconds 60] [--workers 2] [--no-faults] [--postgres]
-                              [--max-sessions N]
+    python scripts/torture.py [--runs 500] [--freezes 100] [--kills 500] [--skew 400]
+                              [--workers 2] [--no-faults] [--postgres] [--max-sessions N]
+                              [--seconds S] [--policy hold] [--seed N]
 
-Serves the simulator in a process of its own, starts runs that create a session, wait for it,
-send it a message and wait again, and kills the workers (-9) at random points until all runs
-are over. Then it counts in the simulator's own record: one session for each create, one
-message for each send, no run lost, none stuck. Exits 1 if any of that does not hold.
+Serves the simulator in a process of its own, and starts runs that create two sessions, wait for
+one, send it a message and wait again, and send the other one and the same text from two
+branches. Meanwhile workers, whose clocks are `--skew` seconds apart from the service's, are killed
+(-9) and frozen for longer than any time-out at random points, until there were enough of both
+and all runs are over. The service answers with errors after it has done the work, too: broken
+connections, 500, and 429 and 503 with Retry-After. Then it counts in the simulator's own record:
+one session for each create, one message for each send, no run lost, none stuck. Exits 1 if any of
+that does not hold. `--seconds` goes on for so long instead of counting kills and freezes.
 """
 
 from __future__ import annotations
@@ -31,6 +36,8 @@ ROOT = Path(__file__).parent.parent
 SPEED = 100.0  # simulated seconds in a real one; the workers live in the simulated time, too
 GRACE = 200.0  # simulated seconds; beyond anything the service needs to show what it has taken
 LEASE = 1.0
+FROZEN = (0.5, LEASE + 1.5 * GRACE / SPEED)  # real seconds; lease and window end meanwhile
+AT_ONCE = 40  # runs that are under way at the same time
 HOPELESS = 30.0  # seconds without any progress after which runs count as stuck
 
 FAULTS: list[dict[str, Any]] = [
@@ -38,6 +45,19 @@ FAULTS: list[dict[str, Any]] = [
     {"kind": "reset", "method": "POST", "commit": False, "times": None, "probability": 0.1},
     {"kind": "status", "status": 503, "method": "GET", "times": None, "probability": 0.1},
     {"kind": "status", "status": 500, "method": "POST", "times": None, "probability": 0.05},
+    *(
+        {
+            "kind": "status",
+            "status": status,
+            "retry_after": 1,
+            "method": "POST",
+            "commit": commit,
+            "times": None,
+            "probability": 0.04,
+        }
+        for status in (429, 503)
+        for commit in (True, False)
+    ),
     {"kind": "slow", "seconds": 0.2, "method": "POST", "times": None, "probability": 0.3},
 ]
 
@@ -52,7 +72,7 @@ def block(name: str, kind: str, **values: Any) -> dict[str, Any]:
 
 
 def workflow(number: int) -> dict[str, Any]:
-    """Return a workflow that creates two sessions side by side and talks to one."""
+    """Return a workflow that creates two sessions side by side and talks to both."""
     key = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "org-torture"}
     session = {"sessionId": "<create.sessionId>", **key}
     blocks = [
@@ -64,7 +84,24 @@ def workflow(number: int) -> dict[str, Any]:
             prompt=f"first {number} [scenario: asks]",
             **key,
         ),
-        block("second", "devin", operation="create_session", prompt=f"second {number}", **key),
+        block(
+            "second",
+            "devin",
+            operation="create_session",
+            prompt=f"second {number} [scenario: never-ends]",
+            **key,
+        ),
+        *(
+            block(
+                name,
+                "devin",
+                operation="send_message",
+                message=f"same {number}",
+                sessionId="<second.sessionId>",
+                **key,
+            )
+            for name in ("one", "other")
+        ),
         block("wait", "devin_wait", **session),
         block("send", "devin", operation="send_message", message=f"go on {number}", **session),
         block("again", "devin_wait", **session),
@@ -72,6 +109,8 @@ def workflow(number: int) -> dict[str, Any]:
     pairs = [
         ("start", "create"),
         ("start", "second"),
+        ("second", "one"),
+        ("second", "other"),
         ("create", "wait"),
         ("wait", "send"),
         ("send", "again"),
@@ -125,12 +164,18 @@ class Service:
 
 
 class Torture:
-    """Workers over one store, killed again and again."""
+    """Workers over one store, killed and frozen again and again."""
 
-    def __init__(self, folder: Path, store: str, service: Service, policy: str, seed: int) -> None:
+    def __init__(
+        self, folder: Path, store: str, service: Service, policy: str, seed: int, skew: float
+    ) -> None:
         self.service = service
         self.most = 0
         self.random = random.Random(seed)
+        self.skew = skew
+        self.freezes = 0
+        self.started = 0
+        self.thaw: dict[int, float] = {}  # process id -> when it goes on
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "PYTHONPATH": str(ROOT),
@@ -148,38 +193,66 @@ class Torture:
         self.kills = 0
 
     def worker(self) -> subprocess.Popen[bytes]:
-        """Start a worker process."""
+        """Start a worker process, whose clock is ahead or behind."""
+        skew = self.random.choice((-self.skew, 0.0, self.skew))
         return subprocess.Popen(
             [sys.executable, __file__, "--worker"],
-            env=self.environment,
+            env={**self.environment, "TORTURE_SKEW": f"{skew:g}"},
             cwd=ROOT,
         )
 
-    def until_over(self, runs: Any, count: int, seconds: float) -> None:
-        """Kill and restart workers for `seconds`, then let them end what is left."""
-        workers = [self.worker() for _ in range(count)]
-        end = time.monotonic() + seconds
-        progress, last = -1, time.monotonic()
+    def until_over(self, runs: Any, options: argparse.Namespace) -> None:
+        """Start runs, and kill, freeze and restart workers, until there was enough of it all."""
+        workers = [self.worker() for _ in range(options.workers)]
+        end = None if options.seconds is None else time.monotonic() + options.seconds
+        progress, last = (-1, -1), time.monotonic()
         try:
             while True:
-                time.sleep(self.random.uniform(0.1, 1.2))
-                self.most = max(self.most, working(self.service.sessions()))
+                enough = self._enough(options) if end is None else time.monotonic() >= end
                 left = [run for run in runs.list(limit=100_000) if not over(run)]
-                done = sum(len(runs.events(run["runId"])) for run in left) - 10_000 * len(left)
-                if done != progress:
-                    progress, last = done, time.monotonic()
-                if not left or time.monotonic() - last > HOPELESS:
+                if len(left) < AT_ONCE and (self.started < options.runs or not enough):
+                    for number in range(self.started, self.started + AT_ONCE - len(left)):
+                        name = f"run-{number}"
+                        runs.start(workflow(number), env=self.environment, run_id=name)
+                        self.started += 1
+                    continue
+                time.sleep(self.random.uniform(0.1, 0.8))
+                self.most = max(self.most, working(self.service.sessions()))
+                done = sum(len(runs.events(run["runId"])) for run in left)
+                if (done, len(left)) != progress:
+                    progress, last = (done, len(left)), time.monotonic()
+                if (not left and enough) or time.monotonic() - last > HOPELESS:
                     return
-                if time.monotonic() < end:
-                    number = self.random.randrange(count)
-                    workers[number].send_signal(signal.SIGKILL)
-                    workers[number].wait()
-                    self.kills += 1
-                    workers[number] = self.worker()
+                self._thaw(workers)
+                if not enough:
+                    self._strike(workers, freeze=self.freezes < options.freezes)
         finally:
             for worker in workers:
                 worker.send_signal(signal.SIGKILL)
                 worker.wait()
+
+    def _enough(self, options: argparse.Namespace) -> bool:
+        struck = self.kills >= options.kills and self.freezes >= options.freezes
+        return struck and self.started >= options.runs
+
+    def _strike(self, workers: list[subprocess.Popen[bytes]], *, freeze: bool) -> None:
+        number = self.random.randrange(len(workers))
+        worker = workers[number]
+        if freeze and worker.pid not in self.thaw and self.random.random() < 0.5:
+            worker.send_signal(signal.SIGSTOP)
+            self.thaw[worker.pid] = time.monotonic() + self.random.uniform(*FROZEN)
+            self.freezes += 1
+        elif worker.pid not in self.thaw:
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+            self.kills += 1
+            workers[number] = self.worker()
+
+    def _thaw(self, workers: list[subprocess.Popen[bytes]]) -> None:
+        for worker in workers:
+            if self.thaw.get(worker.pid, time.monotonic() + 1) <= time.monotonic():
+                del self.thaw[worker.pid]
+                worker.send_signal(signal.SIGCONT)
 
 
 def open_app(environment: Mapping[str, str]) -> Any:
@@ -188,10 +261,11 @@ def open_app(environment: Mapping[str, str]) -> Any:
     from sim_devin.simulator import SimClock
 
     began = float(environment["TORTURE_BEGAN"])
+    skew = float(environment.get("TORTURE_SKEW", "0"))
     return sim_devin.open_app(
         env=environment,
         config=Path(environment["SIM_DEVIN_CONFIG"]),
-        clock=SimClock(began + (time.time() - began) * SPEED, speed=SPEED),
+        clock=SimClock(began + (time.time() - began) * SPEED + skew, speed=SPEED),
         discover=False,
     )
 
@@ -238,10 +312,11 @@ def count(sessions: list[dict[str, Any]], runs: int, found: Mapping[str, str]) -
         message["message"]
         for session in sessions
         for message in session["messages"]
-        if message["source"] == "user" and message["message"].startswith("go on")
+        if message["source"] == "user" and message["message"].startswith(("go on", "same"))
     )
     wrong = [f"{n} sessions for {prompt!r}" for prompt, n in prompts.items() if n > 1]
-    wrong += [f"{n} messages {text!r}" for text, n in messages.items() if n > 1]
+    most = {"go": 1, "same": 2}  # the second is sent from two branches
+    wrong += [f"{n} messages {text!r}" for text, n in messages.items() if n > most[text.split()[0]]]
     for number in range(runs):
         state = found.get(f"run-{number}")
         if state is None:
@@ -249,18 +324,27 @@ def count(sessions: list[dict[str, Any]], runs: int, found: Mapping[str, str]) -
         elif state not in ("done", "uncertain"):
             wrong.append(f"run {number} did not end: {state}")
         elif state == "done":
-            names = (f"first {number} [scenario: asks]", f"second {number}")
+            names = (f"first {number} [scenario: asks]", f"second {number} [scenario: never-ends]")
             wrong += [f"no session for {name!r}" for name in names if not prompts[name]]
             if not messages[f"go on {number}"]:
                 wrong.append(f"no message for run {number}")
+            if messages[f"same {number}"] != 2:
+                wrong.append(f"{messages[f'same {number}']} of 2 messages for run {number}")
     return wrong
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Torture, print one line of JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on killing")
+    parser.add_argument("--runs", type=int, default=500, help="runs at the least")
+    parser.add_argument("--kills", type=int, default=500, help="kills at the least")
+    parser.add_argument("--freezes", type=int, default=100, help="freezes at the least")
+    parser.add_argument(
+        "--skew", type=float, default=400.0, help="seconds the workers' clocks are ahead or behind"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=None, help="go on for so long instead of counting"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--no-faults", action="store_true")
@@ -278,23 +362,23 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as folder, store_in(folder, options.postgres) as store:
-            torture = Torture(Path(folder), store, service, options.policy, seed)
+            torture = Torture(Path(folder), store, service, options.policy, seed, options.skew)
             torture.environment["SIM_DEVIN_MAX_SESSIONS"] = options.max_sessions
             if not options.no_faults:
                 service.post("faults", FAULTS)
             app = open_app(torture.environment)
-            for number in range(options.runs):
-                app.runs.start(workflow(number), env=torture.environment, run_id=f"run-{number}")
-            torture.until_over(app.runs, options.workers, options.seconds)
+            torture.until_over(app.runs, options)
             found = {run["runId"]: run["state"] for run in app.runs.list(limit=100_000)}
             sessions = service.sessions()
-            wrong = count(sessions, options.runs, found)
+            wrong = count(sessions, torture.started, found)
             app.runs.store.close()
     finally:
         service.close()
     report = {
-        "runs": options.runs,
+        "runs": torture.started,
         "kills": torture.kills,
+        "freezes": torture.freezes,
+        "skew": options.skew,
         "sessions": len(sessions),
         "at once": torture.most,
         "states": Counter(found.values()),

@@ -112,3 +112,50 @@ def test_nobody_knows_what_came_of_a_create_or_message_that_is_given_up(silent, 
         cancelled_call(silent, tool, **params)
     assert caught.value.means.uncertain
     assert silent.sent == ["POST"]
+
+
+class Slow(Silent):
+    """A transport that has a connection, and something to send, long after it was asked to."""
+
+    def __init__(self):
+        super().__init__()
+        self.over = threading.Event()
+        self.error = None
+
+    def send(self, request, *, timeout):
+        self.begun.set()
+        assert self.go.wait(60)
+        try:
+            request.confirm()
+        except TimedOut as error:
+            self.error = error
+            raise
+        finally:
+            self.over.set()
+        return Response(200, {}, b"{}")
+
+
+def test_what_was_given_up_is_not_sent_later():
+    slow = Slow()
+    request = Request("POST", "http://127.0.0.1:1/", {}, confirm=lambda: None)
+    with pytest.raises(TimedOut):
+        send_within(slow, request, timeout=0.1)
+    slow.go.set()
+    assert slow.over.wait(60)
+    assert slow.error is not None
+    assert slow.error.means.did_nothing
+
+
+def test_an_answer_that_comes_after_it_was_given_up_is_told(silent):
+    told, heard = [], threading.Event()
+
+    def late(response):
+        told.append(response.status)
+        heard.set()
+
+    with pytest.raises(TimedOut):
+        send_within(silent, REQUEST, timeout=0.1, late=late)
+    assert told == []
+    silent.go.set()
+    assert heard.wait(60)
+    assert told == [200]

@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from http_server import answer
@@ -149,6 +150,37 @@ def test_a_connection_that_breaks_after_the_sending_may_have_been_processed(
         transport.send(post(server.url, {"a": 1}), timeout=5)
     assert type(caught.value) is TransportError
     assert len(server.requests) == 1
+
+
+class Lost(Exception):
+    """Another process has taken over."""
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["new connection", "kept connection"])
+def test_it_is_asked_whether_it_may_be_sent_when_it_is_connected_and_not_before(
+    serve, transport, fresh
+):
+    server = serve()
+    if not fresh:
+        transport.send(get(server.url), timeout=5)
+    before, connections = len(server.requests), []
+
+    def confirm():
+        connections.append(len(transport._trusted.poolmanager.pools) > 0)
+        raise Lost
+
+    with pytest.raises(Lost):
+        transport.send(replace(post(server.url, {"a": 1}), confirm=confirm), timeout=5)
+    assert connections == [True]
+    transport.send(get(server.url), timeout=5)
+    assert len(server.requests) == before + 1
+
+
+def test_what_may_be_sent_is_sent(serve, transport):
+    server, asked = serve(), []
+    request = replace(post(server.url, {"a": 1}), confirm=lambda: asked.append(True))
+    transport.send(request, timeout=5)
+    assert (len(server.requests), asked) == (1, [True])
 
 
 def test_no_answer_in_time(serve, transport):

@@ -15,11 +15,11 @@ def test_processes_that_are_killed_do_nothing_twice_and_lose_nothing(store, requ
     if store:
         request.getfixturevalue("postgres_server")
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "torture.py", "--runs=4", "--seconds=5", *store],
+        [sys.executable, ROOT / "scripts" / "torture.py", "--runs=4", "--seconds=6", *store],
         capture_output=True,
         text=True,
         timeout=100,
     )
     report = json.loads(done.stdout)
     assert report["wrong"] == [], (report, done.stderr)
-    assert report["kills"] > 0
+    assert report["kills"] + report["freezes"] > 0
