@@ -149,7 +149,8 @@ class Provenance:
         secret = {item.id for item in program.form(block.type) if item.secret}
         credentials = services.credentials(block.type)
         held = {env: True for field, env in credentials.items() if field in secret}
-        return _merged(names, held | ({OWN: True} if held else {})), frozenset(sources)
+        calls_tools = bool(held) or (step is not None and bool(step.also_for_model))
+        return _merged(names, held | ({OWN: True} if calls_tools else {})), frozenset(sources)
 
     def _variable(self, variable_id: str) -> tuple[Origins, frozenset[Node]]:
         names: Origins = {}

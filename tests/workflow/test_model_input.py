@@ -347,6 +347,24 @@ def test_a_tool_that_an_agent_calls_gets_the_key_and_no_value_in_its_prompt():
     assert "API_KEY" not in warning
 
 
+def test_an_agent_is_not_told_the_apps_own_key_by_a_service_that_repeats_it():
+    key = "cog_made_up"
+    kept = Kept({"title": f"you sent {key}"})
+    model = Asked(("devin_create_session", {"prompt": "p"}))
+    entry = {"type": "tool", "toolId": "devin_create_session", "params": {}}
+    app = sim_devin.open_app(
+        transport=kept,
+        llm=model,
+        discover=False,
+        env={},
+        credentials={"apiKey": key, "orgId": "org-test"},
+    )
+    made = chain(block("m", "agent", userPrompt="go", model="m", tools=[entry]))
+    assert app.run(made, env={}).success
+    assert "you sent ***" in model.text
+    assert key not in model.text
+
+
 def test_the_run_says_it_once_for_each_field():
     events = []
     made = chain(
