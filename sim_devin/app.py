@@ -35,6 +35,7 @@ from sim_devin.store.account import StoreSpending
 from sim_devin.store.memory import RunStore
 from sim_devin.telemetry import open_telemetry
 from sim_devin.transport import HttpTransport, Transport, check_base_url
+from sim_devin.turn import SentMessages
 
 if TYPE_CHECKING:
     from sim_devin.durable.runs import Runs
@@ -76,6 +77,7 @@ class App:
         self._opening = threading.Lock()
         self._ledger = ledger
         self._settle = settle
+        self._sent = SentMessages()
         self._checkers: dict[str, Checker] = {}
         self._targets: dict[str, invoke.Target] = {}
         self._kept = KeptRuns(self)
@@ -215,7 +217,8 @@ class App:
         def carry_out(
             prepared: invoke.Prepared, end: float | None = end, **options: Any
         ) -> dict[str, Any]:
-            return self.sender.call(prepared, cancel=cancel, deadline=end, **options)
+            with self._sent.noting(prepared.spec.id, prepared.params):
+                return self.sender.call(prepared, cancel=cancel, deadline=end, **options)
 
         act = spec.run or (spec.reconcile if reconcile else None)
         if act is None:
@@ -246,6 +249,7 @@ class App:
             ledger=ledger or self._ledger,
             settle=settle or self._settle,
             minutes_per_session=self.policy.minutes_per_session,
+            sent=self._sent.last,
         )
         return invoke.act(act, prepared, context)
 
@@ -357,6 +361,7 @@ class App:
             cancel=cancel,
             on_progress=on_progress,
             minutes=self.policy.minutes_per_session,
+            sent=self._sent.last,
         )
 
     # -- workflows -------------------------------------------------------------------------

@@ -29,6 +29,7 @@ def _run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         cancel=context.cancel,
         on_progress=context.on_progress,
         minutes=context.minutes_per_session,
+        sent=context.sent,
     )
     result = outcome.to_json()
     session = result.pop("session")

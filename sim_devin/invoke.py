@@ -217,6 +217,7 @@ class Context:
         ledger: where intents are recorded before something that must not happen twice.
         settle: how an ambiguous end is settled.
         minutes_per_session: minutes after its create at which a session is ended; None for never.
+        sent: returns the last message of this process to a session (`turn.Sent`), or None.
     """
 
     call: Call
@@ -227,6 +228,7 @@ class Context:
     ledger: Any = None
     settle: Any = None
     minutes_per_session: float | None = None
+    sent: Callable[[str], Any] = lambda _: None
 
 
 def act(

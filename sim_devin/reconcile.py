@@ -46,7 +46,8 @@ from sim_devin.intents import (
 )
 from sim_devin.invoke import Context
 from sim_devin.lookup import look_until
-from sim_devin.same_texts import Copies, messages_of
+from sim_devin.same_texts import Copies
+from sim_devin.turn import messages_of
 from sim_devin.verdict import bare
 
 __all__ = [
@@ -100,6 +101,7 @@ class _Sending:
         self._unclear = unclear
         self._explained = explained
         self.sent = [intent for intent in self._ledger.earlier() if intent.state != "rejected"]
+        self.error: SimDevinError | None = None  # what left it open, with the service's words
 
     def run(self) -> Output | None:
         """Return the session; None when nobody knows, which is recorded.
@@ -192,6 +194,7 @@ class _Sending:
                 self._settle(intent, "rejected")
                 raise
             log.warning("%s; looking for it, for %g s at most", error.message, context.settle.grace)
+            self.error = error
             return None, error
         return self._kept(intent, output), None
 
@@ -232,9 +235,11 @@ class _Sending:
         """
         try:
             return look_until(self._context, lambda: self._look(self.sent), grace=grace)
-        except UncertainResult:
+        except UncertainResult as error:
             self._leave()
-            raise
+            raise UncertainResult(
+                f"{error.message}{_words_of(self.error)}", hint=error.hint
+            ) from None
 
     def _look_once(self) -> Output | None:
         try:
@@ -268,6 +273,11 @@ class _Sending:
     def _leave(self) -> None:
         for intent in self.sent:
             self._ledger.settle(intent.tag, "uncertain")
+
+
+def _words_of(error: SimDevinError | None) -> str:
+    """Return what left an outcome open, to go on a sentence."""
+    return "" if error is None else f" {error.message}"
 
 
 def _says_later(error: SimDevinError | None) -> bool:
@@ -311,7 +321,8 @@ def create_session(params: Mapping[str, Any], context: Context) -> Output:
     sent = sending.sent
     named = " or ".join(repr(intent.tag) for intent in sent)
     raise UncertainResult(
-        "It is not known whether a session was created.",
+        f"It is not known whether a session was created.{_words_of(sending.error)}",
+        status=getattr(sending.error, "status", None),
         hint=f"None with the tag {named} appeared within {context.settle.grace:g} s. "
         f"Look for it later: sim-devin call devin_list_sessions tags={sent[-1].tag}",
     )
@@ -349,6 +360,7 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
     since = int(context.clock.time()) - 60
     ledger: Ledger = context.ledger
     intent = Intent(ledger.tag("untagged"), CREATE, context.clock.time())
+    words = ""
     if ledger.claim(intent):
         try:
             output = context.call(CREATE, params, confirm=lambda: ledger.confirm(intent))
@@ -358,6 +370,7 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
             if error.means.did_nothing or isinstance(error, Cancelled):
                 ledger.settle(intent.tag, "rejected")
                 raise
+            words = _words_of(error)
         else:
             ledger.settle(intent.tag, "done", output["sessionId"])
             return output
@@ -368,7 +381,7 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
     alike = _alike(params, since, context)
     seen = f"These have the same prompt: {', '.join(alike)}. " if alike else ""
     raise UncertainResult(
-        f"It is not known whether a session was created, and no tag can tell: {why}.",
+        f"It is not known whether a session was created, and no tag can tell: {why}.{words}",
         hint=f"{seen}Look for it: sim-devin call devin_list_sessions createdAfter={since}",
     )
 
@@ -380,7 +393,7 @@ def _alike(params: Mapping[str, Any], since: int, context: Context) -> list[str]
         return [
             session_id
             for session_id in (str(item.get("sessionId")) for item in page["sessions"])
-            for first in messages_of(session_id, context)[:1]
+            for first in messages_of(session_id, context.call)[:1]
             if first.get("message") == params["prompt"]
         ]
     except SimDevinError:
@@ -427,7 +440,9 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
     if session is not None:
         return session
     raise UncertainResult(
-        f"It is not known whether the message reached {bare(session_id)}.",
+        f"It is not known whether the message reached {bare(session_id)}."
+        f"{_words_of(sending.error)}",
+        status=None if copies.cannot_tell() else getattr(sending.error, "status", None),
         hint=f"Read the session first: sim-devin call devin_list_session_messages "
         f"sessionId={session_id}",
     )

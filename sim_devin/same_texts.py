@@ -14,7 +14,7 @@ from typing import Any
 
 from sim_devin.intents import Intent, Ledger, digest
 from sim_devin.invoke import Context
-from sim_devin.paging import items
+from sim_devin.turn import messages_of
 
 
 class Copies:
@@ -31,7 +31,7 @@ class Copies:
     def count_before(self, intent: Intent) -> None:
         """Note in an intent how many copies there are that none of ours accounts for."""
         sure, _ = self._same()
-        messages = messages_of(self._session_id, self._context)
+        messages = messages_of(self._session_id, self._context.call)
         found = self._copies(messages)
         later, open_ones = self._same()
         intent.position = len(messages)
@@ -42,7 +42,7 @@ class Copies:
         """Return whether one of the intents of one message surely arrived; see `cannot_tell`."""
         own = [intent.tag for intent in sent]
         sure, _ = self._same(own)
-        messages = messages_of(self._session_id, self._context)
+        messages = messages_of(self._session_id, self._context.call)
         found = self._copies(messages)
         later, open_ones = self._same(own)
         first = sent[0]
@@ -67,16 +67,3 @@ class Copies:
             item.get("message") == self._message and item.get("source") == "user"
             for item in messages
         )
-
-
-def messages_of(session_id: str, context: Context) -> list[Mapping[str, Any]]:
-    """Return all messages of a session, oldest first, each once."""
-
-    def fetch(after: str | None) -> Mapping[str, Any]:
-        more = {} if after is None else {"after": after}
-        params = {"sessionId": session_id, "limit": 200, **more}
-        return context.call("devin_list_session_messages", params)
-
-    messages = items(fetch, "messages")
-    # Pages that shift show a message twice.
-    return list({item.get("eventId") or n: item for n, item in enumerate(messages)}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from sim_devin import json_schema
@@ -20,6 +21,7 @@ from sim_devin.errors import (
 )
 from sim_devin.money import Scope
 from sim_devin.spec import Schema
+from sim_devin.turn import Sent, Turn, messages_of
 from sim_devin.verdict import State, Verdict, bare, classify
 
 BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
@@ -90,6 +92,7 @@ class Progress:
 
 
 Until = Callable[[Verdict], bool]
+NOTHING_NEW = Verdict("in_flight", "it shows nothing newer than the last message to it")
 
 
 class Call(Protocol):
@@ -152,14 +155,17 @@ def wait(
     cancel: threading.Event | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     minutes: float | None = None,
+    sent: Callable[[str], Sent | None] = lambda _: None,
 ) -> list[Outcome]:
     """Wait for sessions and return one outcome for each, in the order of `ids`.
 
     `call` carries out `devin_list_sessions` and `devin_get_session`; `timeout` is in seconds.
     All sessions that are still open are asked for in one list call per 150. A failing look is
     tried again until the timeout; sessions the service does not list are asked for one by one;
-    one it does not know counts as failed after two minutes. One that is not over `minutes` after
-    its create is ended (`devin_terminate_session`), and its outcome says so.
+    one it does not know counts as failed after two minutes. A state that may be of the turn
+    before the last message to a session does not end its wait, see `turn`; `sent` returns that
+    message if it is known. One that is not over `minutes` after its create is ended
+    (`devin_terminate_session`), and its outcome says so.
 
     Raises:
         WaitTimedOut: nothing at all was heard of any session before the timeout.
@@ -169,7 +175,7 @@ def wait(
     """
     if schema is not None:
         json_schema.require(schema, "schema", "draft 7")
-    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress, minutes).run(
+    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress, minutes, sent).run(
         cancel or threading.Event()
     )
 
@@ -185,6 +191,7 @@ class _Wait:
         schema: Schema | None,
         on_progress: Callable[[Progress], None] | None,
         minutes: float | None,
+        sent: Callable[[str], Sent | None],
     ) -> None:
         self.ids = ids
         self.minutes = minutes
@@ -194,6 +201,8 @@ class _Wait:
         self.until = until
         self.schema = schema
         self.on_progress = on_progress
+        self.sent = sent
+        self.turns: dict[str, tuple[Sent | None, Turn]] = {}
         self.started = clock.monotonic()
         self.end = None if timeout is None else self.started + timeout
         self.look_ends = self.started + LOOK
@@ -300,9 +309,11 @@ class _Wait:
             session = self._single(session_id) or session
         self.seen[key] = session
         verdict = classify(session, schema=self.schema)
+        if not verdict.settled:
+            self._turn(session_id)[1].at_work(session)
         if self.minutes is not None and self._is_overdue(session, verdict):
             self._end(key, session, self.minutes)
-        elif self.until(verdict):
+        elif self.until(verdict) and self._is_over(session_id, session):
             self._settle(key, verdict)
         return news
 
@@ -317,6 +328,20 @@ class _Wait:
         ended = self._call("devin_terminate_session", {"sessionId": self.open[key]})
         self.seen[key] = {**session, **{k: v for k, v in ended.items() if v is not None}}
         self._settle(key, ended_for_time(minutes))
+
+    def _turn(self, session_id: str) -> tuple[Sent | None, Turn]:
+        """Return the message that is waited past, if it is known, and how far its turn is."""
+        key, sent = bare(session_id), self.sent(session_id)
+        turn = self.turns.get(key)
+        if turn is None or turn[0] != sent:
+            turn = self.turns[key] = (sent, Turn())
+        return turn
+
+    def _is_over(self, session_id: str, session: Mapping[str, Any]) -> bool:
+        sent, turn = self._turn(session_id)
+        now, time = self.clock.monotonic(), self.clock.time()
+        messages = partial(messages_of, session_id, self._call)
+        return turn.is_over(session, messages, sent, now=now, time=time)
 
     def _settle(self, key: str, verdict: Verdict, *, timed_out: bool = False) -> None:
         session_id = self.open.pop(key)
@@ -345,6 +370,8 @@ class _Wait:
             verdict = Verdict("in_flight", "nothing was heard of it")
             if key in self.seen:
                 verdict = classify(self.seen[key], schema=self.schema)
+            if self.until(verdict):  # and yet it was not believed
+                verdict = NOTHING_NEW
             self._settle(key, verdict, timed_out=True)
 
     def _report(self, delay: float) -> None:

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
-from sim_devin import wait
+from sim_devin import turn, wait
 from sim_devin.clock import ManualClock
 from sim_devin.errors import (
     AuthenticationFailed,
     Cancelled,
+    Conflict,
     InvalidParams,
     PermissionDenied,
     UnknownName,
@@ -561,3 +562,103 @@ def test_the_tool_checks_what_it_is_given(params):
     with pytest.raises(InvalidParams):
         call_tool(world, "x", **params)
     assert not world.simulator.log
+
+
+# -- waits that follow a message --------------------------------------------------------------
+
+
+def follow_up(world, session, text="More, please.", **options):
+    world.app.call("devin_send_message", {"sessionId": session, "message": text})
+    began = world.clock.time()
+    (outcome,) = world.wait(session, **options)
+    return outcome, began
+
+
+@pytest.mark.parametrize("lag", [0, 4, 14, 29])
+@pytest.mark.parametrize("scenario", ["finish", "waits-when-done", "sleeps", "asks"])
+def test_a_wait_after_a_message_is_not_ended_by_the_turn_before_it(scenario, lag):
+    world = World(status_lag=lag)
+    session = world.session(scenario)
+    world.wait(session)
+    outcome, began = follow_up(world, session)
+    assert outcome.state in ("done", "blocked_on_user")
+    assert outcome.session["updatedAt"] >= began + 20  # the reply takes that long
+
+
+def test_another_process_sees_by_the_messages_that_the_turn_is_not_over():
+    world = World(status_lag=14)
+    session = world.session("finish")
+    world.wait(session)
+    world.app.call("devin_send_message", {"sessionId": session, "message": "More, please."})
+    began = world.clock.time()
+    other = sim_devin.open_app(
+        transport=SimulatedTransport(world.clock, world.simulator),
+        clock=world.clock,
+        env={},
+        discover=False,
+        credentials={"apiKey": KEY, "orgId": ORG},
+    )
+    (outcome,) = other.wait([session], deadline=600)
+    assert outcome.session["updatedAt"] >= began + 20
+
+
+def test_a_session_that_shows_nothing_new_is_believed_after_the_settling_time():
+    world = World(status_lag=100_000, idle_seconds=200_000)
+    session = world.session("finish")
+    world.wait(session)
+    world.simulator.faults.add(Fault("status", method="GET", path="/messages$", times=None))
+    outcome, began = follow_up(world, session)
+    assert outcome.state == "done"
+    assert turn.SETTLING <= world.clock.time() - began <= 2 * turn.SETTLING
+
+
+def test_a_deadline_before_that_says_that_nothing_new_was_seen():
+    world = World(status_lag=100)
+    session = world.session("finish")
+    world.wait(session)
+    outcome, _ = follow_up(world, session, deadline=9)
+    assert (outcome.state, outcome.timed_out) == ("in_flight", True)
+    assert "nothing newer" in outcome.reason
+
+
+def test_a_message_that_was_refused_is_not_waited_past():
+    world = World()
+    session = world.session("fails")
+    world.wait(session)
+    before = world.clock.time()
+    with pytest.raises(Conflict):
+        world.app.call("devin_send_message", {"sessionId": session, "message": "More"})
+    (outcome,) = world.wait(session)
+    assert outcome.state == "failed"
+    assert world.clock.time() == before
+
+
+def test_a_workflow_in_memory_waits_past_its_message():
+    world = World(status_lag=14)
+    session = world.session("finish")
+    world.wait(session)
+    began = world.clock.time()
+    world.app.call("devin_send_message", {"sessionId": session, "message": "More, please."})
+    found = world.app.call("devin_wait_for_session", {"sessionId": session})
+    assert found["updatedAt"] >= began + 20
+
+
+MOMENTS = st.one_of(st.none(), st.integers(0, 4), st.floats(0, 4), st.integers(10**12, 10**12 + 4))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["user", "devin", None]), MOMENTS), max_size=5),
+    MOMENTS,
+    st.one_of(st.none(), st.floats(0, 4)),
+    st.one_of(st.none(), st.integers(0, 5)),
+)
+def test_whatever_a_service_shows_is_believed_within_the_settling_time(
+    said, updated, worked, position
+):
+    messages = [{"source": who, "createdAt": at, "message": "x"} for who, at in said]
+    sent = None if position is None else turn.Sent(position=position)
+    session = {"updatedAt": updated, "createdAt": 0}
+    needed = turn.settling(session, messages, sent=sent, worked=worked, now=5)
+    assert needed in (0.0, turn.EARLY, turn.SETTLING)
+    if sent is None and not any(who == "user" for who, _ in said):
+        assert needed == 0.0

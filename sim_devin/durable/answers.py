@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.durable import approvals
-from sim_devin.durable.looks import Task, UnderWay
+from sim_devin.durable.looks import HELD_PAUSE, MEND, Task, UnderWay
 from sim_devin.errors import (
+    ApiError,
     CallerError,
     Cancelled,
     MissingCredentials,
@@ -19,6 +20,7 @@ from sim_devin.errors import (
     StoreError,
     UncertainResult,
     UnknownName,
+    meaning_of_status,
 )
 from sim_devin.store.records import ASKING, ENDED, Run, Wait
 from sim_devin.store.sealing import Seals
@@ -139,6 +141,10 @@ class Answers:
                 cancel=cancel,
             )
         except UncertainResult as error:
+            if error.status is not None and meaning_of_status(error.status).temporary:
+                # It was answered, and looked for: it is not there, and may be sent again.
+                resolve(self._store, wait.run_id, step, "repeat", None)
+                return self._keep(wait, error)
             # A default answer would be a second message: only a person may answer now.
             why = f"{error} Look at the session before you answer again."
             self._ask_again(wait, why, answer_by=None)
@@ -146,22 +152,43 @@ class Answers:
         except (Cancelled, StoreError):
             return False  # it is kept as it is
         except SimDevinError as error:
-            if error.means.callers_fault or error.means.final:
+            if not error.means.callers_fault:
+                self._keep(wait, error)
+            else:
                 why = f"The answer could not be sent: {error}"
                 now = self._app.clock.time()
                 if wait.answer_by is not None and wait.answer_by <= now:
                     self._store.finish_wait(wait, now, error=why)
                 else:
                     self._ask_again(wait, why)
-            else:
-                pause = max(TRY_AGAIN, getattr(error, "retry_after", None) or 0.0)
-                later = self._app.clock.time() + pause
-                self._store.change_wait(wait, "sending", next_look=later)
             return False
+        if (wait.seen or {}).get("held"):
+            self._store.unhold_run(wait.run_id)
         later = self._app.clock.time() + FIRST_PAUSE
         return self._store.change_wait(
-            wait, "sending", kind="session", answer=None, next_look=later, pause=FIRST_PAUSE
+            wait,
+            "sending",
+            kind="session",
+            answer=None,
+            seen={"session": (wait.seen or {}).get("session", {})},
+            next_look=later,
+            pause=FIRST_PAUSE,
         )
+
+    def _keep(self, wait: Wait, error: SimDevinError) -> bool:
+        """Keep an answer that could not be sent, and try again later.
+
+        The run is held meanwhile if only a person can mend what is in the way.
+        """
+        now = self._app.clock.time()
+        held = error.means.access and isinstance(error, ApiError)
+        pause = HELD_PAUSE if held else max(TRY_AGAIN, getattr(error, "retry_after", None) or 0.0)
+        seen = {**(wait.seen or {}), "held": held}
+        self._store.change_wait(wait, "sending", next_look=now + pause, seen=seen)
+        if held:
+            why = f"The answer could not be sent, and is kept: {error} {MEND}"
+            self._store.hold_run(wait.run_id, now, why)
+        return False
 
     def _ask_again(self, wait: Wait, why: str, **changes: Any) -> None:
         point = {**wait.point, "note": why}

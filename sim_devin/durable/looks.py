@@ -22,6 +22,8 @@ log = logging.getLogger("sim_devin")
 
 LOOK = 25.0  # real seconds that the calls of one look may take together
 PATIENCE = 3.0  # real seconds of them after which what cannot wait is done without the service
+HELD_PAUSE = 600.0  # seconds until what only a person can mend is tried again
+MEND = "Mend that; the run goes on by itself within ten minutes, or at once with runs resume."
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
 
 

@@ -13,11 +13,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.durable.looks import Caller, Task, UnderWay
+from sim_devin.durable.looks import HELD_PAUSE, MEND, Caller, Task, UnderWay
 from sim_devin.durable.overtime import as_ended, output_of
 from sim_devin.durable.places import credentials_here
 from sim_devin.durable.session_watch import note
 from sim_devin.errors import (
+    ApiError,
     Cancelled,
     NotFound,
     RateLimited,
@@ -25,10 +26,11 @@ from sim_devin.errors import (
     StoreError,
     TimedOut,
 )
-from sim_devin.paging import items
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seals, names
 from sim_devin.store.sql_store import SqlStore
+from sim_devin.store.step_ledger import last_message
+from sim_devin.turn import Turn, messages_of
 from sim_devin.verdict import Verdict, bare, classify
 from sim_devin.wait import (
     BATCH,
@@ -36,6 +38,7 @@ from sim_devin.wait import (
     GROWTH,
     LONGEST_PAUSE,
     MISSING_FOR,
+    NOTHING_NEW,
     needs_full,
     until_named,
 )
@@ -47,7 +50,6 @@ log = logging.getLogger("sim_devin")
 
 TOGETHER = FIRST_PAUSE / 2  # seconds by which a look may come early to share a call
 TURN = 30.0  # seconds one process may look after an organization; longer than a look takes
-UNMENDABLE_PAUSE = 60.0  # seconds until a look is tried again that failed for good, so it seems
 BLOCKED = ("blocked_on_user", "blocked_on_approval")
 
 
@@ -191,6 +193,7 @@ class _Look:
             else:
                 self._later(wait, {**before, "missingSince": since}, FIRST_PAUSE)
             return
+        self._go_on(wait)
         news = _state(before.get("session", {})) != _state(session)
         if not news:
             session = before["session"]  # a list entry; what is known may be more
@@ -199,34 +202,62 @@ class _Look:
         if news:
             note(self._store, session, now)
         verdict = classify(session, schema=wait.about.get("schema"))
-        if verdict.state in BLOCKED and wait.about.get("onQuestion") == "hold":
+        turn = Turn(before.get("worked"), before.get("stopped"))
+        if not verdict.settled:
+            turn.at_work(session)
+        asks = _asks(wait, verdict)
+        if (asks or until_named(wait.about["until"])(verdict)) and self._is_over(
+            turn, wait, session
+        ):
+            if not asks:
+                self._settle(wait, verdict, session)
+                return
             if self._ask(wait, verdict, session):
                 return
-        elif until_named(wait.about["until"])(verdict):
-            self._settle(wait, verdict, session)
-            return
         pause = FIRST_PAUSE if news else min(LONGEST_PAUSE, wait.pause * GROWTH)
-        self._later(wait, {"session": dict(session)}, pause)
+        seen = {"session": dict(session), "worked": turn.worked, "stopped": turn.stopped}
+        self._later(wait, seen, pause)
+
+    def _is_over(self, turn: Turn, wait: Wait, session: Mapping[str, Any]) -> bool:
+        """Return whether a state is of the turn that the last message began."""
+        session_id, now = wait.about["sessionId"], self._app.clock.time()
+        created, sent = last_message(self._store, wait.run_id, session_id)
+        if created and sent is None:
+            return True  # there is no turn before this one
+        messages = partial(messages_of, session_id, self._call)
+        return turn.is_over(session, messages, sent, now=now, time=now)
 
     def _not_seen(self, wait: Wait, error: SimDevinError) -> None:
+        seen = {**(wait.seen or {}), "error": error.message}
         pause = min(LONGEST_PAUSE, wait.pause * GROWTH)
         if isinstance(error, RateLimited):
             pause = max(pause, error.retry_after or 0.0)
         elif not error.means.temporary:
-            pause = UNMENDABLE_PAUSE
+            pause = HELD_PAUSE
         self.given_up |= isinstance(error, (RateLimited, TimedOut))
         log.debug("could not look at %s: %s", wait.about["sessionId"], type(error).__name__)
-        self._later(wait, {**(wait.seen or {}), "error": error.message}, pause)
+        held = error.means.access and isinstance(error, ApiError)
+        if self._later(wait, {**seen, "held": held}, pause) and held:
+            why = f"{wait.about['sessionId']} cannot be looked at: {error} {MEND}"
+            self._store.hold_run(wait.run_id, self._app.clock.time(), why)
 
-    def _later(self, wait: Wait, seen: dict[str, Any], pause: float) -> None:
+    def _go_on(self, wait: Wait) -> None:
+        """Let the run wait on if it was held for this wait."""
+        if (wait.seen or {}).get("held"):
+            self._store.unhold_run(wait.run_id)
+
+    def _later(self, wait: Wait, seen: dict[str, Any], pause: float) -> bool:
+        """Look again after a pause; False if the wait is over."""
         now = self._app.clock.time()
         if wait.due is not None and wait.due <= now:
             self.time_out(wait, seen)
-            return
-        self._store.change_wait(wait, "session", seen=seen, pause=pause, next_look=now + pause)
+            return False
+        changes = {"seen": seen, "pause": min(pause, LONGEST_PAUSE), "next_look": now + pause}
+        return self._store.change_wait(wait, "session", **changes)
 
     def time_out(self, wait: Wait, seen: Mapping[str, Any]) -> None:
         """End a wait whose time is over with what is known of its session."""
+        self._go_on(wait)
         session = seen.get("session")
         if session is None:
             why = f" Last error: {seen['error']}" if seen.get("error") else ""
@@ -234,6 +265,8 @@ class _Look:
             self._store.finish_wait(wait, self._app.clock.time(), error=text)
             return
         verdict = classify(session, schema=wait.about.get("schema"))
+        if _asks(wait, verdict) or until_named(wait.about["until"])(verdict):
+            verdict = NOTHING_NEW  # and so it was not believed
         self._settle(wait, verdict, session, timed_out=True)
 
     def _settle(
@@ -251,10 +284,8 @@ class _Look:
         self._store.finish_wait(wait, now, output)
 
     def _ask(self, wait: Wait, verdict: Verdict, session: Mapping[str, Any]) -> bool:
-        """Turn the wait into a question for a person; False if Devin has the last word to come."""
-        messages = self._messages(wait)
-        if messages and messages[-1].get("source") == "user" and self._store.answers(wait):
-            return False  # the answer is there, and Devin has not taken it up yet
+        """Turn the wait into a question for a person; False if it is over by now."""
+        messages = messages_of(wait.about["sessionId"], self._call)
         said = [item for item in messages if item.get("source") != "user"]
         point = {
             **wait.point,
@@ -273,13 +304,9 @@ class _Look:
             answer_by=None if within is None else self._app.clock.time() + within,
         )
 
-    def _messages(self, wait: Wait) -> list[Mapping[str, Any]]:
-        def fetch(after: str | None) -> Mapping[str, Any]:
-            more = {} if after is None else {"after": after}
-            params = {"sessionId": wait.about["sessionId"], "limit": 200, **more}
-            return self._call("devin_list_session_messages", params)
 
-        return items(fetch, "messages")
+def _asks(wait: Wait, verdict: Verdict) -> bool:
+    return verdict.state in BLOCKED and wait.about.get("onQuestion") == "hold"
 
 
 def _state(session: Mapping[str, Any]) -> tuple[Any, ...]:

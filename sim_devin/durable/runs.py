@@ -209,6 +209,7 @@ class Runs:
         for wait in self.store.waits(run.id, only_open=True):
             if wait.kind == "uncertain":
                 self.store.drop_wait(wait, now)
+        self.store.look_now(run.id, now)
         self.store.make_ready(run.id, ("failed", "held"), now)
         return run.id
 

@@ -236,6 +236,28 @@ class RunRows(FoundRuns, Pruning):
                 (now, run_id, *states),
             )
 
+    def hold_run(self, run_id: str, now: float, why: str) -> bool:
+        """Hold a run that waits for something that only a person can mend."""
+        with self.database.write() as connection:
+            error = self.closed_text(connection, run_id, why)
+            held = changed(
+                connection,
+                f"UPDATE runs SET state = 'held', updated = ?, error = ? "
+                f"WHERE id = ? AND state IN ({marks(PARKED)})",
+                (now, error, run_id, *PARKED),
+            )
+            if held:
+                self.put_event(connection, Event(run_id, now, "run.held", {"error": why}))
+        return held
+
+    def unhold_run(self, run_id: str) -> None:
+        """Let a run wait on that was held for what is mended now."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET state = ?, error = NULL WHERE id = ? AND state = 'held'",
+                (parked_state(connection, run_id), run_id),
+            )
+
     def cancel_run(self, run_id: str, now: float) -> RunState:
         """Ask for a run to be cancelled; return its state, ``cancelled`` if nobody drives it."""
         with self.database.write() as connection:

@@ -27,6 +27,7 @@ from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
+from sim_devin.turn import Sent
 from sim_devin.verdict import bare
 
 
@@ -247,6 +248,17 @@ def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
         (run_id, *of_step(step)),
     )
     return [_intent(row) for row in rows]
+
+
+def last_message(store: SqlStore, run_id: str, session_id: str) -> tuple[bool, Sent | None]:
+    """Return whether a run created a session, and the last message that it sent to it."""
+    rows = store.database.read(
+        "SELECT tool, position FROM intents WHERE run_id = ? AND session_id IN (?, ?) "
+        "AND state IN ('open', 'done', 'uncertain') ORDER BY at DESC, position DESC",
+        (run_id, *_ids(session_id)),
+    )
+    sent = [Sent(position=row["position"]) for row in rows if row["tool"] == SEND]
+    return any(row["tool"] == CREATE for row in rows), sent[0] if sent else None
 
 
 def watched_intents(

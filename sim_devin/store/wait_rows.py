@@ -241,6 +241,15 @@ class WaitRows(Rows):
         )
         return self.sound_waits(rows)
 
+    def look_now(self, run_id: str, now: float) -> None:
+        """Let what a run asks of the service be asked at once."""
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE waits SET next_look = ? WHERE run_id = ? AND open = 1 "
+                "AND kind IN ('session', 'sending') AND next_look > ?",
+                (now, run_id, now),
+            )
+
     def next_moment(self, run_id: str | None = None) -> float | None:
         """Return when the next look, moment or deadline is due; None if there is none."""
         mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
