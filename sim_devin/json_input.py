@@ -23,6 +23,14 @@ class NotJson(ValueError):
     """A text is no JSON that can be taken; says why in words that follow what it is about."""
 
 
+class TooMuch(NotJson):
+    """A text is JSON, with more levels or a larger number than can be taken."""
+
+
+class CannotBeTaken(CallerError):
+    """What was sent is JSON, with more levels or a larger number than can be taken."""
+
+
 def parse_json(text: str | bytes, *, clip: bool = False) -> Any:
     """Return the value of a JSON text, which may begin with a byte order mark.
 
@@ -49,11 +57,11 @@ def parse_json(text: str | bytes, *, clip: bool = False) -> Any:
         # Without the error as a cause, which keeps the whole text.
         raise NotJson(f"is not JSON: {error.msg} at {place}") from None
     except RecursionError:
-        raise NotJson(_too_deep()) from None
+        raise TooMuch(_too_deep()) from None
     except ValueError:  # a number of more digits than Python reads
-        raise NotJson("holds a number that is too large") from None
+        raise TooMuch("holds a number that is too large") from None
     if text.count("[") + text.count("{") > DEEPEST and is_deep(value):
-        raise NotJson(_too_deep())
+        raise TooMuch(_too_deep())
     return value
 
 
@@ -65,6 +73,8 @@ def read_json(text: str | bytes, what: str) -> Any:
     """
     try:
         return parse_json(text)
+    except TooMuch as error:
+        raise CannotBeTaken(f"{what} {error}.") from None
     except NotJson as error:
         raise CallerError(f"{what} {error}.") from None
 
@@ -139,4 +149,4 @@ def _number(kind: type[float], clip: bool, text: str) -> float | None:
         return kind(text)
     if clip:
         return None
-    raise NotJson(f"holds a number that is too large: {text[:20]}")
+    raise TooMuch(f"holds a number that is too large: {text[:20]}")

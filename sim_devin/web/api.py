@@ -103,7 +103,10 @@ class Api:
             Route(
                 path,
                 self._endpoints.of(
-                    act, acts=method != "GET" and act not in reading, costs=act in costing
+                    act,
+                    acts=method != "GET" and act not in reading,
+                    costs=act in costing,
+                    too_much=self._too_much if act in reading else None,
                 ),
                 methods=[method],
             )
@@ -137,11 +140,21 @@ class Api:
         return {"blocks": catalog(self._app.registry), "broken": broken}
 
     def _check(self, _request: Request, body: Any) -> dict[str, Any]:
-        document, _ = self._given(body)
+        if "document" not in body:
+            raise CallerError("There is no workflow in the request.")
+        if not isinstance(body["document"], Mapping):
+            return self._too_much("A workflow is a JSON object.")
+        try:
+            document, _ = self._given(body)
+        except SimDevinError:  # the file cannot be read; what the page has can be checked
+            document, _ = self._given({**body, "workflow": None})
         env = {**self._app.environment(), **self._secrets.values()}
         found = workflow_check.check(document, AppServices(self._app), env=env)
         found += value_problems(document, self._app)
         return self._masked({"problems": [_with_field(problem) for problem in found]})
+
+    def _too_much(self, why: str) -> dict[str, Any]:
+        return {"problems": [_with_field(Problem(why))]}
 
     # -- workflows ---------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from sim_devin.errors import (
     TransportError,
     UnknownName,
 )
-from sim_devin.json_input import read_json
+from sim_devin.json_input import CannotBeTaken, read_json
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
 from sim_devin.web.answer import Answer
 from sim_devin.web.documents import Changed
@@ -51,8 +51,22 @@ class Endpoints:
         self._acts = acts
         self._masked = masked
 
-    def of(self, answer: Callable[[Request, Any], Any], *, acts: bool, costs: bool) -> Endpoint:
-        """Return the endpoint of what answers; one that `acts` does so once for each key."""
+    def of(
+        self,
+        answer: Callable[[Request, Any], Any],
+        *,
+        acts: bool,
+        costs: bool,
+        too_much: Callable[[str], Any] | None = None,
+    ) -> Endpoint:
+        """Return the endpoint of what answers.
+
+        Args:
+            answer: from a request and its body to an answer.
+            acts: whether it takes effect, which it does once for each key.
+            costs: whether that may cost money, so that a key is needed.
+            too_much: what to answer to JSON that cannot be taken; it is refused without.
+        """
 
         def responded(request: Request, body: Any) -> Response:
             found = answer(request, body)
@@ -72,6 +86,8 @@ class Endpoints:
                     self._acts.once, key, asked, lambda: responded(request, body)
                 )
             except SimDevinError as error:
+                if too_much is not None and isinstance(error, CannotBeTaken):
+                    return Answer(too_much(error.message))
                 return self.failed(error)
 
         return endpoint
