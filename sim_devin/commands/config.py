@@ -148,7 +148,9 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
     written = read(path).get("settings", {})
     for name, value in values.items():
         variable = f"SIM_DEVIN_{name.upper()}"
-        if variable in os.environ:
+        given = os.environ.get(variable)
+        # A limit that is set to nothing counts as not set.
+        if given is not None and (given.strip() or value in (None, "", False)):
             source = "environment"
         else:
             source = "config file" if name in written else "default"
@@ -167,9 +169,15 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
 
 
 def _policy(policy: Policy, written: Mapping[str, Any]) -> Iterator[Row]:
+    from sim_devin.policy import Policy
+
     for name, value in asdict(policy).items():
         shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-        yield f"policy.{name}", shown, "config file" if name in written else "default", ""
+        if name in written and (not isinstance(value, (int, float)) or value == written[name]):
+            source = "config file"
+        else:
+            source = "default" if value == getattr(Policy(), name) else "settings"
+        yield f"policy.{name}", shown, source, ""
 
 
 def _read_key(title: str) -> str:

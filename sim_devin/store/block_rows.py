@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.store.damage import DamagedRow, naming
-from sim_devin.store.records import DUPLICATE, FILE_EVENT, LATE_ANSWER, Event, Outcome, Run
+from sim_devin.store.records import (
+    DUPLICATE,
+    FILE_EVENT,
+    LATE_ANSWER,
+    OVERTIME,
+    Event,
+    Outcome,
+    Run,
+)
 from sim_devin.store.rows import Rows, marks, text
 from sim_devin.store.sealing import read_json
 
@@ -99,8 +107,8 @@ class BlockRows(Rows):
     def warnings(self, run_id: str) -> list[str]:
         """Return what was found out about a run that whoever reads its outcome should know."""
         rows = self.database.read(
-            "SELECT * FROM events WHERE run_id = ? AND kind IN (?, ?) ORDER BY id",
-            (run_id, DUPLICATE, LATE_ANSWER),
+            "SELECT * FROM events WHERE run_id = ? AND kind IN (?, ?, ?) ORDER BY id",
+            (run_id, DUPLICATE, LATE_ANSWER, OVERTIME),
         )
         told = (_event_of(row).data for row in rows)
         return list(dict.fromkeys(str(data.get("message") or data.get("error")) for data in told))

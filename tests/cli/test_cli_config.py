@@ -209,3 +209,19 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(CallerError):
         write_credential(tmp_path / "file" / "config.toml", "devin", "apiKey", KEY)
     assert Path(tmp_path / "file").read_text() == ""
+
+
+def test_a_limit_says_where_it_comes_from(invoke, monkeypatch, tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("[settings]\nmax_acu = 4\n[policy]\nsessions_per_run = 9\nacu_per_day = 50\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("SIM_DEVIN_MAX_ACU", "")
+    monkeypatch.setenv("SIM_DEVIN_MAX_SESSIONS_RUN", "2")
+    shown = [line.split() for line in invoke("config", "show").stdout.splitlines()]
+    rows = {line[0]: line[1:4] for line in shown if line}
+    assert rows["max_acu"] == ["4", "config", "file"]
+    assert rows["max_sessions_run"][:2] == ["2", "environment"]
+    assert rows["policy.sessions_per_run"][:2] == ["2", "settings"]
+    assert rows["policy.acu_per_call"][:2] == ["4", "settings"]
+    assert rows["policy.acu_per_day"][:1] == ["50"]
+    assert rows["policy.acu_per_day"][1:] == ["config", "file"]

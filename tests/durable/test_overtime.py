@@ -55,6 +55,7 @@ def test_a_session_that_is_waited_for_is_ended_and_the_outcome_says_so(app, simu
     assert (output["outcome"], output["reason"]) == ("ended", SAID)
     (message,) = told(app, run_id)
     assert message.endswith(SAID)
+    assert run["warnings"] == [message]
     later(app, simulator, 60)
     assert simulator.counts["sessions_terminated"] == len(told(app, run_id)) == 1
 
