@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-from sim_devin.engine.origins import EVERY, OWN, Origins, Provenance, texts
+from sim_devin.engine.origins import EVERY, NOTHING, OWN, Origins, Provenance, merged, texts
 from sim_devin.engine.references import EnvName, Reference, value_text
 from sim_devin.redaction import MASK, SHORTEST, spellings
 
@@ -57,7 +59,7 @@ class ModelInput:
         self._own = own
         self._typed = typed
         self._typed_texts: frozenset[str] | None = None
-        self._patterns: dict[frozenset[tuple[str, bool]], _Pattern] = {}
+        self._patterns: dict[frozenset[tuple[str, bool]], Pattern] = {}
 
     def field(self, block_id: str) -> FieldHide:
         """Return what keeps variables out of a field of a block."""
@@ -67,21 +69,24 @@ class ModelInput:
         """Return JSON data without the values of variables, and the names of those found."""
         if not origins:
             return value, set()
-        key = frozenset(origins.items())
-        pattern = self._patterns.get(key)
-        if pattern is None:
-            pattern = self._patterns[key] = self._pattern(origins)
         if self._typed_texts is None:
             given = () if self.provenance.has_given() else texts(self._typed())
             self._typed_texts = frozenset(given)
         found: set[str] = set()
-        return pattern.hidden(value, self._typed_texts, found), found
+        return self.pattern(origins).hidden(value, self._typed_texts, found), found
 
-    def _pattern(self, origins: Origins) -> _Pattern:
+    def pattern(self, origins: Origins) -> Pattern:
+        """Return what finds the values of variables."""
+        key = frozenset(origins.items())
+        if key not in self._patterns:
+            self._patterns[key] = self._pattern(origins)
+        return self._patterns[key]
+
+    def _pattern(self, origins: Origins) -> Pattern:
         named = {name: direct for name, direct in origins.items() if name not in (EVERY, OWN)}
         if EVERY in origins:
             named = {**dict.fromkeys(self.env, False), **named}
-        pattern = _Pattern()
+        pattern = Pattern()
         for name in sorted(named):
             if self.env.get(name):
                 pattern.add(self.env[name], brace(name), direct=named[name])
@@ -107,13 +112,26 @@ class FieldHide:
 
     def value(self, reference: Reference, value: Any) -> Any:
         """Return a referenced value without the values of variables."""
-        origins = self._input.provenance.of_reference(self._block_id, reference)
-        hidden, found = self._input.without(origins, value)
+        hidden, found = self._input.without(self._origins(reference), value)
         self.found |= found
         return hidden
 
+    def joined(self, pieces: Sequence[tuple[str, Reference | None]]) -> str:
+        """Return the pieces of a text as one, without values that only the whole makes."""
+        held = [self._origins(reference) for _, reference in pieces]
+        known = merged(*held)
+        if not known:
+            return "".join(text for text, _ in pieces)
+        marked = [(text, bool(own)) for (text, _), own in zip(pieces, held, strict=True)]
+        return self._input.pattern(known).across(marked, self.found)
 
-class _Pattern:
+    def _origins(self, reference: Reference | None) -> Origins:
+        if reference is None:
+            return NOTHING
+        return self._input.provenance.of_reference(self._block_id, reference)
+
+
+class Pattern:
     """Finds the values of some variables in JSON data."""
 
     def __init__(self) -> None:
@@ -149,6 +167,23 @@ class _Pattern:
             hidden = self._text(text, found) if len(text) >= WORD else text
             return value if hidden == text else hidden
         return value
+
+    def across(self, pieces: Sequence[tuple[str, bool]], found: set[str]) -> str:
+        """Return pieces as one text without the long values that several of them make together.
+
+        Of those pieces at least one has to be marked as brought by a reference.
+        """
+        pattern = self._pattern()
+        ends = list(accumulate(len(text) for text, _ in pieces))
+
+        def shown(hit: re.Match[str]) -> str:
+            first, last = bisect_right(ends, hit.start()), bisect_left(ends, hit.end())
+            brought = any(marked for _, marked in pieces[first : last + 1])
+            is_word = (hit.lastindex or 1) > len(self._anywhere)
+            return hit[0] if is_word or first == last or not brought else self._shown(hit, found)
+
+        text = "".join(text for text, _ in pieces)
+        return text if pattern is None else pattern.sub(shown, text)
 
     def _text(self, text: str, found: set[str]) -> str:
         if text in self._whole:

@@ -74,7 +74,7 @@ class Provenance:
     def of_inputs(self, block_id: str) -> Origins:
         """Return the origins of what the fields of a block hold, what models read left out."""
         names, sources = self._fields(block_id)
-        return _merged(names, self._all(frozenset(sources)))
+        return merged(names, self._all(frozenset(sources)))
 
     def has_given(self) -> bool:
         """Return whether something else than a person may have filled in the run's inputs."""
@@ -131,10 +131,10 @@ class Provenance:
             return {}, frozenset({*members, ("items", block_id)})
         names, sources = self._fields(block_id)
         if block_id == program.start.id:
-            names = _merged(names, self._given)
+            names = merged(names, self._given)
         if block.type in CHILD_TYPES:
-            names = _merged(names, self._in_child(block.values))
-        return _merged(names, self._earlier.get(block_id, NOTHING)), sources
+            names = merged(names, self._in_child(block.values))
+        return merged(names, self._earlier.get(block_id, NOTHING)), sources
 
     def _fields(self, block_id: str) -> tuple[Origins, frozenset[Node]]:
         program = self._program
@@ -150,7 +150,7 @@ class Provenance:
         credentials = services.credentials(block.type)
         held = {env: True for field, env in credentials.items() if field in secret}
         calls_tools = bool(held) or (step is not None and bool(step.also_for_model))
-        return _merged(names, held | ({OWN: True} if calls_tools else {})), frozenset(sources)
+        return merged(names, held | ({OWN: True} if calls_tools else {})), frozenset(sources)
 
     def _variable(self, variable_id: str) -> tuple[Origins, frozenset[Node]]:
         names: Origins = {}
@@ -161,7 +161,7 @@ class Provenance:
                 continue
             told = _assigned(block.values.get("variables"), variable_id, variable.name)
             found, read = self._in_texts(block.id, told)
-            names = _merged(_merged(names, found), self._earlier.get(block.id, NOTHING))
+            names = merged(merged(names, found), self._earlier.get(block.id, NOTHING))
             sources |= read
         return names, frozenset(sources)
 
@@ -214,11 +214,11 @@ class Provenance:
         for block in document.blocks.values() if document is not None else ():
             direct = block.type in COMPUTING
             parts = (part for text in texts(block.values) for part in split(text))
-            names = _merged(names, {p.name: direct for p in parts if isinstance(p, EnvName)})
+            names = merged(names, {p.name: direct for p in parts if isinstance(p, EnvName)})
             if block.type in CHILD_TYPES:
-                names = _merged(names, self._in_child(block.values, (*seen, workflow_id)))
+                names = merged(names, self._in_child(block.values, (*seen, workflow_id)))
             elif self._program.services.credentials(block.type):
-                names = _merged(names, {OWN: False})
+                names = merged(names, {OWN: False})
         return names
 
 
@@ -234,10 +234,13 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(item)
 
 
-def _merged(one: Origins, other: Origins) -> Origins:
-    if not other:
-        return one
-    return {name: one.get(name, False) or other.get(name, False) for name in {*one, *other}}
+def merged(*parts: Origins) -> Origins:
+    """Return several origins as one; what any of them holds directly is held directly."""
+    found: dict[str, bool] = {}
+    for part in parts:
+        for name, direct in part.items():
+            found[name] = found.get(name, False) or direct
+    return found
 
 
 def _assigned(rows: Any, variable_id: str, name: str) -> list[Any]:

@@ -6,7 +6,7 @@ Data is never scanned: only what stands in the document is looked at for ``<…>
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sim_devin.engine.names import EMPTY, LITERAL, Memory, Names
@@ -23,6 +23,10 @@ class Hide(Protocol):
 
     def value(self, reference: Reference, value: Any) -> Any:
         """Return a referenced value without the values of variables."""
+        ...
+
+    def joined(self, pieces: Sequence[tuple[str, Reference | None]]) -> str:
+        """Return the pieces of a text as one, each with the reference that brought it."""
         ...
 
 
@@ -63,11 +67,21 @@ class _Text(Template):
         return self._render(scope, memory, {})
 
     def for_model(self, scope: Scope, memory: Memory, hide: Hide) -> str:
-        return self._render(scope, memory, {}, hide)
+        pieces: list[tuple[str, Reference | None]] = []
+        for segment, lookup in self._parts:
+            if lookup is not None and isinstance(segment, Reference):
+                value = lookup(scope, memory)
+                if value is LITERAL:
+                    pieces.append((segment.text, None))
+                elif value is not EMPTY:
+                    pieces.append((value_text(hide.value(segment, value)), segment))
+            elif isinstance(segment, EnvName):
+                pieces.append((hide.name(segment), None))
+            else:
+                pieces.append((str(segment), None))
+        return hide.joined(pieces)
 
-    def _render(
-        self, scope: Scope, memory: Memory, env: Mapping[str, str], hide: Hide | None = None
-    ) -> str:
+    def _render(self, scope: Scope, memory: Memory, env: Mapping[str, str]) -> str:
         parts: list[str] = []
         for segment, lookup in self._parts:
             if lookup is not None:
@@ -75,12 +89,9 @@ class _Text(Template):
                 if value is LITERAL:
                     parts.append(segment.text)  # type: ignore[union-attr]
                 elif value is not EMPTY:
-                    if hide is not None:
-                        value = hide.value(segment, value)  # type: ignore[arg-type]
                     parts.append(value if type(value) is str else value_text(value))
             elif isinstance(segment, EnvName):
-                value = env.get(segment.name, segment.text) if hide is None else hide.name(segment)
-                parts.append(value)
+                parts.append(env.get(segment.name, segment.text))
             else:
                 parts.append(segment)  # type: ignore[arg-type]
         return "".join(parts)

@@ -138,6 +138,13 @@ def test_a_short_value_is_known_as_a_word_and_does_not_blot_out_others():
     assert prompt_of(made) == "{{NAME}} maintained"
 
 
+def test_a_value_that_was_cut_up_is_not_put_together_again():
+    code = "return [{{TOKEN}}.slice(0, 7), {{TOKEN}}.slice(7)]"
+    text = "a <f.result[0]><f.result[1]> <start.x>b, " + TOKEN[:7] + "<f.result[1]>, " + TOKEN
+    made = chain(block("f", "function", code=code), devin("d", text))
+    assert prompt_of(made, {"x": TOKEN}) == f"a {{{{TOKEN}}}} {TOKEN}b, {{{{TOKEN}}}}, {TOKEN}"
+
+
 def test_base64_in_a_file_is_set_back():
     encoded = base64.b64encode(TOKEN.encode()).decode()
     code = "return {file: {name: 'a.txt', base64: {{B64}}}}"
