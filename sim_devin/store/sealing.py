@@ -126,7 +126,7 @@ class Seal:
         """
         if isinstance(value, str):
             return self._closed(value)
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):  # the quick question first
             return {self._closed(_key(key)): self._item(key, item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.close(item) for item in value]

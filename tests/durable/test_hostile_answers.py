@@ -134,3 +134,17 @@ def test_inputs_answers_and_forks_keep_marks_as_text(open_one, simulator):
         shown = open_one().runs.show(each)
         assert shown["state"] == "done", shown["error"]
         assert shown["result"]["output"]["data"] == {"in": given["x"], "form": given["x"]}
+
+
+def test_only_names_that_were_recorded_with_a_run_are_resolved_in_it(open_one, store):
+    end = block("end", "response", dataMode="json", data='{"in": <start.x>}')
+    run_id = open_one().runs.start(flow(end), {"x": TOKEN}, env=ENVIRONMENT)
+    assert "env:MY_TOKEN" in store.secrets_of(run_id)
+    reference = json.dumps({"x": {KEY: [{"name": "env:HOME"}]}})
+    with store.database.write() as connection:
+        connection.execute("UPDATE runs SET inputs = ? WHERE id = ?", (reference, run_id))
+    open_one().runs.work(once=True)
+    shown = open_one().runs.show(run_id)
+    assert shown["state"] == "held"
+    assert "HOME" in shown["error"]
+    assert ENVIRONMENT["HOME"] not in json.dumps(shown)
