@@ -47,6 +47,9 @@ def test_bodies_that_are_no_json(canvas, method, path, text):
             content=body,
             headers={"content-type": "application/json", "if-none-match": "*"},
         )
+        if path == "check" and answer.status_code == 200:  # JSON all the same: a problem, no error
+            assert answer.json()["problems"]
+            continue
         assert 400 <= answer.status_code < 500, answer.text
         assert answer.json()["error"]["message"]
 
