@@ -271,6 +271,7 @@ class Worker:
         """
         now, seals = self._app.clock.time(), self._secrets.seal
         answers = Answers(self._app, self._store, seals)
+        self._store.mend_looks(now)
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
         settled = answers.answer_overdue()
         self._looks.begin(answers.tasks(run_id))

@@ -29,6 +29,9 @@ _MOMENTS = (
 )
 
 
+PLAUSIBLE = 60.0  # seconds by which the clocks of two processes may differ unnoticed
+
+
 class WaitRows(Rows):
     """The tables of waits, of answers, and of leases on what one process does for all."""
 
@@ -125,6 +128,22 @@ class WaitRows(Rows):
         """
         with self.held(run) as connection:
             connection.execute("UPDATE waits SET used = 1 WHERE id = ?", (wait.id,))
+
+    def mend_looks(self, now: float) -> None:
+        """Let sessions be looked at now whose next look is later than its pause explains.
+
+        The clock was set back since, or that of who wrote it is ahead.
+        """
+        where = (
+            "open = 1 AND kind IN ('session', 'sending') AND next_look > ? "
+            "AND next_look > ? + pause"
+        )
+        latest = now + PLAUSIBLE
+        if self.database.read(f"SELECT 1 FROM waits WHERE {where} LIMIT 1", (latest, latest)):
+            with self.database.write() as connection:
+                connection.execute(
+                    f"UPDATE waits SET next_look = ? WHERE {where}", (now, latest, latest)
+                )
 
     def finish_due(self, now: float) -> int:
         """End the waits for a moment that has come; return how many."""

@@ -100,6 +100,15 @@ def test_a_wait_goes_on_under_a_clock_that_is_behind(process, simulator, ahead):
     assert process(0).runs.show(run_id)["state"] == "done"
 
 
+def test_a_session_is_looked_at_though_the_clock_was_set_back(process, simulator):
+    run_id = process(5000).runs.start(flow(CREATE, wait()), env=ENV)
+    process(5000).runs.work(once=True)
+    simulator.clock.advance(600)
+    app = process(0)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "done"
+
+
 @pytest.mark.parametrize("jump", [-5000.0, 5000.0])
 def test_a_machine_whose_clock_is_set_keeps_its_leases(tmp_path, transport, monkeypatch, jump):
     """Neither is a run taken from a process that lives, nor kept from one that takes over."""
