@@ -38,7 +38,8 @@ GRACE = 200.0  # simulated seconds; beyond anything the service needs to show wh
 LEASE = 1.0
 FROZEN = (0.5, LEASE + 1.5 * GRACE / SPEED)  # real seconds; lease and window end meanwhile
 AT_ONCE = 40  # runs that are under way at the same time
-HOPELESS = 30.0  # seconds without any progress after which runs count as stuck
+IDLE = 5.0  # seconds without progress after which a worker is struck all the same
+HOPELESS = 60.0  # seconds without any progress after which runs count as stuck
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "reset", "method": "POST", "commit": True, "times": None, "probability": 0.15},
@@ -206,6 +207,7 @@ class Torture:
         workers = [self.worker() for _ in range(options.workers)]
         end = None if options.seconds is None else time.monotonic() + options.seconds
         progress, last = (-1, -1), time.monotonic()
+        struck, struck_at = progress, last
         try:
             while True:
                 enough = self._enough(options) if end is None else time.monotonic() >= end
@@ -224,8 +226,10 @@ class Torture:
                 if (not left and enough) or time.monotonic() - last > HOPELESS:
                     return
                 self._thaw(workers)
-                if not enough:
+                now = time.monotonic()
+                if not enough and (progress != struck or now - struck_at > IDLE):
                     self._strike(workers, freeze=self.freezes < options.freezes)
+                    struck, struck_at = progress, now
         finally:
             for worker in workers:
                 worker.send_signal(signal.SIGKILL)
