@@ -276,6 +276,17 @@ def test_a_connection_without_a_next_request_is_closed(server):
         assert closed(client)
 
 
+@SERVERS
+def test_half_open_connections_do_not_hold_up_the_end(server):
+    with contextlib.ExitStack() as stack:
+        with server(Limits(head=300)) as port:
+            clients = [stack.enter_context(connect(port)) for _ in range(5)]
+            for client in clients:
+                client.sendall(HALF)
+            assert asked(port).startswith("HTTP/1.1 ")
+        assert all(closed(client) for client in clients)
+
+
 async def reading(scope, receive, send):
     while (await receive()).get("more_body"):
         pass

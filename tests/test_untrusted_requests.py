@@ -412,6 +412,16 @@ def test_a_tool_reaches_the_address_its_operator_gave(serve):
     assert len(server.requests) == 1
 
 
+def test_a_tool_s_key_is_not_sent_to_another_organization(serve):
+    server = serve(answer(307, b"", Location="/organizations/org-b/sessions"))
+    env = {"DEVIN_BASE_URL": server.url, "DEVIN_API_KEY": "made-up", "DEVIN_ORG_ID": "org-a"}
+    with opened(**env) as app, pytest.raises(SimDevinError):
+        app.call("devin_list_sessions")
+    assert [line.split()[1].partition("?")[0] for line in server.lines] == [
+        "/organizations/org-a/sessions"
+    ]
+
+
 def test_a_post_that_was_refused_is_settled_and_not_left_to_a_person(serve):
     server = serve()
     with opened() as app:
