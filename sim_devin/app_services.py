@@ -209,7 +209,7 @@ class AppServices:
                 cancel=cancel,
                 deadline=timeout,
                 on_progress=on_progress,
-                admitted=True,
+                admitted=self._gate.draws_for(self._app.gate),
             )
 
     def check_url(self, url: str) -> None:

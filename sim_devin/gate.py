@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from sim_devin.ceilings import least
 from sim_devin.clock import Clock
 from sim_devin.errors import Declined, NotAllowed, SimDevinError
 from sim_devin.policy import (
@@ -118,6 +119,14 @@ class Gate:
     def of_own_act(self) -> Gate:
         """Return the gate of a person's own calls, which shares the day."""
         return Gate(self.policy.of_own_act(), self.spending)
+
+    def draws_for(self, other: Gate) -> bool:
+        """Return whether what this gate admits keeps to the other's day, too."""
+        mine, theirs = self.policy, other.policy
+        return self.spending is other.spending and all(
+            least(getattr(mine, name), getattr(theirs, name)) == getattr(mine, name)
+            for name in ("acu_per_day", "sessions_per_day")
+        )
 
     def settle(self, allowed: Allowed, error: SimDevinError) -> None:
         """Give back what was reserved if `error` says that the call surely did nothing."""

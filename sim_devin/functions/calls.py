@@ -143,12 +143,14 @@ def carry_out(
     spec, most = called.spec, lowest(ceilings)
     # What is asked about, and what is reserved, is what can go out at most.
     params = lowered(called.params, {k: v for k, v in most.items() if k in spec.properties})
-    with (gate or app.gate).admitted(spec, params, approve) as allowed:
+    gate = gate or app.gate
+    with gate.admitted(spec, params, approve) as allowed:
         most = lowest(most, allowed.ceilings)
         if allowed.dry_run:
             return dry_run(app, spec, lowered(params, most), options.get("credentials"))
         options["ceilings"] = most
-        return _call(act or partial(app.call, admitted=True), spec, params, options, app.redactor)
+        act = act or partial(app.call, admitted=gate.draws_for(app.gate))
+        return _call(act, spec, params, options, app.redactor)
 
 
 def _call(

@@ -209,6 +209,19 @@ def test_max_acu_is_a_ceiling_of_the_run(invoke, main_job):
     assert logs[-1]["success"] is True
 
 
+def test_max_sessions_is_a_ceiling_of_the_run(invoke, export, block):
+    key = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "org-simulated"}
+    creates = [
+        block(name, "devin", name, operation="create_session", prompt="p", **key)
+        for name in ("a", "b")
+    ]
+    path = export(block("s", "start_trigger", "Start"), *creates)
+    result = run(invoke, path, "--max-sessions", "1")
+    assert result.exit_code == 1
+    assert "the run's ceiling of 1 for sessions is used up" in result.output
+    assert run(invoke, path, "--max-sessions", "2").exit_code == 0
+
+
 def test_child_workflow(invoke, export, block):
     child = echo(export, block, text="string")
     child = child.rename(child.with_name("child.json"))

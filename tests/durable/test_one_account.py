@@ -10,6 +10,7 @@ import pytest
 from sim_devin.client import Devin
 from sim_devin.clock import RealClock
 from sim_devin.errors import NotAllowed, SimDevinError
+from sim_devin.gate import Gate
 from sim_devin.policy import Policy
 from sim_devin.simulator import Simulator, server
 from sim_devin.simulator.access import Key
@@ -119,6 +120,14 @@ def test_what_was_surely_not_created_is_given_back(open_app, simulator, way):
         way(app)
     way(app)
     assert simulator.counts["sessions_created"] == 1
+
+
+def test_a_gate_of_ones_own_does_not_lead_past_the_day(open_app, simulator):
+    app = open_app(policy=Policy(sessions_per_day=2))
+    for gate in (Gate(Policy()), Gate(Policy(sessions_per_day=9)), None):
+        app.call_function(CREATE, {"prompt": "p"}, gate=gate)
+        app.run(flow(create(3)), env=ENV, gate=gate)
+    assert simulator.counts["sessions_created"] == 2
 
 
 def test_without_a_store_the_account_is_the_apps_own(transport, open_app, simulator):
