@@ -57,6 +57,7 @@ record: $(READY) ## record the cassettes anew, against the simulator
 torture: $(READY) ## kill durable runs at random points, and count what happened twice
 	$(BIN)/python scripts/torture.py
 	$(BIN)/python scripts/torture.py --postgres
+	$(BIN)/python scripts/torture.py --runs 20 --seconds 20 --descriptors 9
 
 bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/call.py

@@ -2,7 +2,7 @@
 
     python scripts/torture.py [--runs 500] [--freezes 100] [--kills 500] [--skew 400]
                               [--workers 2] [--no-faults] [--postgres] [--max-sessions N]
-                              [--seconds S] [--policy hold] [--seed N]
+                              [--seconds S] [--policy hold] [--seed N] [--descriptors N]
 
 Serves the simulator in a process of its own, and starts runs that create two sessions, wait for
 one, send it a message and wait again, and send the other one and the same text from two
@@ -11,7 +11,8 @@ branches. Meanwhile workers, whose clocks are `--skew` seconds apart from the se
 and all runs are over. The service answers with errors after it has done the work, too: broken
 connections, 500, and 429 and 503 with Retry-After. Then it counts in the simulator's own record:
 one session for each create, one message for each send, no run lost, none stuck. Exits 1 if any of
-that does not hold. `--seconds` goes on for so long instead of counting kills and freezes.
+that does not hold. `--seconds` goes on for so long instead of counting kills and freezes;
+`--descriptors` lets a worker open no more than so many files and connections.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -274,6 +276,12 @@ def open_app(environment: Mapping[str, str]) -> Any:
     )
 
 
+def limit_descriptors(most: int) -> None:
+    """Let this process open no more than so many files and connections; 0 for no limit."""
+    if most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextmanager
 def store_in(folder: str, postgres: bool) -> Iterator[str]:
     """Yield the place of an empty store: a file, or a PostgreSQL server of its own."""
@@ -355,11 +363,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--postgres", action="store_true", help="keep the runs in PostgreSQL")
     parser.add_argument("--policy", choices=("retry", "hold"), default="retry")
     parser.add_argument("--max-sessions", default="", help="most sessions under way at once")
+    parser.add_argument(
+        "--descriptors", type=int, default=0, help="most files and connections a worker may open"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--lag", type=float, default=60.0, help="simulated seconds a list lags")
     options = parser.parse_args(arguments)
     if options.worker:
-        open_app(os.environ).runs.work()
+        app = open_app(os.environ)
+        app.runs  # noqa: B018 - opens the store, and imports what it takes
+        limit_descriptors(int(os.environ.get("TORTURE_DESCRIPTORS") or 0))
+        app.runs.work()
         return 0
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     service = Service({"list_lag": f"{options.lag:g}"})
@@ -368,6 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder, store_in(folder, options.postgres) as store:
             torture = Torture(Path(folder), store, service, options.policy, seed, options.skew)
             torture.environment["SIM_DEVIN_MAX_SESSIONS"] = options.max_sessions
+            torture.environment["TORTURE_DESCRIPTORS"] = str(options.descriptors)
             if not options.no_faults:
                 service.post("faults", FAULTS)
             app = open_app(torture.environment)

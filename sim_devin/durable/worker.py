@@ -134,8 +134,17 @@ class Worker:
         cancel = cancel or threading.Event()
         driven: list[str] = []
 
+        room = concurrency
+
         def act() -> None:
-            self._work(driven, once, concurrency, cancel, on_event, each_turn)
+            nonlocal room
+            began = time.monotonic()
+            try:
+                self._work(driven, once, room, cancel, on_event, each_turn)
+            except LocalFault:  # a machine that is short may have enough for fewer runs
+                went_well = time.monotonic() - began > LONGEST_PATIENCE
+                room = concurrency if went_well else max(1, room // 2)
+                raise
 
         self._patiently(act, cancel, once=once)
         return len(driven)
