@@ -9,10 +9,15 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
 from test_canvas_durable import ASK, START, block, workflow
 
+from sim_devin.engine import events
+from sim_devin.engine.events import Event
+from sim_devin.engine.run import BlockLog
+from sim_devin.redaction import Redactor
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
 from sim_devin.web.executions import of_key, of_log
+from sim_devin.web.run_feed import RunFeed
 
 CREDENTIALS = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
 
@@ -356,3 +361,14 @@ def test_an_execution_has_one_key_however_it_is_known():
         "passes": [{"block": "a", "pass": 2}],
         "child": True,
     }
+
+
+def test_a_start_that_is_heard_late_takes_no_question_away(canvas, store):
+    run = start(canvas, workflow(START, ASK))
+    until_asked(canvas, run, 1)
+    feed = RunFeed(run, store, Redactor([]))
+    feed.look(1.0)
+    log = BlockLog("ask", "Ask", "human_in_the_loop", 2, 0.0, Redactor([]))
+    feed.hear(Event(events.BLOCK_STARTED, run, 1.0, log))
+    told = [event["event"] for event in feed.feed._events if event.get("block") == "ask"]
+    assert told == ["block.waiting"]
