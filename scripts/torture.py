@@ -26,6 +26,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -178,7 +179,7 @@ class Torture:
         self.skew = skew
         self.freezes = 0
         self.started = 0
-        self.thaw: dict[int, float] = {}  # process id -> when it goes on
+        self.frozen: set[int] = set()  # process ids
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "PYTHONPATH": str(ROOT),
@@ -214,11 +215,14 @@ class Torture:
             while True:
                 enough = self._enough(options) if end is None else time.monotonic() >= end
                 left = [run for run in runs.list(limit=100_000) if not over(run)]
-                if len(left) < AT_ONCE and (self.started < options.runs or not enough):
-                    for number in range(self.started, self.started + AT_ONCE - len(left)):
-                        name = f"run-{number}"
-                        runs.start(workflow(number), env=self.environment, run_id=name)
-                        self.started += 1
+                more = options.runs - self.started  # beyond that only until there was enough
+                if more <= 0 and end is None and not enough:
+                    more = AT_ONCE
+                for number in range(self.started, self.started + min(more, AT_ONCE - len(left))):
+                    name = f"run-{number}"
+                    runs.start(workflow(number), env=self.environment, run_id=name)
+                    self.started += 1
+                if more > 0 and len(left) < AT_ONCE:
                     continue
                 time.sleep(self.random.uniform(0.1, 0.8))
                 self.most = max(self.most, working(self.service.sessions()))
@@ -227,7 +231,6 @@ class Torture:
                     progress, last = (done, len(left)), time.monotonic()
                 if (not left and enough) or time.monotonic() - last > HOPELESS:
                     return
-                self._thaw(workers)
                 now = time.monotonic()
                 if not enough and (progress != struck or now - struck_at > IDLE):
                     self._strike(workers, freeze=self.freezes < options.freezes)
@@ -244,21 +247,23 @@ class Torture:
     def _strike(self, workers: list[subprocess.Popen[bytes]], *, freeze: bool) -> None:
         number = self.random.randrange(len(workers))
         worker = workers[number]
-        if freeze and worker.pid not in self.thaw and self.random.random() < 0.5:
+        if worker.pid in self.frozen:
+            return
+        if freeze and self.random.random() < 0.5:
             worker.send_signal(signal.SIGSTOP)
-            self.thaw[worker.pid] = time.monotonic() + self.random.uniform(*FROZEN)
+            self.frozen.add(worker.pid)
             self.freezes += 1
-        elif worker.pid not in self.thaw:
+            # Not in the loop above: it may wait for a lock that the worker holds.
+            threading.Timer(self.random.uniform(*FROZEN), self._thaw, (worker,)).start()
+        else:
             worker.send_signal(signal.SIGKILL)
             worker.wait()
             self.kills += 1
             workers[number] = self.worker()
 
-    def _thaw(self, workers: list[subprocess.Popen[bytes]]) -> None:
-        for worker in workers:
-            if self.thaw.get(worker.pid, time.monotonic() + 1) <= time.monotonic():
-                del self.thaw[worker.pid]
-                worker.send_signal(signal.SIGCONT)
+    def _thaw(self, worker: subprocess.Popen[bytes]) -> None:
+        worker.send_signal(signal.SIGCONT)  # does nothing once it has ended
+        self.frozen.discard(worker.pid)
 
 
 def open_app(environment: Mapping[str, str]) -> Any:
