@@ -330,8 +330,12 @@ def _unreadable_reason(spec: ToolSpec, payload: Any) -> Explained:
         return {"not_an_object"}
     if not set(wires.values()) & set(payload):
         return {"nothing_known"}
-    creates = "sessionId" in wires and "sessionId" not in spec.properties
-    return {"no_session_id"} if creates and payload.get("session_id") is None else None
+    if "sessionId" not in wires:
+        return None
+    found = payload.get("session_id")
+    if found is None:
+        return None if "sessionId" in spec.properties else {"no_session_id"}
+    return None if isinstance(found, str) and found.strip() else {"odd_session_id"}
 
 
 # -- blocks ----------------------------------------------------------------------------------

@@ -175,6 +175,13 @@ REASONS = {
         "`UnreadableResponse`, saying that the session may exist",
         "nobody could follow it, and nobody should create it again",
     ),
+    "odd_session_id": Reason(
+        "response",
+        "a session whose id is blank or no text",
+        "a success with that as its `sessionId`",
+        "`UnreadableResponse`, saying what was accepted",
+        "no later call could name the session by it",
+    ),
     "odd_items": Reason(
         "response",
         "a list whose items are not objects",

@@ -21,11 +21,12 @@ from sim_devin.errors import (
     ServerError,
     UnreadableResponse,
 )
+from sim_devin.explanation import explain, plain_words
 from sim_devin.json_input import NotJson, parse_json
 from sim_devin.money import money_scope
 from sim_devin.spec import Schema, SuccessOn, ToolSpec
 
-DETAIL_LIMIT = 500  # characters of an upstream explanation worth repeating
+PROBLEMS_LIMIT = 1500  # characters of all listed problems together
 
 DEEPEST_ERROR = 6  # levels of an error body that are read
 _MONEY = ("out_of_quota", "out_of_credits", "no_quota_allocation", "payment_declined", "quota")
@@ -77,10 +78,27 @@ def read(
             raise _unreadable(spec, response, "the answer is empty")
         return _accepted(spec, params)
     output = _take(spec, response, spec.answer, _parse(spec, response))
-    missing = [name for name in _unknown(spec) if output.get(name) is None]
-    if missing:
-        raise _unreadable(spec, response, f"{', '.join(missing)} is missing from it")
+    for name in _required(spec):
+        if output.get(name) is None and name in spec.properties:
+            output[name] = (params or {}).get(name)  # the call itself says it
+            continue
+        wrong = _wrong(spec.answer["properties"][name], output.get(name))
+        if wrong:
+            raise _unreadable(spec, response, f"{name} {wrong}")
     return output
+
+
+def _wrong(schema: Schema, value: Any) -> str:
+    """Return what is wrong with a value that has to be there; empty if nothing is."""
+    if value is None:
+        return "is missing from it"
+    kinds = schema.get("type", ())
+    if "string" in ([kinds] if isinstance(kinds, str) else kinds):
+        if not isinstance(value, str):
+            return f"is {_kind(value)} in it, not text"
+        if not value.strip():
+            return "is blank in it"
+    return ""
 
 
 def _required(spec: ToolSpec) -> tuple[str, ...]:
@@ -202,19 +220,18 @@ def _is_success(rules: Iterable[SuccessOn], response: Response) -> bool:
 def api_error(response: Response, *, permission: str = "", now: float | None = None) -> ApiError:
     """Return the error that a non-success answer stands for.
 
-    Understands RFC 9457 problem details, FastAPI's ``{"detail": text or list}`` and plain
-    text. `permission` is the one the operation needs, named in a 403's hint. `now` (Unix
-    seconds) turns a ``Retry-After`` date into seconds.
+    Its message carries the service's own words, see `explanation`. `permission` is the one the
+    operation needs, named in a 403's hint. `now` (Unix seconds) turns a ``Retry-After`` date into
+    seconds.
     """
-    payload = _payload(response)
-    detail = _detail(payload, response)
-    problems = _problems(payload)
-    status = response.status
+    payload, status = _payload(response), response.status
+    if payload is None:
+        payload = plain_words(response.body.decode("utf-8", "replace"))
+    detail, problems = explain(payload)
     cls, hint = _classify(response, permission)
-    parts = [f"HTTP {status}", detail or _title(payload)]
-    message = ": ".join(part for part in parts if part)
+    message = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
     if problems:
-        message += f" ({'; '.join(problems)})"
+        message += f" ({'; '.join(problems)[:PROBLEMS_LIMIT]})"
     return cls(
         message if message.endswith((".", "!", "?")) else f"{message}.",
         status=status,
@@ -288,50 +305,6 @@ def _payload(response: Response) -> Any:
         return parse_json(_text(response), clip=True)
     except NotJson:
         return None
-
-
-def _title(payload: Any) -> str:
-    return str(payload.get("title") or "") if isinstance(payload, dict) else ""
-
-
-def _detail(payload: Any, response: Response) -> str:
-    if isinstance(payload, dict):
-        found = next((text for text in _explanations(payload) if text), "")
-        return found[:DETAIL_LIMIT]
-    if isinstance(payload, str):
-        return payload.strip()[:DETAIL_LIMIT]
-    if payload is None and "html" not in response.headers.get("content-type", ""):
-        body = response.body.decode("utf-8", "replace").strip()
-        return "" if body.startswith("<") else body[:DETAIL_LIMIT]
-    return ""
-
-
-def _explanations(payload: Mapping[str, Any]) -> Iterable[str]:
-    """Yield candidate explanations of an error body, best first."""
-    for key in ("detail", "message", "error", "error_description", "title"):
-        value = payload.get(key)
-        if isinstance(value, str):
-            yield value.strip()
-        elif isinstance(value, dict):
-            yield str(value.get("message") or value.get("code") or "").strip()
-
-
-def _problems(payload: Any) -> list[str]:
-    if not isinstance(payload, dict):
-        return []
-    listed = [payload.get("errors"), payload.get("detail")]
-    return [_problem(item) for items in listed if isinstance(items, list) for item in items[:20]]
-
-
-def _problem(item: Any) -> str:
-    if not isinstance(item, dict):
-        return str(item)[:DETAIL_LIMIT]
-    location = item.get("loc")
-    parts = [str(part) for part in location] if isinstance(location, list) else []
-    if parts and parts[0] == "body":
-        parts = parts[1:]
-    message = str(item.get("msg") or item.get("message") or item.get("detail") or "invalid")
-    return ": ".join((*([".".join(parts)] if parts else []), message))[:DETAIL_LIMIT]
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

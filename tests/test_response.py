@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sim_devin import open_app
 from sim_devin.clock import ManualClock
@@ -308,7 +310,22 @@ def test_kinds_of_errors(status, kind, code):
         ({"message": " m "}, "m", []),
         ({"error": "e"}, "e", []),
         ({"error": {"message": "em"}}, "em", []),
-        ({"error": "invalid", "error_description": "more"}, "invalid", []),
+        ({"error": "invalid", "error_description": "more"}, "invalid: more", []),
+        ({"error_description": "alone"}, "alone", []),
+        ({"details": "plain"}, "plain", []),
+        ({"detail": None, "message": "beside null"}, "beside null", []),
+        ({"details": {"reason": "deep"}}, "deep", []),
+        ({"error": {"details": [{"message": "one"}, {"message": "two"}]}}, "", ["one", "two"]),
+        ({"message": ["a", "b"]}, "", ["a", "b"]),
+        ({"messages": [{"text": "odd"}]}, "", ['{"text": "odd"}']),
+        ({"errors": [{"title": "No", "source": {"pointer": "/tags"}}]}, "", ["/tags: No"]),
+        ({"errors": [{"title": "No", "detail": "Too many"}]}, "", ["Too many"]),
+        ({"errors": {"tags": ["too many", "too long"]}}, "", ["tags: too many, too long"]),
+        ({"errors": [{"field": "title", "message": "is blank"}]}, "", ["title: is blank"]),
+        ({"error": {"error": {"message": "nested"}}}, "nested", []),
+        ({"fault": {"faultstring": "gone"}}, "gone", []),
+        ({"verdict": "no", "why": 7}, '{"verdict": "no", "why": 7}', []),
+        ([{"message": "one"}, "two"], "", ["one", "two"]),
         (
             {"detail": [{"loc": ["query", "first"], "msg": "must be <= 200"}]},
             "",
@@ -323,7 +340,7 @@ def test_kinds_of_errors(status, kind, code):
         ("just text", "just text", []),
         ({"detail": ""}, "", []),
         ({}, "", []),
-        (["odd"], "", []),
+        (["odd"], "", ["odd"]),
         (5, "", []),
         ({"detail": "x" * 900}, "x" * 500, []),
     ],
@@ -340,8 +357,11 @@ def test_explanations(payload, detail, listed):
     [
         (b"Slow down\n", {"Content-Type": "text/plain"}, "Slow down"),
         (b"Slow down", {}, "Slow down"),
-        (b"<html>big</html>", {}, ""),
-        (b"big", {"content-type": "text/html; charset=utf-8"}, ""),
+        (b"<html>big</html>", {}, "big"),
+        (b"<HTML><title>\n 502  Bad &amp; Gone</TITLE><h1>x</h1></HTML>", {}, "502 Bad & Gone"),
+        (b"<body><script>var a</script><p>Try\nlater</p></body>", {}, "Try later"),
+        (b"<Error><Code>Busy</Code><Message>Slow</Message></Error>", {}, "Busy Slow"),
+        (b"big", {"content-type": "text/html; charset=utf-8"}, "big"),
         (b"\xff\xfe", {}, "\ufffd\ufffd"),
         (b"", {}, ""),
         (b"{broken", {}, "{broken"),
@@ -351,6 +371,44 @@ def test_explanations_that_are_not_json(body, headers, detail):
     failed = error(502, body=body, headers=headers)
     assert failed.detail == detail
     assert "html" not in str(failed)
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\n", None, 7, 0, True, [], ["a"], {}, {"id": "a"}])
+def test_a_created_session_without_a_usable_id_is_refused_and_may_have_been_created(value):
+    for payload in ({"session_id": value, "url": "u"}, {"url": "u"}):
+        failed = unreadable("create_session", payload)
+        assert failed.accepted
+        assert failed.means.uncertain
+        assert "sessionId" in str(failed)
+
+
+@pytest.mark.parametrize("value", ["", " ", 7, [], {"id": "a"}])
+def test_a_session_that_answers_with_an_id_that_is_none_is_refused(value):
+    failed = unreadable("get_session", {"session_id": value, "status": "running"})
+    assert not failed.accepted
+    assert failed.means.temporary
+
+
+WORDS = st.text(min_size=1, max_size=20).filter(lambda text: text.strip())
+BODIES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), WORDS),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["detail", "details", "message", "errors", "error", "title", "odd"]),
+            inner,
+            max_size=3,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(BODIES, st.sampled_from([400, 403, 404, 409, 429, 500, 503]))
+def test_any_body_of_an_error_is_told_in_a_sane_length(body, status):
+    failed = error(status, body)
+    assert failed.status == status
+    assert len(failed.message) < 2500
 
 
 def test_an_ellipsis_stays_whole():
