@@ -194,6 +194,8 @@ class MemoryLedger:
                 return False
             if intent.state == "repeat":
                 intent.state, intent.sends = "open", intent.sends + 1
+            elif intent.state == "rejected":
+                intent.state = "open"
             return intent.state == "open"
 
     def confirm(self, intent: Intent, *, stale: bool = False) -> None:

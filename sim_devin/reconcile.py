@@ -30,6 +30,7 @@ from sim_devin.errors import (
     PermissionDenied,
     SimDevinError,
     StoreError,
+    TimedOut,
     TransportError,
     UncertainResult,
     UnreadableResponse,
@@ -141,7 +142,12 @@ class _Sending:
                     if session is not None:
                         return session
                 sent_at = self._context.clock.monotonic()
-                session, error = self._post(intent, claimed)
+                try:
+                    session, error = self._post(intent, claimed)
+                except TimedOut:  # before it was sent
+                    if turn == TURNED_AWAY or self._is_late():
+                        raise
+                    continue  # this process stood still: it has all its time again
                 if session is None and isinstance(error, Conflict) and self._explained():
                     session = self._look_once()
                     if session is None:
@@ -252,6 +258,10 @@ class _Sending:
                 f"It was not sent again, since the look before that failed: {error.message}",
                 hint="Try again later.",
             ) from None
+
+    def _is_late(self) -> bool:
+        deadline = self._context.deadline
+        return deadline is not None and self._context.clock.monotonic() >= deadline
 
     def _wait(self, error: SimDevinError | None, sent_at: float) -> bool:
         """Wait for as long as the service asked to; return whether there is the time for it."""

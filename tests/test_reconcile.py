@@ -23,6 +23,7 @@ from sim_devin.errors import (
     PermissionDenied,
     ServerError,
     SimDevinError,
+    TimedOut,
     TransportError,
     UncertainResult,
     UnreadableResponse,
@@ -903,3 +904,26 @@ def test_a_message_to_a_session_that_is_over_is_refused_at_once(how):
         world.send(session_id)
     assert world.clock.time() - started < 10
     assert world.states == ["rejected"]
+
+
+def test_a_process_that_stood_still_before_it_sent_sends_when_it_goes_on():
+    world = World()
+    claim, stood = world.ledger.claim, []
+
+    def standing_still(intent):
+        mine = claim(intent)
+        if not stood:
+            stood.append(True)
+            confirm = world.ledger.confirm
+
+            def late(intent, **options):
+                world.ledger.confirm = confirm
+                world.clock.advance(10 * GRACE)
+                raise TimedOut("It was held up.", sent=False)
+
+            world.ledger.confirm = late
+        return mine
+
+    world.ledger.claim = standing_still
+    world.create()
+    assert (world.created, world.states) == (1, ["done"])
