@@ -9,7 +9,8 @@ one, send it a message and wait again, and send the other one and the same text 
 branches. Meanwhile workers, whose clocks are `--skew` seconds apart from the service's, are killed
 (-9) and frozen for longer than any time-out at random points, until there were enough of both
 and all runs are over. The service answers with errors after it has done the work, too: broken
-connections, 500, and 429 and 503 with Retry-After. Then it counts in the simulator's own record:
+connections, 500, and 429 and 503 with Retry-After; some of its lists are silent or go round in
+circles. Then it counts in the simulator's own record:
 one session for each create, one message for each send, no run lost, none stuck. Exits 1 if any of
 that does not hold. `--seconds` goes on for so long instead of counting kills and freezes;
 `--descriptors` lets a worker open no more than so many files and connections.
@@ -63,6 +64,8 @@ FAULTS: list[dict[str, Any]] = [
         for commit in (True, False)
     ),
     {"kind": "slow", "seconds": 0.2, "method": "POST", "times": None, "probability": 0.3},
+    {"kind": "timeout", "seconds": 1.0, "method": "GET", "times": None, "probability": 0.02},
+    {"kind": "circle", "method": "GET", "times": None, "probability": 0.05},
 ]
 
 

@@ -52,6 +52,31 @@ def look_until(context: Context, look: Callable[[], T | None], *, grace: float) 
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
+def while_temporary(context: Context, read: Callable[[], T]) -> T:
+    """Return what `read` reads before anything is sent; temporary errors are waited out.
+
+    For no longer than the grace window: a service that cannot be read is not sent to.
+
+    Raises:
+        SimDevinError: the last error of `read`.
+        Cancelled: ``context.cancel`` was set.
+    """
+    clock = context.clock
+    end = clock.monotonic() + context.settle.grace
+    if context.deadline is not None:
+        end = min(end, context.deadline)
+    pause = FIRST_LOOK
+    while True:
+        try:
+            return read()
+        except SimDevinError as error:
+            if not error.means.temporary or clock.monotonic() + pause >= end:
+                raise
+        if clock.wait(context.cancel, pause):
+            raise Cancelled("Cancelled before it was sent.")
+        pause = min(LONGEST_PAUSE, pause * 2)
+
+
 def _unsettled(failure: SimDevinError | None) -> UncertainResult:
     why = f"the last look failed: {failure.message}" if failure else "time ran out"
     return UncertainResult(

@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sim_devin.doubles import STRAYS_FOR, carriers, end_double, end_strays
@@ -46,7 +47,7 @@ from sim_devin.intents import (
     same_session,
 )
 from sim_devin.invoke import Context
-from sim_devin.lookup import look_until
+from sim_devin.lookup import look_until, while_temporary
 from sim_devin.same_texts import Copies
 from sim_devin.turn import messages_of
 from sim_devin.verdict import bare
@@ -112,7 +113,8 @@ class _Sending:
         """
         tries = 2 if self._context.settle.policy == "retry" else 1
         for number in range(tries):
-            intent = self._make(self._ledger.tag(str(number)))
+            tag = self._ledger.tag(str(number))
+            intent = while_temporary(self._context, partial(self._make, tag))
             self.sent = [one for one in self.sent if one.tag != intent.tag] + [intent]
             session = self._try(intent, last=number == tries - 1)
             if session is not None:

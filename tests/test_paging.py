@@ -55,9 +55,30 @@ def test_another_page_without_a_cursor_is_not_taken_for_the_end():
 
 def test_a_message_is_not_sent_while_the_messages_before_it_cannot_be_counted():
     transport = SimulatedTransport()
-    app = sim_devin.open_app(simulate=True, transport=transport, env={}, discover=False)
+    app = sim_devin.open_app(
+        transport=transport,
+        clock=transport.clock,
+        credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
+        env={},
+        discover=False,
+    )
     session = app.call("devin_create_session", {"prompt": "Fix it"})["sessionId"]
     transport.simulator.faults.add(Fault("circle", path="/messages$", method="GET", times=None))
     with pytest.raises(UnreadableResponse, match="circles"):
         app.call("devin_send_message", {"sessionId": session, "message": "Go on"}, reconcile=True)
     assert transport.simulator.counts["messages_stored"] == 0
+
+
+def test_a_list_that_goes_round_in_circles_for_a_while_costs_a_message_time_alone():
+    transport = SimulatedTransport()
+    app = sim_devin.open_app(
+        transport=transport,
+        clock=transport.clock,
+        credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
+        env={},
+        discover=False,
+    )
+    session = app.call("devin_create_session", {"prompt": "Fix it"})["sessionId"]
+    transport.simulator.faults.add(Fault("circle", path="/messages$", method="GET", times=5))
+    app.call("devin_send_message", {"sessionId": session, "message": "Go on"}, reconcile=True)
+    assert transport.simulator.counts["messages_stored"] == 1

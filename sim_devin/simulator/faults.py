@@ -35,6 +35,7 @@ _BREAKS: dict[str, Break] = {
     "truncate": "truncate",
 }
 _LONGEST_SILENCE = 60.0
+CIRCLE = ("A", "B")  # cursors; a client that has come by one of them does not get out
 _Test = Callable[[Any], bool]
 _PAGE = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -165,7 +166,7 @@ class Fault:
         if self.kind == "circle":
             # The service takes no cursor but its own: later pages are errors, and empty here.
             page = answer.json() if answer.status == 200 else {"items": []}
-            cursor = "B" if after == "A" else "A"
+            cursor = CIRCLE[after == CIRCLE[0]]
             circle = {"end_cursor": cursor, "has_next_page": True}
             return success({**page, **circle}) if "items" in page else answer
         silence = _LONGEST_SILENCE if seconds is None or self.kind == "commit_delay" else seconds

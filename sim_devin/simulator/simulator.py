@@ -15,7 +15,7 @@ from sim_devin.simulator.access import Gate, Key
 from sim_devin.simulator.answers import Answer
 from sim_devin.simulator.api import Api, Request
 from sim_devin.simulator.clock import Clock, SimClock
-from sim_devin.simulator.faults import Fault, Faults
+from sim_devin.simulator.faults import CIRCLE, Fault, Faults
 from sim_devin.simulator.links import SIGNED_FILES
 from sim_devin.simulator.repertoire import Repertoire
 from sim_devin.simulator.scenario import Scenario
@@ -121,6 +121,8 @@ class Simulator:
         method = method.upper()
         known = {name.lower(): value for name, value in (headers or {}).items()}
         fault = self.faults.take(method, path)
+        if fault is None and dict(query).get("after") in CIRCLE:
+            fault = Fault("circle")
         delay = 0.0 if fault is None else fault.commit_delay
         request = Request(method, path, query, known, body, delay)
         with self._lock:
