@@ -82,8 +82,9 @@ def _question(journal: Journal, needed: NeedsApproval, step: str, call: str) -> 
 
 def _fingerprint(journal: Journal, spec: ToolSpec, params: Mapping[str, Any]) -> str:
     """Return what tells a call from any other; secrets go into it by their names."""
-    call = to_json(journal.seal.close(plain({"tool": spec.id, "params": dict(params)})))
-    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()
+    call = plain({"tool": spec.id, "params": dict(params)})
+    closed = to_json(journal.seal.close_credentials(call))
+    return hashlib.sha256(json.dumps(closed, sort_keys=True).encode()).hexdigest()
 
 
 # -- the answer ------------------------------------------------------------------------------

@@ -240,7 +240,8 @@ def sealed_document(program: Program, seal: Seal, prefix: str = "") -> Any:
     document = seal.close(document_of(program.workflow))
     for (block_id, name), value in literal_secrets(program).items():
         field = document["blocks"][block_id]["subBlocks"][name]
-        field["value"] = _hidden(value, field["value"], f"{OWN}{prefix}{block_id}.{name}")
+        closed = seal.close_credentials(value)
+        field["value"] = _hidden(value, closed, f"{OWN}{prefix}{block_id}.{name}")
     return document
 
 

@@ -32,7 +32,7 @@ def slot_for(app: App, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> S
     if tool_id != CREATE:
         return None
     credentials = credentials_in(app, tool_id, params)
-    closed = text(to_json(seal.close(credentials or None)))
+    closed = text(to_json(seal.close_credentials(credentials or None)))
     return Slot(place_of(app, credentials), closed, limits_of(app))
 
 

@@ -4,15 +4,19 @@ A text that holds a known secret becomes a `Hidden` text: it reads as the text w
 place of the secrets, and it knows which secret stood where. In stored JSON it is an object of
 one reserved key, so that no text, whoever wrote it, can be taken for one; data that has that
 key itself is escaped. Whoever opens the data has to know the value of each name, so a store
-holds no secret, and a key that was changed meanwhile is used in its new form.
+holds no secret.
+
+A credential that was changed meanwhile is used in its new form. A text that only happened to
+hold the old value is another matter: the new one was never in it, and does not get into it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -33,10 +37,13 @@ class Secret:
     Attributes:
         name: ``env:…``, ``app:…`` or ``set:…``.
         spelling: how it is spelled there, a key of `redaction.SPELLINGS` or ``number``.
+        mark: tells the value that was there from the one the name has later, see `mark_of`.
+            Without one the place stands for whatever value the name has.
     """
 
     name: str
     spelling: str = ""
+    mark: str = ""
 
 
 class Hidden(str):
@@ -74,6 +81,11 @@ class Hidden(str):
         return (self.parts,)
 
 
+def mark_of(name: str, value: str) -> str:
+    """Return eight bits of a digest: enough to notice a change, too few to guess a value by."""
+    return hashlib.sha256(f"{name}={value}".encode("utf-8", "surrogatepass")).hexdigest()[:2]
+
+
 @lru_cache(64)  # a seal is made for every write, and the secrets are the same each time
 def _searched(
     secrets: tuple[tuple[str, str], ...],
@@ -87,7 +99,7 @@ def _searched(
             continue
         for spelling, spell in SPELLINGS.items():
             if stands_out(spelled := spell(value)):
-                places.setdefault(spelled, Secret(name, spelling))
+                places.setdefault(spelled, Secret(name, spelling, mark_of(name, value)))
     longest_first = sorted(places, key=len, reverse=True)
     return places, short, re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
@@ -119,6 +131,10 @@ class Seal:
 
     # -- out ---------------------------------------------------------------------------------
 
+    def close_credentials(self, value: Any) -> Any:
+        """Return the same of data that is opened with the values the names have by then."""
+        return _unmarked(self.close(value))
+
     def close(self, value: Any) -> Any:
         """Return a copy of JSON data in which texts with secrets in them are `Hidden`.
 
@@ -134,7 +150,7 @@ class Seal:
             return value
         if isinstance(value, (int, float)):
             place = self._places.get(json.dumps(value)) if self._places else None
-            return value if place is None else Hidden([Secret(place.name, _NUMBER)])
+            return value if place is None else Hidden([replace(place, spelling=_NUMBER)])
         return self._closed(str(value))  # as `json.dumps(…, default=str)` would write it
 
     def _closed(self, text: str) -> str:
@@ -158,6 +174,8 @@ class Seal:
 
     def open(self, value: Any) -> Any:
         """Return a copy of closed data with the secrets back in place.
+
+        Where a text held a value that its name no longer has, it gets ``{{NAME}}``, or a mask.
 
         Raises:
             MissingCredentials: a name has no value here; names every one.
@@ -189,6 +207,9 @@ class Seal:
             secret = self._value(part.name)
             if secret is None:
                 return hidden
+            if part.mark and part.mark != mark_of(part.name, secret):
+                pieces.append(_placeholder(part.name))
+                continue
             if part.spelling == _NUMBER:
                 return _number(secret)
             pieces.append(SPELLINGS[part.spelling](secret))
@@ -237,6 +258,21 @@ def describe(name: str) -> str:
     }.get(kind, rest)
 
 
+def _placeholder(name: str) -> str:
+    kind, _, rest = name.partition(":")
+    return f"{{{{{rest}}}}}" if kind == "env" else MASK
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, Hidden):
+        return Hidden(replace(p, mark="") if isinstance(p, Secret) else p for p in value.parts)
+    if isinstance(value, dict):
+        return {_unmarked(key): _unmarked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unmarked(item) for item in value]
+    return value
+
+
 def _key(key: Any) -> str:
     return key if isinstance(key, str) else str(key)
 
@@ -271,7 +307,8 @@ def to_json(value: Any) -> Any:
 
 
 def _to_json(secret: Secret) -> dict[str, str]:
-    return {"name": secret.name} | ({"as": secret.spelling} if secret.spelling else {})
+    said = {"name": secret.name, "as": secret.spelling, "mark": secret.mark}
+    return {key: item for key, item in said.items() if item}
 
 
 def from_json(value: Any) -> Any:
@@ -280,7 +317,9 @@ def from_json(value: Any) -> Any:
         sealed = value.get(KEY)
         if isinstance(sealed, list):
             return Hidden(
-                part if isinstance(part, str) else Secret(part["name"], part.get("as", ""))
+                part
+                if isinstance(part, str)
+                else Secret(part["name"], part.get("as", ""), part.get("mark", ""))
                 for part in sealed
             )
         if isinstance(sealed, dict):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sim_devin.store.database import Connection
@@ -37,16 +38,20 @@ class WaitRows(Rows):
 
     def add_wait(self, run: Run, wait: Wait) -> None:
         """Record what a run waits for; a wait that is recorded already stays as it is."""
+        about, credentials = wait.about, wait.about.get("credentials")
+        if credentials:
+            credentials = self.seals(run.id).close_credentials(credentials)
+            about = {**about, "credentials": credentials}
         with self.held(run) as connection:
             self.insert(
                 connection,
                 "waits",
-                wait,
+                replace(wait, about=about),
                 run.id,
                 once=True,
                 without=("id",),
                 # What tells sessions of one key from those of another.
-                credentials=text(self.closed(connection, run.id, wait.about.get("credentials"))),
+                credentials=text(self.closed(connection, run.id, credentials)),
                 remind_every=run.options.get("remindEvery"),
             )
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}

@@ -148,3 +148,17 @@ def test_only_names_that_were_recorded_with_a_run_are_resolved_in_it(open_one, s
     assert shown["state"] == "held"
     assert "HOME" in shown["error"]
     assert ENVIRONMENT["HOME"] not in json.dumps(shown)
+
+
+def test_no_text_gets_the_value_that_a_variable_was_given_meanwhile(open_one, open_app, simulator):
+    create = devin("create", "create_session", prompt=f"Rename {TOKEN}; <start.x>")
+    say = devin("say", "send_message", sessionId="<create.sessionId>", message="<form.x>")
+    form = block("form", "human_in_the_loop", inputFormat=[{"name": "x", "type": "string"}])
+    run_id = open_one().runs.start(flow(form, create, say), {"x": TOKEN}, env=ENVIRONMENT)
+    open_one().runs.work(once=True)
+    open_one().runs.answer(run_id, {"x": f"not {TOKEN}"})
+    later = {**ENVIRONMENT, "MY_TOKEN": "another-made-up-value-8"}
+    open_app(env=later).runs.work(once=True)
+    assert open_app(env=later).runs.show(run_id)["state"] == "done"
+    renamed = "Rename {{MY_TOKEN}}; {{MY_TOKEN}}"
+    assert messages(simulator) == [renamed, "not {{MY_TOKEN}}"]

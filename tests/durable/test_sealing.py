@@ -136,9 +136,22 @@ def test_only_names_that_are_recorded_are_put_back():
             seal.open(from_json({KEY: [{"name": name}]}))
 
 
-def test_a_secret_is_put_back_in_the_form_it_has_now():
-    closed = Seal({"env:A": "old-value"}).close("Bearer old-value")
-    assert Seal({}, {"env:A": "new-value"}.get).open(closed) == "Bearer new-value"
+def test_a_credential_is_put_back_in_the_form_it_has_now():
+    closed = Seal({"env:A": "old-value"}).close_credentials({"k": ["Bearer old-value"]})
+    seal = Seal({}, {"env:A": "new-value"}.get)
+    assert seal.open(closed) == {"k": ["Bearer new-value"]}
+    assert seal.open(from_json(to_json(closed))) == {"k": ["Bearer new-value"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("env:A", "{{A}}"), ("app:devin.apiKey", "***"), ("set:b.f", "***")]
+)
+def test_a_text_does_not_get_the_new_value_of_a_secret_whose_old_one_it_held(name, shown):
+    closed = Seal({name: "31415926"}).close(["see 31415926", 31415926, {"31415926": 1}])
+    written = json.dumps(to_json(closed))
+    for value in ("31415927", "31415928", "another"):
+        found = Seal({name: value}).open(read_json(written))
+        assert found == [f"see {shown}", shown, {shown: 1}]
 
 
 def test_what_is_not_known_is_named():
