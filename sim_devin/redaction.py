@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -20,6 +20,7 @@ _ODD = re.compile(r"[^\w\s.,:;/'()-]")
 # Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
 _DEVIN_KEY = re.compile(r"\b(?:cog|apk)_[A-Za-z0-9_\-]{6,}")
 _QUERY = re.compile(r"([?&;])([^=&;#?\s\"'<>]{1,100})=([^&#\s\"'<>]+)")
+_USER_INFO = re.compile(r"(://[^/\s:@?#\"'<>]*:)([^/\s@?#\"'<>]+)@")
 _SIGNING = re.compile(r"(?i)x-(?:amz|goog|ms)-.*|signature|sig")
 # "name": "value" inside a text: JSON, the repr of a dict, or JSON inside a JSON text.
 _NAME = r"[A-Za-z][\w.\-]{0,63}"
@@ -98,6 +99,8 @@ class Redactor:
         """
         text = self._known(text)
         text = _DEVIN_KEY.sub(MASK, text)
+        if "://" in text:
+            text = _USER_INFO.sub(rf"\g<1>{MASK}@", text)
         if queries and "=" in text:
             text = _QUERY.sub(_query, text)
         return _MEMBER.sub(_member, text) if ":" in text else text
@@ -142,6 +145,38 @@ class Redactor:
 
     def _masked(self, value: Any) -> Any:
         return self.data(value) if isinstance(value, (str, list, tuple, dict)) else value
+
+
+def texts_by_name(value: Any) -> Iterator[str]:
+    """Yield the texts in JSON data that stand in places whose names say that they are secret.
+
+    Those are values of keys and of rows of tables; members, queries and passwords inside a text.
+    """
+    if isinstance(value, str):
+        for found in _USER_INFO.finditer(value):
+            yield found[2]
+        for found in _QUERY.finditer(value):
+            if _query(found) != found[0]:
+                yield found[3]
+        for found in _MEMBER.finditer(value):
+            if _member(found) != found[0]:
+                yield found[0]
+    elif isinstance(value, Mapping):
+        masked = _row(value)
+        for key, item in value.items():
+            secret = masked[key] is not item or (isinstance(key, str) and is_secret_name(key))
+            yield from _all_texts(item) if secret else texts_by_name(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_by_name(item)
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _all_texts(item)
 
 
 def _query(found: re.Match[str]) -> str:

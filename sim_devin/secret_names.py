@@ -10,14 +10,16 @@ _SECRET_ENDINGS = (
     *("accesskey", "apikey", "authkey", "encryptionkey", "functionskey", "masterkey"),
     *("privatekey", "secretkey", "sessionkey", "sharedkey", "signingkey", "sshkey"),
     "subscriptionkey",
-    *("auth", "authorization", "bearer", "cookie", "credential", "jwt"),
-    *("passphrase", "passwd", "password", "secret", "token"),
+    *("auth", "authentication", "authorization", "bearer", "cookie", "credential", "creds"),
+    *("githubpat", "gitlabpat", "jwt", "passphrase", "passwd", "password", "secret", "token"),
 )
-# What may follow: the header that carries it, a plural, a number.
-_CARRIERS = re.compile(r"(?:headers?|s|\d+)+$")
+# What may follow: the header that carries it, a plural, a version, where it is used.
+_CARRIERS = re.compile(r"(?:headers?|s|v?\d+|base|pem|prod(?:uction)?|staging)+$")
+_PASS_WORD = re.compile(r"[^\W_][\W_]+(?i:pass)$|[a-z0-9]Pass$")  # DB_PASS, dbPass; not bypass
 # Tokens that say where a list or a text goes on, and counts of what models read and write.
 _OTHER_TOKEN = re.compile(
-    r"(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|bos|eos)tokens?\d*$"
+    r"(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|resume|scroll|skip|start"
+    r"|stop|bos|eos)tokens?\d*$"
 )
 _COUNTED = re.compile(r"tokens\d*$")
 _HELD = re.compile(r"(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens\d*$")
@@ -36,4 +38,6 @@ def is_secret_name(name: str) -> bool:
         return False
     if plain.endswith("pwd"):
         return plain not in _WORKING_DIRECTORY
+    if plain.endswith("pass"):
+        return _PASS_WORD.search(name) is not None
     return plain.endswith(_SECRET_ENDINGS) or _CARRIERS.sub("", plain).endswith(_SECRET_ENDINGS)

@@ -23,12 +23,15 @@ clientSecret sessionSecrets password db_passwd credentials auth AUTH x_auth basi
 x-api-key X-Goog-Api-Key Ocp-Apim-Subscription-Key proxy-authorization cookie Cookies bearer
 client_secret private_key session_secret slackToken X-Auth-Token APIToken accesstoken apiKeys
 refresh_tokens Authorization-Header dbPwd AWS_SECRET_ACCESS_KEY apiKey2 sendToken backend_token jwt
+X-Authentication DB_PASS smtpPass API_KEY_V2 TOKEN_PROD SECRET_KEY_BASE privateKeyPem
+GITHUB_PAT creds
 """
 OTHERS = """
 prompt tokens_used secretary keyboard orgId author authority authors passage cursor tokens maxTokens
 total_tokens tokenCount tokenType tokenizer nextPageToken next_page_token NEXT-PAGE-TOKEN pageToken
 nextpagetoken nextToken continuationToken syncToken promptTokens max_output_tokens publicKey
 primaryKey idempotencyKey secretIds cookieConsent PWD OLDPWD SSH_AUTH_SOCK XAUTHORITY key value
+resumeToken skip_token startToken pass bypass compass isAuthenticated DATABASE knowledgeBase
 """
 
 
@@ -87,6 +90,14 @@ def test_no_casing_or_separator_masks_a_cursor_or_a_count(name, joint, cased):
     ],
 )
 def test_members_and_queries_inside_a_text_are_masked_by_name(text, masked):
+    assert Redactor().text(text) == masked
+
+
+def test_a_password_in_an_address_is_masked():
+    text = (
+        "see https://me:made-up%20pw@x.test:8080/a?b=c@d and postgres://u:pw@db/x, http://x:80/@y"
+    )
+    masked = "see https://me:***@x.test:8080/a?b=c@d and postgres://u:***@db/x, http://x:80/@y"
     assert Redactor().text(text) == masked
 
 

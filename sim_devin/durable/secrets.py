@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import EnvName, split
+from sim_devin.engine.secret_fields import literal_secrets, literal_texts, secret_names
 from sim_devin.engine.workflow import Workflow
 from sim_devin.secret_names import is_secret_name
 from sim_devin.store.sealing import OWN, Hidden, Seal, Secret
@@ -43,11 +42,11 @@ def known(app: App, env: Mapping[str, str], names: Iterable[str] = ()) -> dict[s
 def known_of(programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
     """Return name -> value of what is secret in these programs (by prefix).
 
-    Variables that secret fields refer to, and secrets that stand in the documents.
+    Variables that stand in secret places, and secrets that stand in the documents.
     """
     found = {}
     for prefix, program in programs.items():
-        for name in sorted(_referred_to(program)):
+        for name in sorted(secret_names(program)):
             if env.get(name):
                 found[f"env:{name}"] = env[name]
         for (block_id, name), value in literal_secrets(program).items():
@@ -60,47 +59,7 @@ def own_secrets(field: str, value: Any) -> dict[str, str]:
 
     That is its text, and the texts in it if it is a list of session secrets.
     """
-    return {f"{OWN}{field}{place}": text for place, text in _texts(value)}
-
-
-def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the texts in a field's value that hold no references, and where they are in it."""
-    if isinstance(value, str):
-        segments = split(value)
-        if value.strip() and all(isinstance(segment, str) for segment in segments):
-            yield place, value
-        if value.lstrip().startswith(("[", "{")):
-            try:
-                yield from _texts(json.loads(value), place)
-            except ValueError:  # no JSON, or not before its references are resolved
-                return
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _texts(item, f"{place}/{number}")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key != "key":  # the name of a session's secret
-                yield from _texts(item, f"{place}/{key}")
-
-
-def _referred_to(program: Program) -> set[str]:
-    return {
-        segment.name
-        for block in program.workflow.blocks.values()
-        for field in program.form(block.type)
-        if field.secret
-        for text in _all_texts(block.values.get(field.id))
-        for segment in split(text)
-        if isinstance(segment, EnvName)
-    }
-
-
-def _all_texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _all_texts(item)
+    return {f"{OWN}{field}{place}": text for place, text in literal_texts(value)}
 
 
 class SecretsHere:
@@ -254,15 +213,6 @@ def _hidden(value: Any, closed: Any, name: str) -> Any:
             key: closed[key] if key == "key" else _hidden(item, closed[key], f"{name}/{key}")
             for key, item in value.items()
         }
-    own = isinstance(value, str) and not isinstance(closed, Hidden) and dict(_texts(value)).get("")
-    return Hidden([Secret(name)]) if own else closed
-
-
-def literal_secrets(program: Program) -> dict[tuple[str, str], Any]:
-    """Return (block id, field) -> value of the fields that hold secrets themselves."""
-    return {
-        (block.id, field.id): block.values[field.id]
-        for block in program.workflow.blocks.values()
-        for field in program.form(block.type)
-        if field.secret and any(_texts(block.values.get(field.id)))
-    }
+    if not isinstance(value, str) or isinstance(closed, Hidden):
+        return closed
+    return Hidden([Secret(name)]) if dict(literal_texts(value)).get("") else closed

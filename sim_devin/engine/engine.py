@@ -19,8 +19,8 @@ from sim_devin.engine.execution import Execution
 from sim_devin.engine.from_block import require_block, start_at
 from sim_devin.engine.origins import Origins
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.run import RunResult
+from sim_devin.engine.secret_fields import literal_secrets, literal_texts, secret_names
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import START_TYPES, start_output
 from sim_devin.engine.variables import initial_values
@@ -271,21 +271,10 @@ def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
 
 def _redactor(program: Program, bound: Bound) -> Redactor:
     """Return what masks the run's secrets: credentials by field, variables by use and by name."""
-    secrets = [value for name, value in bound.env.items() if is_secret_name(name)]
-    for block in program.workflow.blocks.values():
-        fields = {item.id for item in program.form(block.type) if item.secret}
-        for name in fields:
-            value = block.values.get(name)
-            if not isinstance(value, str):
-                continue
-            segments = split(value)
-            secrets += [
-                bound.env.get(segment.name, "")
-                for segment in segments
-                if isinstance(segment, EnvName)
-            ]
-            if all(isinstance(segment, str) for segment in segments):
-                secrets.append(value)
+    names = secret_names(program)
+    secrets = [value for name, value in bound.env.items() if is_secret_name(name) or name in names]
+    for value in literal_secrets(program).values():
+        secrets += [text for _, text in literal_texts(value)]
     return Redactor([*program.services.secrets, *secrets])
 
 

@@ -76,10 +76,13 @@ class Echo:
         self.transport, self.simulator = transport, transport.simulator
         self.structured, self.values = structured, [*LONG, *also]
         self.said = " | ".join(self.values)
+        self.answers = DATA  # of another service
 
     def send(self, request, *, timeout):
         if "echo.example" in request.url:
-            return Response(200, {"content-type": "application/json"}, json.dumps(DATA).encode())
+            return Response(
+                200, {"content-type": "application/json"}, json.dumps(self.answers).encode()
+            )
         answer = self.transport.send(request, timeout=timeout)
         try:
             body = json.loads(answer.body)

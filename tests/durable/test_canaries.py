@@ -265,6 +265,51 @@ def test_no_secret_is_kept_or_shown(kind, open_one, store, told, tmp_path, trans
     assert leaks_of(app, store, tmp_path, told, heard, runs) == {}
 
 
+@pytest.mark.parametrize(
+    "used",
+    [
+        {"headers": [{"id": "1", "cells": {"Key": "Authorization", "Value": "Bearer {{PLAIN}}"}}]},
+        {"headers": {"X-Api-Key": "{{PLAIN}}"}},
+        {"params": [{"id": "1", "cells": {"Key": "access_token", "Value": "{{PLAIN}}"}}]},
+        {"url": "https://echo.example/?api_key={{PLAIN}}&x=1"},
+        {"url": "https://me:{{PLAIN}}@echo.example/"},
+        {"body": '{"a": {"password": "x{{PLAIN}}"}}', "method": "POST"},
+    ],
+    ids=json.dumps,
+)
+def test_a_variable_in_a_secret_place_is_secret_whatever_its_name(used, store, transport, told):
+    value = "canary-in-a-plain-variable"
+    env = {"PLAIN": value}
+    echo = Echo(transport, also=[value])
+    echo.answers = {"said": f"you sent {value}"}
+    app = sim_devin.open_app(
+        store=store, transport=echo, clock=transport.clock, env=env, credentials={}, discover=False
+    )
+    values = {"url": "https://echo.example/", "method": "GET", **used}
+    document = flow(block("ask", "api", **values), end('{"all": <ask.data>}'))
+    run_id = app.runs.start(document, env=env)
+    app.runs.work(once=True)
+    shown = app.runs.show(run_id)
+    assert shown["state"] == "done", shown["error"]
+    kept = str(rows_of(store)) + json.dumps(shown) + "".join(map(str, app.runs.events(run_id)))
+    assert value not in kept
+    plain = app.run(document, env=env)
+    assert plain.output["data"]["all"] == echo.answers  # its caller may know
+    assert value not in json.dumps([log.to_json() for log in plain.logs])
+
+
+@pytest.mark.parametrize("given", [SESSION, json.loads(SESSION)], ids=["text", "list"])
+def test_the_logs_of_a_plain_run_hold_no_secret_of_a_session(given, transport):
+    secret = CANARIES["of the session"]
+    create = devin("create", "create_session", prompt="Go", sessionSecrets=given)
+    app = sim_devin.open_app(
+        transport=Echo(transport, also=[secret]), env=ENV, credentials={}, discover=False
+    )
+    result = app.run(flow(create), env=ENV)
+    assert secret in result.output["title"]
+    assert found_in([log.to_json() for log in result.logs]) == []
+
+
 @pytest.mark.parametrize("canary", CANARIES)
 def test_the_scan_finds_what_it_looks_for(canary, open_one, store, told, tmp_path):
     run_id = start(open_one(), FORM, inputs={})
