@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim_devin import json_schema
 from sim_devin.money import Scope, money_scope
-from sim_devin.spec import Schema
+
+if TYPE_CHECKING:
+    from sim_devin.spec import Schema
 
 State = Literal[
     "in_flight",
