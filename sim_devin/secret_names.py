@@ -6,24 +6,36 @@ import re
 from functools import lru_cache
 
 # What the name of a secret ends with, whatever stands before it: "slackToken", "X-Goog-Api-Key".
-_SECRET_ENDINGS = (
-    *("accesskey", "apikey", "authkey", "encryptionkey", "functionskey", "masterkey"),
-    *("privatekey", "secretkey", "sessionkey", "sharedkey", "signingkey", "sshkey"),
-    "subscriptionkey",
-    *("auth", "authentication", "authorization", "bearer", "cookie", "credential", "creds"),
-    *("githubpat", "gitlabpat", "jwt", "passphrase", "passwd", "password", "secret", "token"),
+_ENDINGS = "|".join(
+    (
+        *("accesskey", "apikey", "authkey", "encryptionkey", "functionskey", "masterkey"),
+        *("privatekey", "secretkey", "sessionkey", "sharedkey", "signingkey", "sshkey"),
+        "subscriptionkey",
+        *("auth", "authentication", "authorization", "bearer", "cookie", "credential", "creds"),
+        *("githubpat", "gitlabpat", "jwt", "passphrase", "passwd", "password", "secret", "token"),
+    )
 )
-# What may follow: the header that carries it, a plural, a version, where it is used.
-_CARRIERS = re.compile(r"(?:headers?|s|v?\d+|base|pem|prod(?:uction)?|staging)+$")
-_PASS_WORD = re.compile(r"[^\W_][\W_]+(?i:pass)$|[a-z0-9]Pass$")  # DB_PASS, dbPass; not bypass
+# What may follow: the header that carries it, a plural, a version, where it is used. Each step
+# takes what no other does, so that a long name is decided in one pass.
+_CARRIERS = "(?:headers?|s|v?[0-9]|base|pem|prod(?:uction)?|staging)*"
 # Tokens that say where a list or a text goes on, and counts of what models read and write.
-_OTHER_TOKEN = re.compile(
-    r"(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|resume|scroll|skip|start"
-    r"|stop|bos|eos)tokens?\d*$"
+_ELSEWHERE = (
+    "(?:page|next|previous|prev|cursor|continuation|sync|delta|pagination|resume|scroll|skip|start"
+    "|stop|bos|eos)tokens?[0-9]*$"
 )
-_COUNTED = re.compile(r"tokens\d*$")
-_HELD = re.compile(r"(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens\d*$")
-_WORKING_DIRECTORY = frozenset({"pwd", "oldpwd"})
+_COUNTED = "tokens[0-9]*$"
+_HELD = "(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens[0-9]*$"
+_WORKING_DIRECTORY = "(?:old)?pwd$"
+
+# A name is one of a secret if its letters and digits, in lower case, match the first, or it
+# matches the second: DB_PASS and dbPass, not bypass. They mean the same in JavaScript, and the
+# page of the canvas is sent them.
+PATTERNS = (
+    f"^(?!.*{_ELSEWHERE})(?:(?=.*{_HELD})|(?!.*{_COUNTED}))(?!{_WORKING_DIRECTORY})"
+    f".*(?:(?:{_ENDINGS}){_CARRIERS}|pwd)$",
+    r"[^\W_][\W_]+[Pp][Aa][Ss][Ss]$|[a-z0-9]Pass$",
+)
+_PLAIN, _AS_WRITTEN = map(re.compile, PATTERNS)
 
 
 @lru_cache(maxsize=4096)
@@ -34,10 +46,4 @@ def is_secret_name(name: str) -> bool:
     it (``slackToken``). Cursors (``nextPageToken``) and counts (``maxTokens``) hold none.
     """
     plain = "".join(filter(str.isalnum, name.lower()))
-    if _OTHER_TOKEN.search(plain) or (_COUNTED.search(plain) and not _HELD.search(plain)):
-        return False
-    if plain.endswith("pwd"):
-        return plain not in _WORKING_DIRECTORY
-    if plain.endswith("pass"):
-        return _PASS_WORD.search(name) is not None
-    return plain.endswith(_SECRET_ENDINGS) or _CARRIERS.sub("", plain).endswith(_SECRET_ENDINGS)
+    return _PLAIN.match(plain) is not None or _AS_WRITTEN.search(name) is not None

@@ -45,6 +45,13 @@ def test_names_of_other_things(name):
     assert not is_secret_name(name)
 
 
+def test_a_long_name_from_outside_is_decided_in_one_pass():
+    """Tried in every way to divide them, so many digits would take longer than anybody lives."""
+    assert not is_secret_name("1" * 5000 + "x")
+    assert not is_secret_name("token" + "1" * 5000 + "x")
+    assert is_secret_name("token" + "1" * 5000)
+
+
 _WORDS = st.lists(
     st.sampled_from(["slack", "my", "X", "goog", "prod", "service", "end"]), max_size=3
 )
