@@ -123,6 +123,7 @@ def _unresolved(schema: Any, draft: Draft, *, closed: bool) -> Iterator[str]:
     from referencing.jsonschema import DRAFT7, DRAFT202012
 
     specification = DRAFT7 if draft == "draft 7" else DRAFT202012
+    led_to: set[int] = set()
 
     def look(node: Any, around: Any) -> Iterator[str]:
         resolver = around
@@ -136,12 +137,15 @@ def _unresolved(schema: Any, draft: Draft, *, closed: bool) -> Iterator[str]:
                 if not isinstance(reference, str):
                     continue
                 try:
-                    resolver.lookup(reference)
+                    target = resolver.lookup(reference)
                 except (Unresolvable, ValueError, TypeError):
                     yield reference
                 else:
                     if closed and not reference.startswith("#"):
                         yield reference
+                    elif id(target.contents) not in led_to:  # data that is used as a schema, too
+                        led_to.add(id(target.contents))
+                        yield from look(target.contents, target.resolver)
         for item in _inside(node):
             yield from look(item, resolver)
 

@@ -31,7 +31,9 @@ Address = IPv4Address | IPv6Address
 
 # Names that stand for an address wherever they are looked up.
 _KNOWN_NAMES = {
-    "localhost": ("127.0.0.1", "::1"),
+    **dict.fromkeys(("localhost", "localhost.localdomain", "localhost6"), ("127.0.0.1", "::1")),
+    **dict.fromkeys(("ip6-localhost", "ip6-loopback"), ("::1",)),
+    **dict.fromkeys(("metadata", "instance-data"), ("169.254.169.254",)),
     "metadata.google.internal": ("169.254.169.254",),
     "metadata.goog": ("169.254.169.254",),
 }

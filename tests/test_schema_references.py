@@ -265,3 +265,17 @@ def test_what_leads_nowhere_is_an_error_and_no_traceback(schema):
         opened(Service()).call(
             "devin_wait_for_session", {"sessionId": "1", "structuredOutputSchema": schema}
         )
+
+
+@pytest.mark.parametrize("keyword", ["const", "default", "examples", "enum"])
+def test_data_that_a_reference_makes_a_schema_is_looked_into(keyword, server):
+    elsewhere = {"$ref": f"http://127.0.0.1:{server.server_port}/canary.json"}
+    data = [{"properties": {"a": elsewhere}}]
+    schema = {"type": "object", "properties": {"b": {"$ref": f"#/{keyword}/0"}}, keyword: data}
+    service = Service()
+    with pytest.raises(InvalidParams, match=r"canary\.json"):
+        call(opened(service), schema)
+    assert service.requests == []
+    (problem,) = json_schema.outside(schema)
+    says_which(problem, schema)
+    assert json_schema.outside({keyword: data}) == []
