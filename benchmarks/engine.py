@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from workflow.fakes import FakeServices, block, document, edge
 
 from sim_devin.engine.budget import Budget
+from sim_devin.engine.contract import BlockContext, handler
 from sim_devin.engine.document import parse_workflow
 from sim_devin.engine.engine import Bound, run_program
 from sim_devin.engine.program import Program
-from sim_devin.handler import BlockContext, handler
 
 GOALS = {"topological sorter": 6.0, "langgraph": 0.1, "haystack": 0.01}
 

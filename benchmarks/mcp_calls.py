@@ -22,12 +22,12 @@ from mcp.server import MCPServer
 from rounds import interleave, report
 
 import sim_devin
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
 from sim_devin.listener import listen
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
-from sim_devin.policy import Policy
-from sim_devin.request import Request
-from sim_devin.response import Response
+from sim_devin.policy.rules import Policy
 
 ID = "devin-4f1c9a7e2b6d4c0f9e8a1d3b5c7f2a90"
 WIRE = {

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import sim_devin
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
 from sim_devin.clock import ManualClock
-from sim_devin.request import Request
-from sim_devin.response import Response
 from sim_devin.store.sql_store import open_store
 
 CREDENTIALS = {"apiKey": "cog_benchmark_000000", "orgId": "org-benchmark"}

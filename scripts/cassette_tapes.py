@@ -14,7 +14,7 @@ import yaml
 from vcr.serializers import yamlserializer
 from vcr.stubs.urllib3_stubs import VCRRequestsHTTPConnection, VCRRequestsHTTPSConnection
 
-from sim_devin.connections import POOLS
+from sim_devin.calls.connections import POOLS
 from sim_devin.redaction import spellings
 
 FOLDER = Path(__file__).parent.parent / "cassettes"

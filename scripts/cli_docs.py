@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from sim_devin.cli import cli
+from sim_devin.cli.main import cli
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 

@@ -24,6 +24,7 @@ from urllib.parse import quote
 from conformance_page import Tally, page, report
 
 from sim_devin.app import App
+from sim_devin.calls.request import VERSION, Request
 from sim_devin.errors import (
     ApiError,
     InvalidParams,
@@ -32,9 +33,9 @@ from sim_devin.errors import (
     UnknownName,
     UnreadableResponse,
 )
-from sim_devin.request import VERSION, Request, trim
-from sim_devin.schema import number
-from sim_devin.spec import ToolSpec
+from sim_devin.specs.models import ToolSpec
+from sim_devin.specs.schema import number
+from sim_devin.text import trim
 from sim_devin.wiring import open_app
 
 ROOT = Path(__file__).parent.parent

@@ -26,8 +26,8 @@ from cassette_cases import CASES, KEY, NOW, ORG, SESSION, Case, Step
 from cassette_tapes import FOLDER, HOST, Tapes
 
 import sim_devin
+from sim_devin.calls.request import VERSION
 from sim_devin.clock import Clock, ManualClock
-from sim_devin.request import VERSION
 from sim_devin.simulator import Simulator, Switches
 from sim_devin.simulator.server import serve
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sim_devin.spec import (
+from sim_devin.specs.models import (
     PARAMETER,
     BlockField,
     BlockSpec,

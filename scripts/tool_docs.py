@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sim_devin.devin import sim_devin_specs
-from sim_devin.schema import describe
-from sim_devin.spec import Connection, Schema, ToolSpec
+from sim_devin.devin.plugin import sim_devin_specs
+from sim_devin.specs.models import Connection, Schema, ToolSpec
+from sim_devin.specs.schema import describe
 
 PAGE = Path(__file__).parent.parent / "docs" / "tools.md"
 SESSION = "devin-4f1c9a7e2b6d4c0f9e8a1d3b5c7f2a90"

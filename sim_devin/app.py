@@ -9,36 +9,38 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sim_devin import invoke, registry, wait
 from sim_devin.app_services import AppServices
-from sim_devin.ceilings import CAP, lowered, lowest
+from sim_devin.calls import invoke
+from sim_devin.calls.ceilings import CAP, lowered, lowest
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.retry import RetryPolicy
+from sim_devin.calls.transport import HttpTransport, Transport, check_base_url
 from sim_devin.clock import Clock
-from sim_devin.doubles import end_strays
+from sim_devin.devin import wait
+from sim_devin.devin.doubles import end_strays
+from sim_devin.devin.intents import Ledger, Settle
+from sim_devin.devin.turn import SentMessages
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.functions.calls import FunctionAnswer
 from sim_devin.functions.calls import call as execute_function
 from sim_devin.functions.schemas import Functions
-from sim_devin.gate import Gate
-from sim_devin.intents import Ledger, Settle
-from sim_devin.kept_runs import KeptRuns
-from sim_devin.policy import Approve, Policy, starts_session
+from sim_devin.plugins import registry
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Approve, Policy, starts_session
 from sim_devin.redaction import Credentials, Redactor
-from sim_devin.request import Request
-from sim_devin.response import Response
-from sim_devin.retry import RetryPolicy
-from sim_devin.schema import Checker
+from sim_devin.runs.kept_runs import KeptRuns
+from sim_devin.runs.telemetry import open_telemetry
 from sim_devin.settings import Settings
-from sim_devin.spec import Connection, Schema, ToolSpec
+from sim_devin.specs.models import Connection, Schema, ToolSpec
+from sim_devin.specs.schema import Checker
 from sim_devin.store.account import StoreSpending
 from sim_devin.store.memory import RunStore
-from sim_devin.telemetry import open_telemetry
-from sim_devin.transport import HttpTransport, Transport, check_base_url
-from sim_devin.turn import SentMessages
 
 if TYPE_CHECKING:
-    from sim_devin.durable.runs import Runs
+    from sim_devin.runs.runs import Runs
 
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
@@ -118,7 +120,7 @@ class App:
         They are kept in the app's store if that is a `SqlStore`, else in the file that
         ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
         """
-        from sim_devin.durable.opening import open_runs
+        from sim_devin.runs.opening import open_runs
 
         with self._opening:  # two stores in memory would be two accounts
             if self._runs is None:
@@ -139,7 +141,7 @@ class App:
     @cached_property
     def redactor(self) -> Redactor:
         """Masks every credential this app was given or found, and variables with secret names."""
-        from sim_devin.durable.secrets import known
+        from sim_devin.runs.secrets import known
 
         return Redactor(known(self, self.environment()).values())
 
@@ -257,7 +259,7 @@ class App:
         """End the sessions that turned up after their create was given up or sent again.
 
         Returns their ids. Every reconciled create does so, too; a program that creates nothing
-        more may call it later. See `sim_devin.doubles`.
+        more may call it later. See `sim_devin.devin.doubles`.
         """
 
         def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:

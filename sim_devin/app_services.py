@@ -8,17 +8,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.blocks import FormField
-from sim_devin.ceilings import lowered, lowest
+from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.request import Request
 from sim_devin.clock import Clock
+from sim_devin.engine.contract import Handler
 from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import Cancelled, UnknownName
 from sim_devin.functions.calls import dry_run
-from sim_devin.gate import Gate
-from sim_devin.handler import Handler
-from sim_devin.policy import Approve
-from sim_devin.request import Request
-from sim_devin.spec import BlockSpec, Schema
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Approve
+from sim_devin.specs.forms import FormField
+from sim_devin.specs.models import BlockSpec, Schema
 
 if TYPE_CHECKING:
     from sim_devin.app import App

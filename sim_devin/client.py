@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 from sim_devin.app import App
+from sim_devin.calls.paging import pages
+from sim_devin.devin.verdict import State, pull_requests
+from sim_devin.devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.errors import SimDevinError, UnreadableResponse
-from sim_devin.paging import pages
 from sim_devin.redaction import Credentials
-from sim_devin.verdict import State, pull_requests
-from sim_devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.wiring import open_app
 
 M = TypeVar("M", bound="Answer")
@@ -107,7 +107,7 @@ class SessionRun(BaseModel):
 
     Attributes:
         session: the session as last seen.
-        outcome: how it ended, such as ``done`` or ``blocked_on_user``; see `sim_devin.wait`.
+        outcome: how it ended, such as ``done`` or ``blocked_on_user``; see `sim_devin.devin.wait`.
         reason: the outcome in words.
         messages: the conversation, oldest first.
         attachments: the session's files.
@@ -428,7 +428,7 @@ P = TypeVar("P", SessionPage, MessagePage)
 
 
 def _pages(fetch: Callable[[str | None], P]) -> Iterator[P]:
-    """Yield the pages of a list until the last, see `sim_devin.paging.pages`."""
+    """Yield the pages of a list until the last, see `sim_devin.calls.paging.pages`."""
     return pages(
         fetch, of=lambda page: {"hasNextPage": page.has_next_page, "endCursor": page.end_cursor}
     )

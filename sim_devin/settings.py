@@ -26,13 +26,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sim_devin.calls.network import SETTING as NETWORK_ALLOW
+from sim_devin.calls.network import NetworkPolicy
+from sim_devin.devin.intents import GRACE, Settle
 from sim_devin.errors import CallerError, did_you_mean
-from sim_devin.intents import GRACE, Settle
-from sim_devin.network import SETTING as NETWORK_ALLOW
-from sim_devin.network import NetworkPolicy
-from sim_devin.policy import Policy
-from sim_devin.schema import number
-from sim_devin.spec import Connection
+from sim_devin.policy.rules import Policy
+from sim_devin.specs.models import Connection
+from sim_devin.specs.schema import number
 
 APP_NAME = "sim-devin"
 
@@ -68,7 +68,7 @@ class Settings:
         otel: whether to make OpenTelemetry spans (extra ``otel``).
         hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
         schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
-        reminders: the config file's ``[reminders]``, see `sim_devin.durable.reminders`.
+        reminders: the config file's ``[reminders]``, see `sim_devin.runs.reminders`.
         policy: the config file's ``[policy]``: what agents and workflows may do.
         network: the config file's ``[network]``: what requests of workflows may reach besides
             public addresses.

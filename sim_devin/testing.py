@@ -33,11 +33,11 @@ import pytest
 
 if TYPE_CHECKING:
     from sim_devin.app import App
-    from sim_devin.registry import Registry
-    from sim_devin.request import Request
-    from sim_devin.response import Response
+    from sim_devin.calls.request import Request
+    from sim_devin.calls.response import Response
+    from sim_devin.plugins.registry import Registry
     from sim_devin.simulator import Simulator
-    from sim_devin.spec import BlockSpec, ToolSpec
+    from sim_devin.specs.models import BlockSpec, ToolSpec
 
 
 class StubTransport:
@@ -59,7 +59,7 @@ class StubTransport:
         Raises:
             AssertionError: there is none left.
         """
-        from sim_devin.response import Response
+        from sim_devin.calls.response import Response
 
         self.requests.append(request)
         if not self.answers:
@@ -92,8 +92,7 @@ def offline_app(
     Raises:
         PluginError: a plugin is broken.
     """
-    from sim_devin.simulate import SimulatedTransport
-    from sim_devin.simulated_model import SimulatedModel
+    from sim_devin.simulated import SimulatedModel, SimulatedTransport
     from sim_devin.simulator import SimClock
     from sim_devin.wiring import open_app
 
@@ -164,7 +163,7 @@ def assert_tool_conforms(
         AssertionError: with everything that is wrong.
     """
     __tracebackhide__ = True
-    from sim_devin.conformance import tool_violations
+    from sim_devin.plugins.conformance import tool_violations
 
     _assert_none(f"tool {spec.id}", tool_violations(spec, registry, answers))
 
@@ -176,7 +175,7 @@ def assert_block_conforms(block: BlockSpec, registry: Registry) -> None:
         AssertionError: with everything that is wrong.
     """
     __tracebackhide__ = True
-    from sim_devin.conformance import block_violations
+    from sim_devin.plugins.conformance import block_violations
 
     _assert_none(f"block {block.type}", block_violations(block, registry))
 

@@ -8,18 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sim_devin import plugins, registry
 from sim_devin.app import App
-from sim_devin.ceilings import checked, least
+from sim_devin.calls.ceilings import checked, least
+from sim_devin.calls.retry import RetryPolicy
+from sim_devin.calls.transport import Transport, check_base_url
 from sim_devin.clock import Clock, RealClock
+from sim_devin.devin.intents import Ledger, MemoryLedger, Settle
 from sim_devin.engine.services import Model
-from sim_devin.intents import Ledger, MemoryLedger, Settle
-from sim_devin.language_model import PydanticAiModel
-from sim_devin.policy import Policy
-from sim_devin.retry import RetryPolicy
+from sim_devin.llm.language_model import PydanticAiModel
+from sim_devin.plugins import loading as plugins
+from sim_devin.plugins import registry
+from sim_devin.policy.rules import Policy
 from sim_devin.settings import Settings, load_settings
 from sim_devin.store.memory import MemoryStore, RunStore
-from sim_devin.transport import Transport, check_base_url
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
 
@@ -86,7 +87,7 @@ def open_app(
     loaded = _load(settings, plugins, specs, discover=discover, strict=strict)
     simulate = settings.simulate if simulate is None else simulate
     if simulate and transport is None:
-        from sim_devin.simulate import SimulatedTransport
+        from sim_devin.simulated import SimulatedTransport
 
         simulated = SimulatedTransport(clock)
         transport, clock = simulated, simulated.clock
@@ -123,7 +124,8 @@ def _load(
     discover: bool,
     strict: bool,
 ) -> list[plugins.Loaded]:
-    from sim_devin import devin, handlers
+    from sim_devin import blocks as handlers
+    from sim_devin.devin import plugin as devin
 
     return plugins.load(
         {"devin": devin, "workflow": handlers},
@@ -137,7 +139,7 @@ def _load(
 
 def _model(settings: Settings, retries: int | None, *, simulate: bool) -> Model:
     if simulate:
-        from sim_devin.simulated_model import SimulatedModel
+        from sim_devin.simulated import SimulatedModel
 
         return SimulatedModel()
     return PydanticAiModel(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sim_devin.response import Response
+from sim_devin.calls.response import Response
 
 CASES = json.loads((Path(__file__).parent / "conformance" / "llm_merge.json").read_text("utf-8"))
 SESSION = {"session_id": "s", "items": [], "tags": []}

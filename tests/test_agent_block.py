@@ -8,7 +8,7 @@ from merge_cases import CASES, Kept, agrees
 from third_party import Plugin
 
 import sim_devin
-from sim_devin.response import Response
+from sim_devin.calls.response import Response
 from tests.workflow.fakes import block, document, edge
 
 CREDENTIALS = {"apiKey": "cog_test_key_000000", "orgId": "org-test"}

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 import sim_devin
+from sim_devin.cli.commands.run_report import _session
+from sim_devin.cli.commands.wait import _rows
 from sim_devin.client import Devin
-from sim_devin.commands.run_report import _session
-from sim_devin.commands.wait import _rows
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.devin.verdict import pull_requests
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
-from sim_devin.verdict import pull_requests
 from sim_devin.web.run_view import highlights
 from tests.durable.flows import devin, flow, wait
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import sim_devin
+from sim_devin.calls.response import Response
 from sim_devin.clock import ManualClock
 from sim_devin.errors import (
     CallerError,
@@ -16,7 +17,6 @@ from sim_devin.errors import (
     UnknownName,
     WaitTimedOut,
 )
-from sim_devin.response import Response
 
 KEY, ORG = "cog_test_key_000000", "org-test"
 FIRST_RUN = Path(__file__).parent.parent / "examples" / "first_run.json"

@@ -9,9 +9,9 @@ import pytest
 import sim_devin
 from sim_devin import Specs, hookimpl
 from sim_devin.errors import CallerError, NotAllowed
-from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
-from sim_devin.simulate import SimulatedTransport
-from sim_devin.spec import BlockSpec, ToolSpec, Traits
+from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
+from sim_devin.simulated import SimulatedTransport
+from sim_devin.specs.models import BlockSpec, ToolSpec, Traits
 from tests.durable.flows import block, devin, flow
 
 ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}

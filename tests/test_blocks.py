@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from sim_devin import blocks, open_app
+from sim_devin import open_app
 from sim_devin.errors import InvalidParams, UnknownName
-from sim_devin.spec import BlockField, BlockSpec, Connection, ToolSpec
+from sim_devin.specs import forms as blocks
+from sim_devin.specs.models import BlockField, BlockSpec, Connection, ToolSpec
 
 APP = open_app(env={"SIM_DEVIN_CONFIG": os.devnull}, discover=False)
 BLOCK = APP.registry.block("devin")

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import sim_devin
-from sim_devin.cli import cli
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.cli.main import cli
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from tests.durable.canaries import (
@@ -175,8 +175,8 @@ def test_spans_and_metrics_hold_no_secret(open_one):
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+    from sim_devin.runs.telemetry import Telemetry
     from sim_devin.service.metrics import CountedTransport, Metrics
-    from sim_devin.telemetry import Telemetry
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -204,10 +204,10 @@ def test_a_hook_that_brings_secrets_leaves_none(open_one, tmp_path, caplog):
     pytest.importorskip("starlette", reason="worker --http needs the extra [metrics]")
     from starlette.testclient import TestClient
 
+    from sim_devin.calls.signature import timestamped
     from sim_devin.service import server
     from sim_devin.service.hooks import read_hooks
     from sim_devin.service.metrics import Metrics
-    from sim_devin.signature import timestamped
 
     caplog.set_level(logging.DEBUG)
     workflow = tmp_path / "flow.json"

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
-from sim_devin.ceilings import CAP, amount, lowered, lowest
+from sim_devin.calls.ceilings import CAP, amount, lowered, lowest
 from sim_devin.clock import ManualClock
 from sim_devin.engine.budget import Budget
 from sim_devin.errors import CallerError, SimDevinError
-from sim_devin.gate import Gate
-from sim_devin.policy import COSTS_MONEY, Policy
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import COSTS_MONEY, Policy
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow

@@ -8,12 +8,12 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 import sim_devin
+from sim_devin.calls.response import Response
 from sim_devin.client import MessagePage, Session, SessionPage
+from sim_devin.devin.wait import LAST_LOOK
 from sim_devin.errors import InvalidParams, TransportError, UnreadableResponse, WaitTimedOut
-from sim_devin.response import Response
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, SimClock, Simulator
-from sim_devin.wait import LAST_LOOK
 
 METHODS = {
     "devin_create_session": "create_session",

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from sim_devin import hookspecs, scaffold
-from sim_devin.schema import Checker
+from sim_devin.plugins import hooks as hookspecs
+from sim_devin.plugins import scaffold
 from sim_devin.settings import load_settings
+from sim_devin.specs.schema import Checker
 from sim_devin.testing import offline_app
 
 ROOT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sim_devin import open_app
+from sim_devin.calls.response import Response
 from sim_devin.errors import NotSent, SimDevinError, TimedOut, TransportError
-from sim_devin.response import Response
 
 ENV = {"SIM_DEVIN_CONFIG": os.devnull}
 CREDENTIALS = {"apiKey": "cog_test_key_000000", "orgId": "org-test"}

@@ -18,12 +18,12 @@ import uvicorn
 from click.testing import CliRunner
 
 import sim_devin
-from sim_devin.cli import cli
-from sim_devin.commands import serving as simulate_serving
-from sim_devin.http_server import listening, serving
+from sim_devin.cli.commands import serving as simulate_serving
+from sim_devin.cli.main import cli
 from sim_devin.listener import Connections, Limits, most_connections
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
+from sim_devin.service.http_server import listening, serving
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator import server as simulator_server
 from sim_devin.web import server as web_server

@@ -15,13 +15,13 @@ import mcp_types as types
 from mcp import Client, MCPError
 
 import sim_devin
+from sim_devin.calls.response import Response
+from sim_devin.devin.exactly_once import Settle
 from sim_devin.errors import TransportError
 from sim_devin.mcp import server as mcp_server
 from sim_devin.mcp import worker as mcp_worker
-from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
-from sim_devin.reconcile import Settle
-from sim_devin.response import Response
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 
 pytestmark = pytest.mark.anyio

@@ -23,12 +23,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 import sim_devin
-from sim_devin.cli import cli
+from sim_devin.cli.main import cli
 from sim_devin.errors import CallerError
 from sim_devin.listener import listen
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
-from sim_devin.policy import DESTRUCTIVE, Policy
+from sim_devin.policy.rules import DESTRUCTIVE, Policy
 from sim_devin.simulator import Key, Simulator
 from sim_devin.simulator import server as simulator_server
 

@@ -13,8 +13,8 @@ from mcp import Client
 import sim_devin
 from sim_devin.mcp import server as mcp_server
 from sim_devin.mcp.workflows import ANSWER_TOOL, RESULT_TOOL
-from sim_devin.policy import COSTS_MONEY, Policy
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.policy.rules import COSTS_MONEY, Policy
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.wiring import SIMULATED_CREDENTIALS
 from tests.durable.flows import block, devin, flow, wait
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim_devin.calls.network import NetworkPolicy, kind_of, literal, parse_entry
 from sim_devin.errors import AddressRefused, CallerError
-from sim_devin.network import NetworkPolicy, kind_of, literal, parse_entry
 from sim_devin.settings import load_settings
 
 NOWHERE = NetworkPolicy()

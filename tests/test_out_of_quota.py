@@ -5,13 +5,13 @@ import json
 import pytest
 
 import sim_devin
+from sim_devin.calls.response import Response, api_error
 from sim_devin.clock import ManualClock
+from sim_devin.devin.verdict import classify
 from sim_devin.errors import OutOfQuota, RateLimited
-from sim_devin.response import Response, api_error
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.switches import Switches
-from sim_devin.verdict import classify
 from tests.durable.conftest import ENV
 from tests.durable.flows import devin, flow
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin.calls.paging import items, pages
 from sim_devin.errors import UnreadableResponse
-from sim_devin.paging import items, pages
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault
 
 CURSORS = st.sampled_from(["A", "B", "C", "", None, 7])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import sim_devin
-from sim_devin import plugins
 from sim_devin.errors import CallerError, PluginError, UnknownName
+from sim_devin.plugins import loading as plugins
 from sim_devin.testing import (
     StubTransport,
     assert_block_conforms,
@@ -303,7 +303,8 @@ def test_attaching_to_a_tool_whose_file_is_broken_does_not_cost_the_rest(site):
 
 def test_a_tool_made_in_python_is_checked_like_a_file(site):
     made = tool("stranger_made", params={"type": "object", "properties": {"a": {"type": 5}}})
-    code = f"from sim_devin.spec import ToolSpec\n{SPECS}return Specs((ToolSpec(**{made!r}),))"
+    imports = "from sim_devin.specs.models import ToolSpec\n"
+    code = f"{imports}{SPECS}return Specs((ToolSpec(**{made!r}),))"
     plugin = loaded(code, site)
     assert ids(plugin) == []
     assert plugin.failures[0].startswith("spec: tool stranger_made: params.properties.a.type: ")

@@ -17,8 +17,8 @@ from sim_devin.errors import (
     ServerError,
     StoreError,
 )
-from sim_devin.gate import Gate
-from sim_devin.policy import (
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import (
     COSTS_MONEY,
     DESTRUCTIVE,
     Allowed,
@@ -27,7 +27,7 @@ from sim_devin.policy import (
     Refused,
     Spent,
 )
-from sim_devin.spending import MemorySpending
+from sim_devin.policy.spending import MemorySpending
 from sim_devin.store.account import StoreSpending
 from sim_devin.store.sql_store import open_store
 

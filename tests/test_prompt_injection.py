@@ -5,9 +5,9 @@ import json
 import pytest
 
 import sim_devin
-from sim_devin.gate import Gate
-from sim_devin.policy import DESTRUCTIVE, Policy
-from sim_devin.response import Response
+from sim_devin.calls.response import Response
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import DESTRUCTIVE, Policy
 from tests.durable.flows import block, flow
 
 ID = "devin-4f1c9a7e2b6d4c0f9e8a1d3b5c7f2a90"

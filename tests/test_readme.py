@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sim_devin import cli
+from sim_devin.cli import main as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

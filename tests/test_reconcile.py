@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin.clock import ManualClock
+from sim_devin.devin.exactly_once import STRAYS_FOR, Intent, MemoryLedger, Settle
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
@@ -28,8 +29,7 @@ from sim_devin.errors import (
     UncertainResult,
     UnreadableResponse,
 )
-from sim_devin.reconcile import STRAYS_FOR, Intent, MemoryLedger, Settle
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, Key, Simulator, Switches
 
 KEY = "cog_test_key_000000"

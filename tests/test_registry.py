@@ -2,11 +2,11 @@
 
 import pytest
 
-from sim_devin import registry
 from sim_devin.errors import PluginError, UnknownName
-from sim_devin.plugins import Loaded
-from sim_devin.spec import BlockSpec, Connection, ToolSpec
-from sim_devin.spec_files import Specs
+from sim_devin.plugins import registry
+from sim_devin.plugins.loading import Loaded
+from sim_devin.specs.files import Specs
+from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
 
 PARAMS = {"type": "object", "properties": {}, "additionalProperties": False}
 OUTPUT = {"type": "object", "properties": {"status": {"type": "string"}}}

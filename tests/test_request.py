@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_devin import open_app
+from sim_devin.calls.request import encode_query
 from sim_devin.errors import InvalidParams, MissingCredentials, UnknownName
-from sim_devin.request import encode_query, text, trim
+from sim_devin.text import text, trim
 
 ENV = {"SIM_DEVIN_CONFIG": os.devnull}
 CREDENTIALS = {"apiKey": "cog_test_key_000000", "orgId": "org-1"}

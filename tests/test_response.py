@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim_devin import open_app
+from sim_devin.calls.response import Response, retry_after
 from sim_devin.clock import ManualClock
 from sim_devin.errors import (
     ApiError,
@@ -24,7 +25,6 @@ from sim_devin.errors import (
     ServerError,
     UnreadableResponse,
 )
-from sim_devin.response import Response, retry_after
 
 CLOCK = ManualClock()
 APP = open_app(env={"SIM_DEVIN_CONFIG": os.devnull}, discover=False, clock=CLOCK)

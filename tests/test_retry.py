@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
-from sim_devin import retry
+from sim_devin.calls import retry
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.retry import RetryPolicy
 from sim_devin.clock import ManualClock
 from sim_devin.errors import (
     AmbiguousResult,
@@ -25,9 +28,6 @@ from sim_devin.errors import (
     TransportError,
     UnreadableResponse,
 )
-from sim_devin.request import Request
-from sim_devin.response import Response
-from sim_devin.retry import RetryPolicy
 
 KEY = "cog_test_key_000000"
 SESSION_ID = "devin-" + "0" * 32

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from sim_devin import scaffold
 from sim_devin.errors import CallerError
-from sim_devin.spec_files import read_folder
+from sim_devin.plugins import scaffold
+from sim_devin.specs.files import read_folder
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sim_devin import open_app
 from sim_devin.errors import InvalidParams
-from sim_devin.schema import Checker, coerce, describe, is_json, number, publish, shorten
+from sim_devin.specs.schema import Checker, coerce, describe, is_json, number, publish, shorten
 
 APP = open_app(
     env={"SIM_DEVIN_CONFIG": os.devnull},

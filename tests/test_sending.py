@@ -6,10 +6,10 @@ import threading
 import pytest
 
 import sim_devin
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.sending import send_within
 from sim_devin.errors import AmbiguousResult, Cancelled, NotSent, TimedOut
-from sim_devin.request import Request
-from sim_devin.response import Response
-from sim_devin.sending import send_within
 
 REQUEST = Request("GET", "http://127.0.0.1:1/", {})
 SESSION = {"session_id": "a", "status": "running"}

@@ -7,7 +7,7 @@ import pytest
 
 from sim_devin.errors import CallerError
 from sim_devin.settings import load_settings
-from sim_devin.spec import Connection
+from sim_devin.specs.models import Connection
 
 CONNECTION = Connection.model_validate(
     {

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 import sim_devin
-from sim_devin.cli import cli
-from sim_devin.simulated_model import NAME, SAID, SimulatedModel
+from sim_devin.cli.main import cli
+from sim_devin.simulated import NAME, SAID, SimulatedModel
 from tests.workflow.fakes import block, document, edge
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agent_hands_over.json"

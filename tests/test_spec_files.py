@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sim_devin.errors import InvalidSpec, UnknownName
-from sim_devin.spec import BlockSpec, Connection, ToolSpec
-from sim_devin.spec_files import connection_problems, load_specs, read_file
+from sim_devin.specs.files import connection_problems, load_specs, read_file
+from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
 
 TOOL = {
     "id": "acme_get",

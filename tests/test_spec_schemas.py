@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sim_devin.errors import InvalidSpec
-from sim_devin.spec import BlockSpec, Connection, ToolSpec
-from sim_devin.spec_files import builtin_folder, read_file
+from sim_devin.specs.files import builtin_folder, read_file
+from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
 
 FOLDER = builtin_folder()
 EXAMPLES = Path(__file__).parent / "example_plugin" / "acme_tickets"

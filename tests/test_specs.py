@@ -8,9 +8,9 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from sim_devin import open_app
-from sim_devin.schema import Checker
-from sim_devin.spec import BlockSpec, Connection, ToolSpec
-from sim_devin.spec_files import builtin_folder, load_specs
+from sim_devin.specs.files import builtin_folder, load_specs
+from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
+from sim_devin.specs.schema import Checker
 
 SPECS = load_specs(builtin_folder())
 TOOLS = {tool.id: tool for tool in SPECS.tools}

@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 import sim_devin
-from sim_devin import telemetry
 from sim_devin.errors import MissingDependency, SimDevinError
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.runs import telemetry
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from tests.durable.flows import devin, flow, wait
@@ -102,7 +102,7 @@ def test_every_try_is_a_span_and_says_which(app, spans, transport):
         status = next(failures)
         if status is None:
             return send(request, timeout=timeout)
-        return sim_devin.response.Response(status, {}, b"")
+        return sim_devin.calls.response.Response(status, {}, b"")
 
     transport.send = flaky
     app.call("devin_get_session", {"sessionId": session})
@@ -144,7 +144,7 @@ def test_a_durable_run_has_spans_in_the_process_that_drives_it(app, spans):
 def test_off_there_is_no_listener_and_the_sender_is_plain():
     app = sim_devin.open_app(simulate=True, discover=False, env={})
     assert app.telemetry.listener(None) is None
-    assert type(app.sender) is sim_devin.invoke.Sender
+    assert type(app.sender) is sim_devin.calls.invoke.Sender
 
 
 def test_on_without_the_extra_is_an_error_that_says_what_to_install(monkeypatch):

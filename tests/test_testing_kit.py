@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim_devin.spec import BlockSpec, ToolSpec
+from sim_devin.specs.models import BlockSpec, ToolSpec
 from sim_devin.testing import (
     StubTransport,
     assert_block_conforms,
@@ -237,7 +237,7 @@ def test_an_author_uses_the_fixtures(run):
         """
         import pytest
         import sim_devin
-        from sim_devin.spec import BlockSpec
+        from sim_devin.specs.models import BlockSpec
 
         class Plugin:
             @sim_devin.hookimpl

@@ -18,6 +18,8 @@ import pytest
 from http_server import answer
 
 import sim_devin
+from sim_devin.calls.request import Request
+from sim_devin.calls.transport import BODY_LIMIT, REDIRECT_LIMIT, HttpTransport, check_base_url
 from sim_devin.errors import (
     CallerError,
     NotSent,
@@ -26,8 +28,6 @@ from sim_devin.errors import (
     TransportError,
     UnreadableResponse,
 )
-from sim_devin.request import Request
-from sim_devin.transport import BODY_LIMIT, REDIRECT_LIMIT, HttpTransport, check_base_url
 
 KEY = "cog_test_key_000000"
 PROXY_VARIABLES = [

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin.calls.network import NetworkPolicy
+from sim_devin.calls.redirects import followed
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.transport import REDIRECT_LIMIT, HttpTransport
 from sim_devin.errors import AddressRefused, NotSent, SimDevinError
-from sim_devin.language_model import Access
-from sim_devin.network import NetworkPolicy
-from sim_devin.redirects import followed
-from sim_devin.request import Request
-from sim_devin.response import Response
-from sim_devin.transport import REDIRECT_LIMIT, HttpTransport
+from sim_devin.llm.language_model import Access
 
 SECRET = "canary-of-a-secret"
 
@@ -343,7 +343,7 @@ def test_a_key_only_goes_where_the_wire_sees_the_same_host(location):
 
 @pytest.mark.parametrize("provider", ["", "openai", "anthropic", "google"])
 def test_the_key_of_a_model_follows_no_redirect(serve, provider):
-    request = pytest.importorskip("sim_devin.model_request")
+    request = pytest.importorskip("sim_devin.llm.model_request")
     other = serve()
     server = serve(answer(307, b"", Location=f"{other.url}/elsewhere"))
     access = Access(provider, "a-model", server.url, SECRET)
@@ -458,7 +458,7 @@ def test_a_block_says_that_a_redirect_was_not_followed(serve):
     ],
 )
 def test_check_refuses_an_address_that_no_run_could_reach(tmp_path, url, found):
-    from sim_devin.commands.checking import check
+    from sim_devin.cli.commands.checking import check
 
     file = tmp_path / "flow.json"
     file.write_text(json.dumps({"version": "1.0", "state": api(url)}))

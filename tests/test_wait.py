@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
-from sim_devin import turn, wait
 from sim_devin.clock import ManualClock
+from sim_devin.devin import turn, wait
+from sim_devin.devin.verdict import bare, classify
 from sim_devin.errors import (
     AuthenticationFailed,
     Cancelled,
@@ -19,9 +20,8 @@ from sim_devin.errors import (
     UnknownName,
     WaitTimedOut,
 )
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, Key, Simulator, Switches
-from sim_devin.verdict import bare, classify
 
 KEY = "cog_test_key_000000"
 ORG = "org-1"

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import sim_devin
+from sim_devin.calls.response import Response
 from sim_devin.clock import ManualClock
+from sim_devin.devin.intents import Settle
 from sim_devin.errors import AmbiguousResult, UncertainResult
-from sim_devin.intents import Settle
-from sim_devin.response import Response
 
 KEY = "made_up_key_of_a_test_000000"
 CALLS = [

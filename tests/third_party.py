@@ -1,7 +1,7 @@
 """A third party's plugin whose tools have schemas of every kind, for the tests of agents."""
 
 from sim_devin import Specs, hookimpl
-from sim_devin.spec import ToolSpec, Traits
+from sim_devin.specs.models import ToolSpec, Traits
 
 NODE = {
     "type": "object",

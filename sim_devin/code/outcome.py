@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple
 
+from sim_devin.calls.local_faults import remedy
 from sim_devin.errors import LocalFault
-from sim_devin.local_faults import remedy
 
 LONGEST = 86_400.0
 """No code runs longer than this many seconds, whatever its caller allows."""

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.ceilings import CAP, SESSIONS, amount, least, lowest
+from sim_devin.calls.ceilings import CAP, SESSIONS, amount, least, lowest
+from sim_devin.engine.contract import BlockError
 from sim_devin.errors import SimDevinError
-from sim_devin.handler import BlockError
 
 
 class Budget:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.engine import javascript_text
+from sim_devin.engine.contract import BlockError, CodeText, FieldMode
 from sim_devin.engine.graph import option_rows
 from sim_devin.engine.javascript_text import Scanner
 from sim_devin.engine.names import EMPTY, LITERAL, Memory, Names
@@ -17,7 +18,6 @@ from sim_devin.engine.references import EnvName, Reference, json_text, split, va
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.templates import Template, compile_value
 from sim_devin.errors import did_you_mean
-from sim_devin.handler import BlockError, CodeText, FieldMode
 
 
 def compile_field(value: Any, bound: Names, mode: FieldMode, *, typed: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sim_devin.code import javascript
 from sim_devin.code.outcome import CodeError
-from sim_devin.handler import BlockError
+from sim_devin.engine.contract import BlockError
 
 TIMEOUT = 5.0  # seconds an expression may take, as in Sim
 

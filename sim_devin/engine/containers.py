@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sim_devin.engine.contract import BlockError
 from sim_devin.engine.names import Memory
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.engine.scopes import ContainerRun, Scope
 from sim_devin.engine.templates import Template
 from sim_devin.engine.workflow import Loop, Parallel
-from sim_devin.handler import BlockError
 
 EXECUTOR_COUNT = 1000  # what Sim's executor runs where a count is no number
 

@@ -13,6 +13,7 @@ from sim_devin.engine import events, pauses
 from sim_devin.engine import snapshot as snapshots
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.budget import Budget
+from sim_devin.engine.contract import BlockError
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Listener
 from sim_devin.engine.execution import Execution
@@ -26,7 +27,6 @@ from sim_devin.engine.start import START_TYPES, start_output
 from sim_devin.engine.variables import initial_values
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
-from sim_devin.handler import BlockError
 from sim_devin.json_input import require_json
 from sim_devin.redaction import Redactor
 from sim_devin.secret_names import is_secret_name

@@ -14,6 +14,7 @@ from typing import Any
 
 from sim_devin.engine import events, pauses
 from sim_devin.engine.budget import Budget, caps
+from sim_devin.engine.contract import BlockContext, BlockError, Pause, Sleep
 from sim_devin.engine.driver import Driver
 from sim_devin.engine.events import Event, Listener
 from sim_devin.engine.failures import describe, may_retry
@@ -25,7 +26,6 @@ from sim_devin.engine.run import BlockLog, Logs, RunResult, unix
 from sim_devin.engine.scopes import Scope, branch_alias, mark
 from sim_devin.engine.workflow import Block, Variable
 from sim_devin.errors import Cancelled, SimDevinError
-from sim_devin.handler import BlockContext, BlockError, Pause, Sleep
 from sim_devin.redaction import Redactor
 
 logger = logging.getLogger("sim_devin")

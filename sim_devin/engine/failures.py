@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sim_devin.engine.contract import BlockError
 from sim_devin.errors import ApiError, SimDevinError
-from sim_devin.handler import BlockError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.ceilings import amount, is_nothing
+from sim_devin.calls.ceilings import amount, is_nothing
 from sim_devin.engine import events
+from sim_devin.engine.contract import BlockError
 from sim_devin.engine.model_input import ModelInput, kept_back
 from sim_devin.engine.origins import Provenance
 from sim_devin.engine.program import Step
@@ -14,7 +15,6 @@ from sim_devin.engine.run import BlockLog
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.templates import Template
 from sim_devin.engine.workflow import Block
-from sim_devin.handler import BlockError
 
 if TYPE_CHECKING:
     from sim_devin.engine.execution import Execution

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from sim_devin.engine.contract import BlockError
 from sim_devin.engine.graph import Graph, names
 from sim_devin.engine.references import MISSING, Reference, normalise, walk
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.workflow import Loop
 from sim_devin.errors import did_you_mean
-from sim_devin.handler import BlockError
-from sim_devin.spec import Schema
+from sim_devin.specs.models import Schema
 
 
 class _Mark:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim_devin.engine import conditions, containers, events
+from sim_devin.engine.contract import BlockError
 from sim_devin.engine.failures import describe
 from sim_devin.engine.run import BlockLog
 from sim_devin.engine.scopes import ContainerRun, Scope
 from sim_devin.engine.workflow import Parallel
 from sim_devin.errors import SimDevinError
-from sim_devin.handler import BlockError
 
 if TYPE_CHECKING:
     from sim_devin.engine.execution import Execution

@@ -9,7 +9,7 @@ from sim_devin.engine.references import parse_json
 from sim_devin.engine.run import iso
 
 if TYPE_CHECKING:
-    from sim_devin.handler import BlockContext, Pause
+    from sim_devin.engine.contract import BlockContext, Pause
 
 ANSWERED: Mapping[str, Any] = {"status": 200, "headers": {"Content-Type": "application/json"}}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.blocks import FormField
 from sim_devin.engine import graph as graphs
 from sim_devin.engine import serializer
 from sim_devin.engine.code_templates import LoopCondition, compile_field
+from sim_devin.engine.contract import Handler, HandlerOptions, options_of
 from sim_devin.engine.graph import Graph, Node
 from sim_devin.engine.names import Names
 from sim_devin.engine.references import Reference, split
@@ -19,8 +19,8 @@ from sim_devin.engine.tool_block import run_tool
 from sim_devin.engine.trigger_block import trigger
 from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow
 from sim_devin.errors import InvalidWorkflow, MissingCredentials
-from sim_devin.handler import Handler, HandlerOptions, options_of
-from sim_devin.spec import Schema
+from sim_devin.specs.forms import FormField
+from sim_devin.specs.models import Schema
 
 NO_RETRY = ("human_in_the_loop", NOTE)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sim_devin import json_input
 from sim_devin.json_input import NotJson
-from sim_devin.request import text as scalar_text
+from sim_devin.text import text as scalar_text
 
 _ANGLE = re.compile(r"<([^<>]+)>")
 _ENV = re.compile(r"\{\{([^}]+)\}\}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sim_devin import json_schema
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import parse_json, split
 from sim_devin.engine.tool_block import SCHEMA_FIELD
+from sim_devin.specs import json_schema
 
 _FIELDS = (SCHEMA_FIELD, "responseFormat")
 

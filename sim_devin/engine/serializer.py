@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sim_devin.blocks import FormField
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.workflow import Block
+from sim_devin.specs.forms import FormField
 
 
 def params(block: Block, fields: Iterable[FormField]) -> dict[str, Any]:

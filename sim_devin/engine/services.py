@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from sim_devin.blocks import FormField
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
 from sim_devin.clock import Clock
-from sim_devin.handler import Handler
-from sim_devin.request import Request
-from sim_devin.response import Response
-from sim_devin.spec import BlockSpec, Schema
+from sim_devin.engine.contract import Handler
+from sim_devin.specs.forms import FormField
+from sim_devin.specs.models import BlockSpec, Schema
 
 
 class Sender(Protocol):

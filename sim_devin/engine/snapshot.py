@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.engine.contract import BlockContext
 from sim_devin.engine.execution import Execution, Task
 from sim_devin.engine.frontier import Frontier
 from sim_devin.engine.program import Program
@@ -15,7 +16,6 @@ from sim_devin.engine.references import split
 from sim_devin.engine.run import BlockLog
 from sim_devin.engine.scopes import ContainerRun, Scope
 from sim_devin.errors import InvalidWorkflow
-from sim_devin.handler import BlockContext
 
 VERSION = 1
 

@@ -9,7 +9,7 @@ from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.engine.workflow import Block, Workflow
 from sim_devin.errors import InvalidWorkflow
 from sim_devin.json_input import require_json
-from sim_devin.schema import number
+from sim_devin.specs.schema import number
 
 START_TYPES = (
     "start_trigger",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin import json_schema
+from sim_devin.engine.contract import BlockContext, BlockError, handler
 from sim_devin.engine.references import parse_json
-from sim_devin.handler import BlockContext, BlockError, handler
+from sim_devin.specs import json_schema
 
 SCHEMA_FIELD = "structuredOutputSchema"
 RESULT = "structuredOutput"

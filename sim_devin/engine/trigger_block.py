@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin.handler import BlockContext, handler
+from sim_devin.engine.contract import BlockContext, handler
 
 
 @handler(inline=True, retries=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.engine.workflow import Variable
-from sim_devin.schema import number
+from sim_devin.specs.schema import number
 
 
 def blank_value(kind: str) -> Any:

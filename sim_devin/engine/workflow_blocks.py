@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim_devin.spec import BlockField, BlockSpec, Schema
+from sim_devin.specs.models import BlockField, BlockSpec, Schema
 
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}

@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.ceilings import lowered, lowest
+from sim_devin.calls.ceilings import lowered, lowest
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall
-from sim_devin.gate import Gate
-from sim_devin.policy import Approve
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Approve
 from sim_devin.redaction import Redactor
-from sim_devin.response import whole
-from sim_devin.spec import ToolSpec
+from sim_devin.specs.models import ToolSpec
+from sim_devin.text import whole
 
 if TYPE_CHECKING:
     from sim_devin.app import App

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Literal, get_args
 
 from sim_devin.errors import UnknownName
-from sim_devin.spec import Schema
+from sim_devin.specs.models import Schema
 
 Dialect = Literal["openai", "openai-responses", "anthropic", "gemini", "mcp", "jsonschema"]
 DIALECTS: tuple[str, ...] = get_args(Dialect)

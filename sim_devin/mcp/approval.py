@@ -8,7 +8,7 @@ import mcp_types as types
 
 from sim_devin.errors import Declined
 from sim_devin.mcp.elicitation import Context, Questions, can_ask
-from sim_devin.policy import NeedsApproval
+from sim_devin.policy.rules import NeedsApproval
 
 CONFIRM = "confirm"
 

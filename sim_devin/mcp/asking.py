@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sim_devin.devin.verdict import classify
 from sim_devin.engine.references import MISSING, parse_json
-from sim_devin.spec import Schema
+from sim_devin.specs.models import Schema
 from sim_devin.store.records import Wait
-from sim_devin.verdict import classify
 
 MESSAGE = "message"
 APPROVED, REASON = "approved", "reason"

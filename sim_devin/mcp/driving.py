@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.durable.runs import Runs
 from sim_devin.errors import Cancelled, RunFailed, SimDevinError
+from sim_devin.runs.runs import Runs
 
 TICK = 0.1  # seconds between looks at a run that is waited for
 

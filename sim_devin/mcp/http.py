@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sim_devin.errors import CallerError
-from sim_devin.http_server import http_server, listening
+from sim_devin.service.http_server import http_server, listening
 
 PATH = "/mcp"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")

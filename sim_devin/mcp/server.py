@@ -22,21 +22,21 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from sim_devin import json_schema
 from sim_devin.app import App
 from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
 from sim_devin.functions import calls as function_calls
 from sim_devin.functions.schemas import FunctionCall, Functions
-from sim_devin.gate import Gate
 from sim_devin.mcp import approval, asking
 from sim_devin.mcp import prompts as mcp_prompts
 from sim_devin.mcp import transcript as mcp_transcript
 from sim_devin.mcp import worker as mcp_worker
 from sim_devin.mcp.elicitation import Questions, can_ask
 from sim_devin.mcp.workflows import ANSWER_TOOL, WorkflowTools
-from sim_devin.policy import Allowed, NeedsApproval, Policy
-from sim_devin.response import whole
-from sim_devin.spec import ToolSpec
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Allowed, NeedsApproval, Policy
+from sim_devin.specs import json_schema
+from sim_devin.specs.models import ToolSpec
+from sim_devin.text import whole
 
 LONGEST_CALL = 50.0  # real seconds; clients give up after 60 by default
 LIST_IS_FRESH = 300_000  # milliseconds; the tools of a server never change

@@ -15,11 +15,11 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from sim_devin.app import App
+from sim_devin.calls.paging import pages
+from sim_devin.devin.verdict import acus
 from sim_devin.errors import SimDevinError
 from sim_devin.mcp import worker as mcp_worker
-from sim_devin.paging import pages
-from sim_devin.response import whole
-from sim_devin.verdict import acus
+from sim_devin.text import whole
 
 TEMPLATE = "devin://sessions/{sessionId}/transcript"
 PAGES = 50  # pages of 200 messages; the rest is said to be left out

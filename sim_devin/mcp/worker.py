@@ -14,9 +14,9 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from sim_devin.devin.wait import Progress
 from sim_devin.engine.events import Event
 from sim_devin.errors import SimDevinError
-from sim_devin.wait import Progress
 
 HEARTBEAT = 10.0  # real seconds; clients give up after a minute without a sign of life
 AT_ONCE = 64  # calls of one server; each holds a thread while it waits

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.app import App
-from sim_devin.ceilings import CAP, amount, least
+from sim_devin.calls.ceilings import CAP, amount, least
+from sim_devin.devin.intents import SEND
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
-from sim_devin.intents import SEND
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
-from sim_devin.policy import Allowed
-from sim_devin.spec import Schema, ToolSpec, Traits
+from sim_devin.policy.rules import Allowed
+from sim_devin.specs.models import Schema, ToolSpec, Traits
 from sim_devin.store.records import ASKING, Event, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY
 
 if TYPE_CHECKING:
-    from sim_devin.durable.runs import Runs
+    from sim_devin.runs.runs import Runs
 
 RESULT_TOOL = "workflow_result"
 ANSWER_TOOL = "workflow_answer"

@@ -7,8 +7,8 @@ A hook starts a workflow with what another service delivers::
     secret_env = "DEPLOY_HOOK_SECRET"    # or: secret = "…"
     style = "github"                     # unless given, "timestamp"
 
-Style ``timestamp`` is that of `sim_devin.signature`: the time, the delivery id and the body are
-signed; ``v1`` may stand there more than once, as it does while a secret is replaced. Style
+Style ``timestamp`` is that of `sim_devin.calls.signature`: the time, the delivery id and the
+body are signed; ``v1`` may stand there more than once, as it does while a secret is replaced. Style
 ``github`` signs the body alone, as GitHub documents for ``X-Hub-Signature-256``.
 """
 
@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim_devin.errors import CallerError
-from sim_devin.signature import (
+from sim_devin.calls.signature import (
     DELIVERY,
     HEADER,
     content,
@@ -31,6 +30,7 @@ from sim_devin.signature import (
     parse_signature,
     sign,
 )
+from sim_devin.errors import CallerError
 
 STYLES = ("timestamp", "github")
 REPLAY_WINDOW = 300  # seconds a timestamp may be off, either way

@@ -17,10 +17,10 @@ from sim_devin.store.records import RunState
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+    from sim_devin.calls.request import Request
+    from sim_devin.calls.response import Response
+    from sim_devin.calls.transport import Transport
     from sim_devin.engine.events import Event
-    from sim_devin.request import Request
-    from sim_devin.response import Response
-    from sim_devin.transport import Transport
 
 
 class Metrics(Collector):

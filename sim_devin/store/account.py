@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from sim_devin.ceilings import CAP, SESSIONS
+from sim_devin.calls.ceilings import CAP, SESSIONS
 from sim_devin.clock import Clock, day_of
 from sim_devin.errors import NotAllowed
-from sim_devin.spending import Decide, Drawn
+from sim_devin.policy.spending import Decide, Drawn
 from sim_devin.store.database import Connection
 from sim_devin.store.sql_store import SqlStore
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sim_devin.ceilings import CAP
+from sim_devin.calls.ceilings import CAP
 from sim_devin.store.records import ENDED
 from sim_devin.store.rows import Rows, marks
 

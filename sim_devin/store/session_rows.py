@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin.ceilings import CAP
+from sim_devin.calls.ceilings import CAP
+from sim_devin.devin.verdict import bare
 from sim_devin.store.records import PARKED, Session
 from sim_devin.store.rows import (
     BY_GROUP,
@@ -19,7 +20,6 @@ from sim_devin.store.rows import (
     of_step,
     record_of,
 )
-from sim_devin.verdict import bare
 
 LONGEST = 24 * 3600.0  # seconds after which a session counts as over, whatever is known of it
 UNKNOWN_FOR = 3600.0  # the same for a create of which nobody knows what came of it

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sim_devin.calls.local_faults import cannot_grow, remedy
 from sim_devin.clock import boottime
 from sim_devin.errors import StoreError, StoreUnavailable
-from sim_devin.local_faults import cannot_grow, remedy
 from sim_devin.store.database import Result, storable
 from sim_devin.store.schema import Migration
 

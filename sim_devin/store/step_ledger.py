@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_devin.clock import Clock, day_of
-from sim_devin.errors import AmbiguousResult, TimedOut
-from sim_devin.intents import (
+from sim_devin.devin.intents import (
     CREATE,
     MAY_ARRIVE,
     SEND,
@@ -20,6 +19,9 @@ from sim_devin.intents import (
     State,
     next_state,
 )
+from sim_devin.devin.turn import Sent
+from sim_devin.devin.verdict import bare
+from sim_devin.errors import AmbiguousResult, TimedOut
 from sim_devin.store.account import draw, drawn_on, give_back, require
 from sim_devin.store.database import Connection
 from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run
@@ -27,8 +29,6 @@ from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
-from sim_devin.turn import Sent
-from sim_devin.verdict import bare
 
 
 class StepLedger:

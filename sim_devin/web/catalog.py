@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim_devin.registry import Registry
+from sim_devin.plugins.registry import Registry
 
 
 def catalog(registry: Registry) -> list[dict[str, Any]]:

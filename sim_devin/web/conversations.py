@@ -9,12 +9,12 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
-from sim_devin.durable.answers import AnsweredAlready
+from sim_devin.devin.verdict import bare
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.references import EnvName, Reference, split
+from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.store.records import Run
 from sim_devin.store.step_ledger import StepLedger
-from sim_devin.verdict import bare
 
 SHOWN = 100  # messages of a session that the page gets
 

@@ -9,7 +9,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sim_devin.durable.answers import AnsweredAlready
 from sim_devin.errors import (
     ApiError,
     CallerError,
@@ -20,6 +19,7 @@ from sim_devin.errors import (
     UnknownName,
 )
 from sim_devin.json_input import CannotBeTaken, read_json
+from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
 from sim_devin.web.answer import Answer
 from sim_devin.web.documents import Changed

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim_devin.durable.summary import verdict_of
-from sim_devin.durable.why import why
+from sim_devin.devin.verdict import classify
 from sim_devin.engine import events, snapshot
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.run import iso
 from sim_devin.engine.start import START_TYPES
+from sim_devin.runs.summary import verdict_of
+from sim_devin.runs.why import why
 from sim_devin.store.records import ENDED, Outcome, Run, Wait
-from sim_devin.verdict import classify
 from sim_devin.web import verdicts
 from sim_devin.web.executions import Execution, of_key, of_log
 from sim_devin.web.run_view import highlights

@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.devin.verdict import acus, pull_requests
 from sim_devin.redaction import Redactor
-from sim_devin.response import whole
-from sim_devin.verdict import acus, pull_requests
+from sim_devin.text import whole
 
 LONGEST_TEXT = 20_000  # characters of one text shown in the browser
 LONGEST_LIST = 500

@@ -18,12 +18,12 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.app_services import AppServices
-from sim_devin.durable.answers import AnsweredAlready
-from sim_devin.durable.fork import origins_of
-from sim_devin.durable.secrets import known
 from sim_devin.engine.events import Event
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
+from sim_devin.runs.answers import AnsweredAlready
+from sim_devin.runs.fork import origins_of
+from sim_devin.runs.secrets import known
 from sim_devin.store import records
 from sim_devin.web import history
 from sim_devin.web.conversations import Conversations, is_about

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from sim_devin.http_server import http_server, listening
+from sim_devin.service.http_server import http_server, listening
 from sim_devin.web.api import Api, application
 from sim_devin.web.page import Page
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.durable.places import place_of
-from sim_devin.durable.session_watch import note
+from sim_devin.devin.exactly_once import Intent
+from sim_devin.devin.verdict import bare, classify
 from sim_devin.errors import CallerError, NotFound, SimDevinError, UnknownName
-from sim_devin.reconcile import Intent
+from sim_devin.runs.places import place_of
+from sim_devin.runs.session_watch import note
 from sim_devin.store.records import Session
 from sim_devin.store.sealing import read_json
 from sim_devin.store.step_ledger import StepLedger
-from sim_devin.verdict import bare, classify
 from sim_devin.web import verdicts
 
 END = "devin_terminate_session"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.blocks import operation_of
 from sim_devin.engine import serializer
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import split
 from sim_devin.engine.workflow import Block
 from sim_devin.errors import InvalidParams, InvalidWorkflow, SimDevinError
+from sim_devin.specs.forms import operation_of
 
 
 def value_problems(document: Mapping[str, Any], app: App) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sim_devin.verdict import State, Verdict
+from sim_devin.devin.verdict import State, Verdict
 
 # good: as it should be. busy: under way. attention: somebody has to act, or nothing came of it.
 # bad: it failed, or no money is left.

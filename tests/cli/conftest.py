@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from sim_devin.cli import cli
+from sim_devin.cli.main import cli
 from sim_devin.simulator import Key, SimClock, Simulator
 from sim_devin.simulator.server import serve
 

@@ -14,8 +14,8 @@ import pytest
 
 from sim_devin import errors
 from sim_devin.app import App
-from sim_devin.cli import COMMANDS, cli
-from sim_devin.commands.failures import Failure
+from sim_devin.cli.commands.failures import Failure
+from sim_devin.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = "cog_test_canary_0001"
@@ -31,7 +31,7 @@ HEAVY = (
     "sim_devin.engine.engine",
     "sim_devin.settings",
     "sim_devin.simulator",
-    "sim_devin.spec",
+    "sim_devin.specs.models",
 )
 
 
@@ -80,7 +80,7 @@ def test_help_loads_next_to_nothing(arguments):
         f"heavy = {HEAVY!r}\n"
         "loaded = lambda: [name for name in heavy if name in sys.modules]\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(loaded())))\n"
-        "from sim_devin.cli import main\n"
+        "from sim_devin.cli.main import main\n"
         f"main({arguments!r})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from sim_devin.commands.config_file import write_credential
+from sim_devin.cli.commands.config_file import write_credential
 from sim_devin.errors import CallerError
 
 KEY = "cog_test_canary_0001"

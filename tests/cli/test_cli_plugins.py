@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from sim_devin.errors import CallerError
-from sim_devin.spec_files import builtin_folder
+from sim_devin.specs.files import builtin_folder
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_third_partys_tool_shows_with_its_owner(invoke, specs):
 
 
 def test_new_plugin(invoke, monkeypatch, tmp_path):
-    module = ModuleType("sim_devin.scaffold")
+    module = ModuleType("sim_devin.plugins.scaffold")
 
     def create(name: str, folder: Path) -> list[Path]:
         if not name.isidentifier():
@@ -92,8 +92,8 @@ def test_new_plugin(invoke, monkeypatch, tmp_path):
         return [folder / "pyproject.toml", folder / "README.md"]
 
     module.create = create
-    monkeypatch.setitem(sys.modules, "sim_devin.scaffold", module)
-    monkeypatch.setattr("sim_devin.scaffold", module, raising=False)
+    monkeypatch.setitem(sys.modules, "sim_devin.plugins.scaffold", module)
+    monkeypatch.setattr("sim_devin.plugins.scaffold", module, raising=False)
     result = invoke("plugins", "new", "acme", "--dir", "here")
     assert result.stdout.splitlines() == ["here/pyproject.toml", "here/README.md"]
     assert "pip install" in result.stderr

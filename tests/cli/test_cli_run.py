@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from sim_devin.cli import cli
+from sim_devin.cli.commands import interrupts, run_pauses, run_view
+from sim_devin.cli.main import cli
 from sim_devin.clock import Clock
-from sim_devin.commands import interrupts, run_pauses, run_view
 from sim_devin.engine import bindings, events
 from sim_devin.engine.events import Event
 from sim_devin.engine.run import BlockLog
@@ -284,7 +284,7 @@ def test_a_pause_is_answered_with_an_option(invoke, export, block):
 
 
 def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):
-    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    monkeypatch.setattr("sim_devin.cli.commands.run_pauses.sys", Terminal)
     result = run(invoke, human(export, block), input="y\n")
     assert result.exit_code == 0, result.stderr
     assert '"ok": true' in result.stdout
@@ -296,7 +296,7 @@ def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):
 @pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("no\n", 1), ("\n", 1)])
 def test_the_terminal_asks_for_a_yes(invoke, main_job, tmp_path, monkeypatch, typed, code):
     (tmp_path / "config.toml").write_text('[policy]\nconfirm = "costs-money"\n')
-    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    monkeypatch.setattr("sim_devin.cli.commands.run_pauses.sys", Terminal)
     result = run(invoke, main_job, "--input", "repo=acme/web", input=typed)
     assert result.exit_code == code, result.stderr
     assert "(devin_create_session)? It costs money." in result.stderr
@@ -332,7 +332,7 @@ def test_what_is_typed_fits_the_field(field, typed, expected):
         found.append(run_pauses.answer_to([form], iter(()), ask=True))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+        patch.setattr("sim_devin.cli.commands.run_pauses.sys", Terminal)
         CliRunner().invoke(ask, input=f"{typed}\n", catch_exceptions=False)
     assert found == [("c", {field["name"]: expected})]
 
@@ -423,7 +423,7 @@ def test_a_killed_run_is_gone_on_with(start, invoke, devin, main_job, monkeypatc
 def test_devin_is_answered_from_here(invoke, main_job, monkeypatch, typed):
     arguments = ["--set", "Ask Devin.prompt=[scenario: asks]", "--on-question", "hold"]
     if typed:
-        monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+        monkeypatch.setattr("sim_devin.cli.commands.run_pauses.sys", Terminal)
     else:
         arguments += ["--answer", "the main one"]
     result = run(invoke, main_job, *arguments, input="the main one\n")
@@ -450,7 +450,7 @@ def test_what_is_uncertain_is_asked(monkeypatch, typed, answer):
         wait = {"kind": "uncertain", "contextId": "c", "message": "Was it sent?"}
         found.append(run_pauses.answer_to([wait], iter(()), ask=True))
 
-    monkeypatch.setattr("sim_devin.commands.run_pauses.sys", Terminal)
+    monkeypatch.setattr("sim_devin.cli.commands.run_pauses.sys", Terminal)
     shown = CliRunner().invoke(ask, input=f"{typed}\n", catch_exceptions=False)
     assert "Was it sent?" in shown.stderr
     assert found == [None if answer is None else ("c", answer)]

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from sim_devin.commands import serving, simulate
-from sim_devin.commands.output import duration
+from sim_devin.cli.commands import serving, simulate
+from sim_devin.cli.commands.output import duration
 from sim_devin.errors import CallerError
 from sim_devin.simulator import SimClock, Simulator
 

@@ -126,7 +126,7 @@ LIMITED = """
 import resource, sys
 name, limit = sys.argv[1:3]
 resource.setrlimit(getattr(resource, name), (int(limit), int(limit)))
-from sim_devin.cli import main
+from sim_devin.cli.main import main
 main(sys.argv[3:])
 """
 
@@ -156,10 +156,10 @@ def test_a_file_that_may_not_grow_is_named_with_the_remedy(kept, main_job, monke
 
 EXHAUSTED = """
 import os, resource, sys
-from sim_devin.cli import main
-from sim_devin.commands import runs
+from sim_devin.cli.main import main
+from sim_devin.cli.commands import runs
 from sim_devin.store.sql_store import open_store
-import sim_devin.wiring, sim_devin.durable.opening, sim_devin.durable.runs
+import sim_devin.wiring, sim_devin.runs.opening, sim_devin.runs.runs
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:
     while True:

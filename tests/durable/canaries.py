@@ -5,7 +5,7 @@ import html
 import json
 from urllib.parse import quote, quote_plus
 
-from sim_devin.response import Response
+from sim_devin.calls.response import Response
 
 KEY = "cog_test_canary_1"
 ODD = "ca\"na\nry\\ %41/é<&>' ü"

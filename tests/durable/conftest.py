@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import sim_devin
-from sim_devin.reconcile import Settle
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.devin.exactly_once import Settle
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 

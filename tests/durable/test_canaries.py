@@ -6,8 +6,8 @@ import logging
 import pytest
 
 import sim_devin
-from sim_devin.policy import COSTS_MONEY, Policy
-from sim_devin.reconcile import Settle
+from sim_devin.devin.exactly_once import Settle
+from sim_devin.policy.rules import COSTS_MONEY, Policy
 from sim_devin.simulator.faults import Fault
 from tests.durable.canaries import (
     CANARIES,

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
-from sim_devin.cli import cli
+from sim_devin.cli.main import cli
 from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.simulator.server import serve
 from sim_devin.store.records import Event
@@ -217,7 +217,7 @@ def test_an_unknown_run_is_a_mistake_of_the_caller(sim_devin):
 
 
 def test_a_run_can_be_read_block_by_block_with_its_totals():
-    from sim_devin.commands.runs_report import lines
+    from sim_devin.cli.commands.runs_report import lines
 
     run = {
         "runId": "r",

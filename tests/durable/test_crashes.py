@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from sim_devin.calls.response import Response
+from sim_devin.devin.exactly_once import Settle
 from sim_devin.errors import CallerError, NotSent, StoreError
-from sim_devin.policy import COSTS_MONEY, Policy
-from sim_devin.reconcile import Settle
-from sim_devin.response import Response
+from sim_devin.policy.rules import COSTS_MONEY, Policy
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.sqlite_file import IN_MEMORY

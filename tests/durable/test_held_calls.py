@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sim_devin.errors import CallerError
-from sim_devin.policy import COSTS_MONEY, DESTRUCTIVE, Policy
+from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, loop, wait
 from tests.test_approvals import Astray, agent, led_to

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from sim_devin.request import Request
-from sim_devin.response import Response
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
 from sim_devin.store.sealing import KEY
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import pytest
 
-from sim_devin.policy import Policy
-from sim_devin.reconcile import Settle
+from sim_devin.devin.exactly_once import Settle
+from sim_devin.devin.verdict import classify
+from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sqlite_file import IN_MEMORY
-from sim_devin.verdict import classify
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
 from tests.durable.test_crashes import Killed, Life, MortalFile, MortalTransport

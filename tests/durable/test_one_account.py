@@ -10,8 +10,8 @@ import pytest
 from sim_devin.client import Devin
 from sim_devin.clock import RealClock
 from sim_devin.errors import NotAllowed, SimDevinError
-from sim_devin.gate import Gate
-from sim_devin.policy import Policy
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Policy
 from sim_devin.simulator import Simulator, server
 from sim_devin.simulator.access import Key
 from sim_devin.simulator.faults import Fault
@@ -153,7 +153,7 @@ def test_pruning_runs_gives_nothing_of_the_day_back(open_app, store):
 
 def test_two_workers_at_once_cannot_pass_the_day(open_app, store, simulator, monkeypatch):
     """Both have worked out that there is enough left before either records what it takes."""
-    from sim_devin.durable import calls as durable_calls
+    from sim_devin.runs import calls as durable_calls
 
     together, worked_out = threading.Barrier(2), durable_calls.share_of_day
 
@@ -183,7 +183,7 @@ WORKER = """
 import sys
 import sim_devin
 from sim_devin.errors import NotAllowed
-from sim_devin.policy import Policy
+from sim_devin.policy.rules import Policy
 
 url, place, way = sys.argv[1:]
 flow = {

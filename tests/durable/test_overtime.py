@@ -3,7 +3,7 @@
 import pytest
 
 from sim_devin.client import Devin
-from sim_devin.policy import Policy
+from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault
 from tests.durable.conftest import ENV
 from tests.durable.flows import devin, flow, wait

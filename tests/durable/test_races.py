@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim_devin.calls.response import Response
+from sim_devin.devin.exactly_once import Settle
+from sim_devin.devin.intents import CREATE, Intent
 from sim_devin.errors import TransportError as ConnectionLost
-from sim_devin.intents import CREATE, Intent
-from sim_devin.reconcile import Settle
-from sim_devin.response import Response
 from sim_devin.simulator import SimClock
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.records import Run

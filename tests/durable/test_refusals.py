@@ -19,8 +19,8 @@ BIG = devin("create", "create_session", prompt="x" * 50_000)
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch):
-    monkeypatch.setattr("sim_devin.durable.worker.SHORTEST_PATIENCE", 0.0)
-    monkeypatch.setattr("sim_devin.durable.worker.LONGEST_PATIENCE", 0.0)
+    monkeypatch.setattr("sim_devin.runs.worker.SHORTEST_PATIENCE", 0.0)
+    monkeypatch.setattr("sim_devin.runs.worker.LONGEST_PATIENCE", 0.0)
 
 
 class Said(logging.Handler):
@@ -166,8 +166,8 @@ def test_without_patience_the_refusal_is_the_outcome(open_app, store, monkeypatc
 CALLER = """
 import os, resource, sys
 import sim_devin
-from sim_devin.request import Request
-from sim_devin.transport import HttpTransport
+from sim_devin.calls.request import Request
+from sim_devin.calls.transport import HttpTransport
 from sim_devin.errors import SimDevinError
 url = sys.argv[1]
 transport = HttpTransport()

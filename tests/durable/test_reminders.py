@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin.clock import parse_duration
-from sim_devin.durable.reminders import about, read_reminders
 from sim_devin.errors import CallerError
+from sim_devin.runs.reminders import about, read_reminders
 from sim_devin.service.hooks import Hook
 from sim_devin.simulator import Fault
 from sim_devin.store.records import Run, Wait

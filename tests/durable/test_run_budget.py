@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sim_devin.errors import CallerError
-from sim_devin.policy import Policy
+from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from sim_devin.errors import StoreError
-from sim_devin.policy import Policy
+from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait

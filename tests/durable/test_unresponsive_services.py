@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sim_devin.durable import looks
+from sim_devin.runs import looks
 from sim_devin.simulator import Fault
 from tests.durable.flows import KEY, block, devin, flow, wait
 
@@ -165,7 +165,7 @@ def test_an_answer_under_way_is_kept_when_a_worker_stops(open_app, quiet, simula
 def test_what_fails_inside_a_look_ends_neither_the_worker_nor_the_other_looks(
     open_app, transport, simulator, monkeypatch, caplog
 ):
-    from sim_devin.durable.poller import Poller
+    from sim_devin.runs.poller import Poller
 
     app = open_app()
     broken = park(app, waits_for(simulator, QUIET))

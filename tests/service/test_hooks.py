@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim_devin.calls.signature import parse_signature, sign, timestamped
 from sim_devin.errors import CallerError
 from sim_devin.service.hooks import Hook, read_hooks
-from sim_devin.signature import parse_signature, sign, timestamped
 
 SECRET = "made-up-secret-for-tests"
 NOW = 1_700_000_000

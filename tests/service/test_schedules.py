@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sim_devin.cli import cli
+from sim_devin.cli.main import cli
 from sim_devin.errors import CallerError
 from sim_devin.service.scheduler import Scheduler
 from sim_devin.service.schedules import Schedule, read_schedules

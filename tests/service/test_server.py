@@ -20,13 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 import sim_devin
-from sim_devin.cli import cli
-from sim_devin.http_server import listening, serving
+from sim_devin.calls.signature import sign, timestamped
+from sim_devin.cli.main import cli
 from sim_devin.service import server, starts
 from sim_devin.service.hooks import read_hooks
+from sim_devin.service.http_server import listening, serving
 from sim_devin.service.metrics import CountedTransport, Metrics
-from sim_devin.signature import sign, timestamped
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from tests.durable.flows import devin, flow

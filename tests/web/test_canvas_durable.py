@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
-from sim_devin.policy import Policy
+from sim_devin.policy.rules import Policy
 from sim_devin.redaction import Redactor
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault

@@ -3,7 +3,7 @@
 import pytest
 from page_flows import CREDENTIALS, block, card, chain, stand_still
 
-from sim_devin.policy import COSTS_MONEY, Policy
+from sim_devin.policy.rules import COSTS_MONEY, Policy
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from page_flows import card
 
 from sim_devin import Specs, hookimpl
-from sim_devin.handler import handler
-from sim_devin.spec import BlockField, BlockSpec
+from sim_devin.engine.contract import handler
+from sim_devin.specs.models import BlockField, BlockSpec
 
 COLOR = "#0b7285"
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from sim_devin.calls.response import Response
+from sim_devin.calls.transport import _body
 from sim_devin.clock import ManualClock
 from sim_devin.code import javascript
 from sim_devin.engine import engine
 from sim_devin.errors import InvalidWorkflow, NotFound, NotSent
-from sim_devin.response import Response
-from sim_devin.transport import _body
 from workflow.fakes import FakeServices, block, document, edge
 
 needs_engine = pytest.mark.skipif(not javascript.available(), reason="needs the extra [js]")
@@ -474,7 +474,7 @@ def tool_block(tool, **values):
         [block("start", "start_trigger", "Start"), block("t", "get", "T", **values)],
         [edge("start", "t")],
     )
-    from sim_devin.handlers import run_tool
+    from sim_devin.blocks import run_tool
 
     services.handlers["get"] = run_tool
     return engine.run(made, services=services, env={})

@@ -4,8 +4,8 @@ import pytest
 
 from sim_devin.code import javascript
 from sim_devin.engine import engine
+from sim_devin.engine.contract import handler
 from sim_devin.engine.scopes import block_of
-from sim_devin.handler import handler
 from workflow.fakes import FakeServices, block, document, edge
 
 needs_engine = pytest.mark.skipif(not javascript.available(), reason="needs the extra [js]")

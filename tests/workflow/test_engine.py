@@ -7,6 +7,7 @@ import pytest
 
 from sim_devin.clock import ManualClock, RealClock
 from sim_devin.engine import engine, events
+from sim_devin.engine.contract import BlockError, Sleep, handler
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
@@ -16,7 +17,6 @@ from sim_devin.errors import (
     ServerError,
     UnknownName,
 )
-from sim_devin.handler import BlockError, Sleep, handler
 from workflow.fakes import FakeServices, block, document, edge
 
 START = block("start", "start_trigger", "Start")

@@ -4,8 +4,8 @@ import pytest
 
 from sim_devin.clock import ManualClock
 from sim_devin.engine import engine
+from sim_devin.engine.contract import handler
 from sim_devin.errors import CallerError, InvalidWorkflow, UnknownName
-from sim_devin.handler import handler
 from workflow.fakes import FakeServices, block, document, edge
 
 START = block("start", "start_trigger", "Start")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim_devin.engine import engine
+from sim_devin.engine.contract import Pause, handler
 from sim_devin.engine.document import parse_workflow
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import InvalidWorkflow
-from sim_devin.handler import Pause, handler
 from workflow.fakes import FakeServices, block, document, edge
 
 OPTIONS = ("a", "b", None)

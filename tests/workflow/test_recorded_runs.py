@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import sim_devin
+from sim_devin.calls.response import Response
 from sim_devin.errors import CallerError, NotSent
-from sim_devin.response import Response
 from workflow.fakes import block, document, edge
 
 pytest.importorskip("quickjs", reason="conditions and functions need the extra [js]")

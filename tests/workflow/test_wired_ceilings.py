@@ -6,7 +6,7 @@ import json
 import pytest
 
 import sim_devin
-from sim_devin.simulate import SimulatedTransport
+from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait

@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 import sim_devin
+from sim_devin.engine.contract import BlockContext, handler
 from sim_devin.errors import UnreadableResponse
-from sim_devin.handler import BlockContext, handler
 
 
 @sim_devin.hookimpl

@@ -1,0 +1,89 @@
+"""The Response block: what the run answers. It ends the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin.blocks.table import table_pairs
+from sim_devin.engine.contract import BlockContext, handler
+from sim_devin.engine.references import MISSING, parse_json
+from sim_devin.specs.schema import number
+
+
+@handler(inline=True)
+def response(block: BlockContext) -> dict[str, Any]:
+    """Return data, status and headers of the answer."""
+    values = block.values
+    if values.get("dataMode") == "json" and values.get("data") not in (None, ""):
+        data = values["data"]
+        parsed = parse_json(data)
+        data = data if parsed is MISSING else parsed
+    elif values.get("dataMode") != "json" and values.get("builderData"):
+        data = _reparsed(_built(values["builderData"]))
+    else:
+        data = {}
+    return {
+        "data": data,
+        "status": _status(values.get("status")),
+        "headers": _headers(values.get("headers")),
+    }
+
+
+def _status(value: Any) -> int:
+    parsed = number(value) if isinstance(value, str) else value
+    if isinstance(parsed, bool) or not isinstance(parsed, (int, float)):
+        return 200
+    status = math.floor(parsed)
+    return status if 100 <= status <= 599 else 200
+
+
+def _headers(table: Any) -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    headers.update((key, str(value)) for key, value in table_pairs(table))
+    return headers
+
+
+def _built(fields: Any) -> dict[str, Any]:
+    rows = parse_json(fields) if isinstance(fields, str) else fields
+    return {
+        row["name"]: _field(row.get("type"), row.get("value"))
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and isinstance(row.get("name"), str) and row["name"].strip()
+    }
+
+
+def _field(kind: Any, value: Any) -> Any:
+    """Return a field's value as its declared type, or unchanged where that fails."""
+    match kind:
+        case "number" if isinstance(value, str):
+            parsed = number(value) if value.strip() else value
+            return value if parsed is None else parsed
+        case "boolean" if isinstance(value, str):
+            return value.lower() == "true"
+        case "object" | "files" if isinstance(value, list):
+            return _built(value)
+        case "array" if isinstance(value, list):
+            return [
+                _field(item.get("type"), item.get("value"))
+                if isinstance(item, Mapping) and "value" in item
+                else item
+                for item in value
+            ]
+        case "object" | "array" if isinstance(value, str):
+            parsed = parse_json(value)
+            return value if parsed is MISSING else parsed
+    return value
+
+
+def _reparsed(value: Any) -> Any:
+    """Return a value in which every text that is JSON is what it says, as Sim does here."""
+    if isinstance(value, str):
+        parsed = parse_json(value.strip()) if value.strip() else MISSING
+        return value if parsed is MISSING else _reparsed(parsed) if parsed != value else parsed
+    if isinstance(value, Mapping):
+        return {key: _reparsed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_reparsed(item) for item in value]
+    return value

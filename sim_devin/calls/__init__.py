@@ -1,0 +1,1 @@
+"""One call: prepare, request, send, retry, read."""

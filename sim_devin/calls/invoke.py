@@ -1,0 +1,296 @@
+"""THE call: coerce → check → build → send → read. Every way in ends here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from sim_devin.calls import request as requesting
+from sim_devin.calls import response as responding
+from sim_devin.calls import retry
+from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.transport import Transport
+from sim_devin.clock import Clock, RealClock
+from sim_devin.errors import (
+    ApiError,
+    InvalidParams,
+    MissingCredentials,
+    SimDevinError,
+)
+from sim_devin.redaction import Redactor
+from sim_devin.specs.models import Connection, Schema, ToolSpec
+from sim_devin.specs.schema import Checker
+from sim_devin.text import trim
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a tool's calls go and as whom. Its repr hides the credentials.
+
+    Attributes:
+        connection: the tool's connection.
+        credentials: its fields' values; some may be missing.
+        base_url: overrides the connection's own.
+        ceilings: parameter name -> the most it may be; applied to every call that has it.
+    """
+
+    connection: Connection
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    base_url: str = ""
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+
+    def over(self, credentials: Mapping[str, str], ceilings: Mapping[str, float]) -> Target:
+        """Return the target with `credentials` over its own and the lower of the ceilings."""
+        merged = {**self.credentials, **{k: v for k, v in credentials.items() if v}}
+        return replace(self, credentials=merged, ceilings=lowest(self.ceilings, ceilings))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that passed its checks: what will be sent, and what may never be shown."""
+
+    spec: ToolSpec
+    params: Mapping[str, Any] = field(repr=False)
+    target: Target
+    redactor: Redactor = field(repr=False)
+
+    def request(self) -> Request:
+        """Return the HTTP request. Pure; no I/O."""
+
+        def build(params: Mapping[str, Any]) -> Request:
+            target = self.target
+            base_url = target.base_url or target.connection.base_url
+            return requesting.build(
+                self.spec, target.connection, params, target.credentials, base_url
+            )
+
+        prepare = self.spec.prepare
+        try:
+            return prepare(self.params, build) if prepare else build(self.params)
+        except SimDevinError as error:
+            raise self.redactor.error(error) from None
+
+    def read(self, response: Response, *, now: float | None = None) -> dict[str, Any]:
+        """Return the tool's output. Pure; no I/O."""
+        return read(self.spec, response, self.params, now=now, redactor=self.redactor)
+
+
+def read(
+    spec: ToolSpec,
+    response: Response,
+    params: Mapping[str, Any] | None = None,
+    *,
+    now: float | None = None,
+    redactor: Redactor | None = None,
+) -> dict[str, Any]:
+    """Return the output of `spec` from an answer, through the plugin's `read` if it has one."""
+    redactor = redactor or Redactor()
+
+    def plain(answer: Response) -> dict[str, Any]:
+        return responding.read(spec, answer, params, now=now)
+
+    if not response.ok:
+        # Before the explanation is cut to size, which could leave half a secret.
+        masked = redactor.text(response.body.decode("utf-8", "replace"))
+        response = replace(response, body=masked.encode())
+    try:
+        return spec.read(response, plain) if spec.read else plain(response)
+    except SimDevinError as error:
+        raise redactor.error(error) from None
+
+
+def prepare(
+    spec: ToolSpec, params: Mapping[str, Any], target: Target, checker: Checker
+) -> Prepared:
+    """Coerce and check the parameters of a call.
+
+    Fields of the connection may stand among `params` (as a block has them) and win over
+    the target's.
+
+    Raises:
+        InvalidParams: with every problem of the call at once.
+        MissingCredentials: a field of the connection has no value.
+    """
+    fields = target.connection.fields
+    own = {name: value for name, value in params.items() if name not in fields}
+    given = {
+        name: params[name] if params.get(name) not in (None, "") else target.credentials.get(name)
+        for name in fields
+    }
+    coerced = checker.coerce(own)
+    redactor = Redactor(
+        [
+            *(given[name] for name in fields if fields[name].secret),
+            *_secret_values(spec.params, coerced),
+        ]
+    )
+    try:
+        problems, missing, credentials = _credentials(target.connection, given)
+        declared = {k: most for k, most in target.ceilings.items() if k in spec.properties}
+        coerced = lowered(coerced, declared)
+        problems += checker.problems(coerced, own)
+        if problems:
+            raise InvalidParams(spec.id, problems)
+        if missing:
+            raise _missing(target.connection, missing)
+    except SimDevinError as error:
+        raise redactor.error(error) from None
+    settled = Target(target.connection, credentials, target.base_url, target.ceilings)
+    return Prepared(spec, coerced, settled, redactor)
+
+
+def _credentials(
+    connection: Connection, given: Mapping[str, Any]
+) -> tuple[list[str], list[str], dict[str, str]]:
+    problems: list[str] = []
+    missing: list[str] = []
+    credentials: dict[str, str] = {}
+    for name in connection.fields:
+        value = given[name]
+        if value is None or (isinstance(value, str) and not trim(value)):
+            missing.append(name)
+        elif not isinstance(value, str):
+            problems.append(f"{name}: got a {type(value).__name__}; pass text")
+        else:
+            credentials[name] = value
+    return problems, missing, credentials
+
+
+def _missing(connection: Connection, names: list[str]) -> MissingCredentials:
+    titles = [f"{name} ({connection.fields[name].title})" for name in names]
+    variables = [connection.fields[name].env for name in names]
+    return MissingCredentials(
+        f"{connection.title} needs {' and '.join(titles)}.",
+        hint=f"Set {' and '.join(variables)}, or try it without an account: --simulate.",
+    )
+
+
+def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
+    """Yield the texts that stand at `writeOnly` places of a schema."""
+    if schema.get("writeOnly") and isinstance(value, str):
+        yield value
+    if not schema:
+        return  # nothing is declared from here on
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _secret_values(schema.get("properties", {}).get(name, {}), item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _secret_values(schema.get("items", {}), item)
+
+
+class Call(Protocol):
+    """Carries out another tool of the same app, with the same credentials."""
+
+    def __call__(
+        self,
+        tool_id: str,
+        params: Mapping[str, Any],
+        /,
+        *,
+        deadline: float | None = None,
+        confirm: Callable[[], None] | None = None,
+        late: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Return the tool's output or raise a `SimDevinError`, within `deadline` seconds.
+
+        `confirm` is called right before the request is sent and raises if it may not be. `late`
+        is told, in a thread of its own, of an output that comes after the call was given up.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a plugin's `run` and `reconcile` functions get besides the parameters.
+
+    Attributes:
+        call: carries out another tool, without reconciliation.
+        clock: time; wait with ``clock.wait(cancel, seconds)``.
+        cancel: set when the caller wants to stop.
+        deadline: moment of ``clock.monotonic()`` to be finished by, or None.
+        on_progress: told about steps of long work.
+        ledger: where intents are recorded before something that must not happen twice.
+        settle: how an ambiguous end is settled.
+        minutes_per_session: minutes after its create at which a session is ended; None for never.
+        sent: returns the last message of this process to a session (`turn.Sent`), or None.
+    """
+
+    call: Call
+    clock: Clock
+    cancel: threading.Event = field(default_factory=threading.Event)
+    deadline: float | None = None
+    on_progress: Callable[[Any], None] | None = None
+    ledger: Any = None
+    settle: Any = None
+    minutes_per_session: float | None = None
+    sent: Callable[[str], Any] = lambda _: None
+
+
+def act(
+    function: Callable[[Mapping[str, Any], Context], dict[str, Any]],
+    prepared: Prepared,
+    context: Context,
+) -> dict[str, Any]:
+    """Carry out a tool through a plugin's function (`run` or `reconcile`).
+
+    Raises:
+        SimDevinError: with every secret masked.
+    """
+    try:
+        return function(prepared.params, context)
+    except SimDevinError as error:
+        raise prepared.redactor.error(error) from None
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What carries a prepared call out."""
+
+    transport: Transport
+    clock: Clock = field(default_factory=RealClock)
+    policy: retry.RetryPolicy = field(default_factory=retry.RetryPolicy)
+
+    def call(
+        self,
+        prepared: Prepared,
+        *,
+        cancel: threading.Event | None = None,
+        deadline: float | None = None,
+        confirm: Callable[[], None] | None = None,
+        late: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Carry out a prepared HTTP call and return the tool's output. See `retry.send`.
+
+        Raises:
+            AmbiguousResult: it may have taken effect, and must not be repeated.
+            SimDevinError: with every secret masked.
+        """
+
+        def read_late(response: Response) -> None:
+            with suppress(SimDevinError):
+                if late is not None:
+                    late(prepared.read(response, now=self.clock.time()))
+
+        try:
+            response = retry.send(
+                prepared.spec,
+                prepared.request(),
+                self.transport,
+                self.clock,
+                policy=self.policy,
+                cancel=cancel,
+                deadline=deadline,
+                confirm=confirm,
+                late=read_late,
+            )
+            return prepared.read(response, now=self.clock.time())
+        except ApiError as error:  # masked already
+            raise retry.unknown(prepared.spec, error) or error from None
+        except SimDevinError as error:
+            raise prepared.redactor.error(error) from None

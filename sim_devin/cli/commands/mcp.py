@@ -1,0 +1,238 @@
+"""``sim-devin mcp``: the tools for any client of the Model Context Protocol."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.cli.commands.examples import CommandWithExamples
+from sim_devin.cli.commands.options import AppOptions, Finite, app_options
+from sim_devin.errors import Cancelled, MissingDependency
+
+if TYPE_CHECKING:
+    from sim_devin.policy.rules import Policy
+
+TOKEN = "SIM_DEVIN_MCP_TOKEN"  # noqa: S105 - the variable's name
+LONGEST_CALL = 50.0
+
+
+@click.command(
+    "mcp",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin mcp --simulate",
+        "sim-devin mcp --confirm-destructive --max-acu 10",
+        "sim-devin mcp --http --read-only",
+    ),
+)
+@click.option("--http", is_flag=True, help="Serve over HTTP instead of standard input and output.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8788,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--no-token", is_flag=True, help=f"Ask for no bearer token; else {TOKEN}, or a fresh one."
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A further name that clients may reach it by. Repeatable.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="A web origin that may use it. Repeatable.",
+)
+@click.option("--read-only", is_flag=True, help="Offer only tools that change nothing.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PATTERN",
+    help="Offer only these tools, such as 'devin_get_*'. Repeatable.",
+)
+@click.option(
+    "--deny", multiple=True, metavar="PATTERN", help="Do not offer these tools. Repeatable."
+)
+@click.option(
+    "--confirm",
+    multiple=True,
+    metavar="PATTERN",
+    help="Have a person confirm these tools, through the client. Repeatable.",
+)
+@click.option(
+    "--confirm-destructive", is_flag=True, help="Have a person confirm what cannot be undone."
+)
+@click.option("--confirm-spending", is_flag=True, help="Have a person confirm what costs money.")
+@click.option("--max-acu", type=click.IntRange(min=1), help="Most ACUs of one session.")
+@click.option(
+    "--max-acu-run",
+    type=click.IntRange(min=1),
+    help="Most ACUs that the sessions of this server may be allowed, all together.",
+)
+@click.option(
+    "--max-acu-day",
+    type=click.IntRange(min=1),
+    help="The same for one day (UTC), over restarts and all that share the store.",
+)
+@click.option(
+    "--max-sessions-run", type=click.IntRange(min=1), help="Most sessions that this server creates."
+)
+@click.option(
+    "--max-sessions-day",
+    type=click.IntRange(min=1),
+    help="Most sessions of one day (UTC), over all that share the store.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.IntRange(min=1),
+    help="Minutes after its create at which a session that is not over is ended.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; change nothing.")
+@click.option(
+    "--workflow",
+    "workflows",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Offer a workflow as a tool. Repeatable.",
+)
+@click.option(
+    "--model-may-answer",
+    is_flag=True,
+    help="Let the model answer what Devin asks in a workflow; a person is asked otherwise.",
+)
+@click.option(
+    "--longest-call",
+    type=Finite(min=1),
+    default=LONGEST_CALL,
+    show_default=True,
+    metavar="SECONDS",
+    help="A wait answers after this time and can be gone on with; clients give up after a minute.",
+)
+@app_options()
+def command(
+    options: AppOptions,
+    http: bool,
+    host: str,
+    port: int,
+    no_token: bool,
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
+    allow: tuple[str, ...],
+    workflows: tuple[Path, ...],
+    model_may_answer: bool,
+    longest_call: float,
+    **policy: Any,
+) -> None:
+    """Offer the tools to clients of the Model Context Protocol.
+
+    Over standard input and output, for a client that starts it; over HTTP with --http.
+
+    The policy of the config file holds; the options here can only tighten it, but for --allow,
+    which goes in the place of the file's.
+    """
+    try:
+        import mcp  # noqa: F401
+    except ImportError:
+        raise MissingDependency("The MCP server", "mcp") from None
+    from sim_devin.mcp import server as mcp_server
+    from sim_devin.policy.rules import Policy
+
+    with options.open(policy=_policy(**policy)) as app:
+        server = mcp_server.build(
+            app,
+            policy=Policy(allow=allow),  # what is offered; blocks of workflows do not go by it
+            longest_call=longest_call,
+            workflows=workflows,
+            model_may_answer=model_may_answer,
+        )
+        try:
+            if http:
+                _serve_http(server, host, port, hosts, origins, no_token=no_token)
+            else:
+                _serve_stdio(server)
+        except KeyboardInterrupt:
+            click.get_current_context().exit(Cancelled.exit_code)
+
+
+def _policy(
+    *,
+    read_only: bool,
+    deny: tuple[str, ...],
+    confirm: tuple[str, ...],
+    confirm_destructive: bool,
+    confirm_spending: bool,
+    max_acu: int | None,
+    max_acu_run: int | None,
+    max_acu_day: int | None,
+    max_sessions_run: int | None,
+    max_sessions_day: int | None,
+    max_minutes: int | None,
+    dry_run: bool,
+) -> Policy:
+    from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
+
+    traits = [
+        trait
+        for trait, wanted in ((DESTRUCTIVE, confirm_destructive), (COSTS_MONEY, confirm_spending))
+        if wanted
+    ]
+    return Policy(
+        read_only=read_only,
+        deny=deny,
+        confirm=(*confirm, *traits),
+        acu_per_call=max_acu,
+        acu_per_run=max_acu_run,
+        acu_per_day=max_acu_day,
+        sessions_per_run=max_sessions_run,
+        sessions_per_day=max_sessions_day,
+        minutes_per_session=max_minutes,
+        dry_run=dry_run,
+    )
+
+
+def _serve_stdio(server: Any) -> None:
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    async def run() -> None:
+        async with stdio_server() as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+
+    anyio.run(run)
+
+
+def _serve_http(
+    server: Any,
+    host: str,
+    port: int,
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
+    *,
+    no_token: bool,
+) -> None:
+    from sim_devin.mcp import http as mcp_http
+
+    given = os.environ.get(TOKEN, "").strip()
+    token = None if no_token else given or secrets.token_urlsafe(32)
+
+    def ready(url: str) -> None:
+        click.echo(f"MCP at {url}", err=True)
+        if token and not given:
+            click.echo(f"Authorization: Bearer {token}", err=True)
+        click.echo("Ctrl-C stops it.", err=True)
+
+    app = mcp_http.http_app(server, token=token, host=host, hosts=hosts, origins=origins)
+    mcp_http.serve(app, host, port, ready)

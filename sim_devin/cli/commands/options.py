@@ -1,0 +1,193 @@
+"""Options that many commands share, and the app they lead to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.cli.commands.failures import JSON_ERRORS, REDACTOR, SIMULATED
+from sim_devin.cli.commands.verbosity import verbose_option
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+    from sim_devin.policy.rules import Policy
+
+Function = Callable[..., Any]
+
+SPEED = 60.0  # simulated seconds in a real one
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """What the command line says about the app to open."""
+
+    simulate: bool = False
+    base_url: str | None = None
+    org: str | None = None
+    config: Path | None = None
+    specs: tuple[Path, ...] = ()
+
+    def open(
+        self,
+        *,
+        speed: float = SPEED,
+        strict: bool | None = None,
+        store: str | None = None,
+        policy: Policy | None = None,
+    ) -> App:
+        """Return the app; `speed` is the pace of the simulator's clock, if there is one.
+
+        `store` is where durable runs are kept, instead of the usual place; `policy` goes over
+        that of the config file.
+
+        Raises:
+            SimDevinError: a setting cannot be used.
+        """
+        from sim_devin.settings import load_settings
+        from sim_devin.simulator import SimClock
+        from sim_devin.wiring import SIMULATED_CREDENTIALS, open_app
+
+        simulate = self.simulate or load_settings(config=self.config).simulate
+        if simulate and self.base_url:
+            raise click.UsageError("--simulate has an address of its own; leave --base-url out.")
+        credentials = dict(SIMULATED_CREDENTIALS) if simulate else {}
+        if self.org:
+            credentials["orgId"] = self.org
+        app = open_app(
+            simulate=simulate,
+            clock=SimClock(speed=speed) if simulate else None,
+            base_url=self.base_url,
+            credentials=credentials,
+            config=self.config,
+            specs=self.specs,
+            strict=strict,
+            store=store,
+            policy=policy,
+        )
+        meta = click.get_current_context().meta
+        meta[SIMULATED] = simulate
+        meta[REDACTOR] = app.redactor
+        return app
+
+
+def app_options(*, talks: bool = True) -> Callable[[Function], Function]:
+    """Return a decorator that adds the options of an app; the command gets them as `options`.
+
+    With ``talks=False`` only those that matter without talking to the service.
+    """
+    specs = click.option(
+        "--specs",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Load a folder of spec files as a plugin. Repeatable.",
+    )
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Read this config file instead of the user's own.",
+    )
+    org = click.option("--org", metavar="ID", help="Devin organization; else DEVIN_ORG_ID.")
+    base_url = click.option(
+        "--base-url", metavar="URL", help="Address of the API, up to and including /v3."
+    )
+    simulate = click.option(
+        "--simulate", is_flag=True, help="Use the built-in simulator: no account, no network."
+    )
+    chosen = [verbose_option, specs, config, *([org, base_url, simulate] if talks else [])]
+    names = ("specs", "config", *(("org", "base_url", "simulate") if talks else ()))
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            given = {name: values.pop(name) for name in names if name in values}
+            return function(options=AppOptions(**given), **values)
+
+        for option in chosen:
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _wants_json(ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+    if value:
+        ctx.meta[JSON_ERRORS] = True
+    return value
+
+
+def json_option(
+    help: str = "Print JSON; errors are JSON on standard error, too.",
+) -> Callable[[Function], Function]:
+    """Return a decorator that adds ``--json``; the command gets it as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, callback=_wants_json, help=help)
+
+
+def json_input_option(help: str) -> Callable[[Function], Function]:
+    """Return a decorator that adds a ``--json`` that takes input, as `json_input`."""
+    return click.option(
+        "--json", "json_input", metavar="-|FILE|TEXT", callback=_wants_json, help=help
+    )
+
+
+def quiet_option(function: Function) -> Function:
+    """Add ``-q``/``--quiet`` to a command, which gets it as `quiet`."""
+    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)
+
+
+class Finite(click.FloatRange):
+    """A number in a range that is neither NaN nor infinite."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number.
+
+        Raises:
+            click.BadParameter: it is none, or out of range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that can be used.", param, ctx)
+        return number
+
+
+def seconds(text: str) -> float:
+    """Return a length of time such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
+
+    Raises:
+        click.BadParameter: it is none, or not above 0.
+    """
+    from sim_devin.clock import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a length of time such as 90, 15m or 2h."
+        ) from None
+
+
+def complete_tool(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
+    """Return the tools whose id starts with what was typed, for shell completion."""
+    from click.shell_completion import CompletionItem
+
+    from sim_devin.errors import SimDevinError
+    from sim_devin.wiring import open_app
+
+    try:
+        tools = open_app().registry.tools
+    except SimDevinError:
+        return []
+    return [
+        CompletionItem(tool.id, help=tool.title)
+        for tool in tools.values()
+        if tool.id.startswith(incomplete)
+    ]

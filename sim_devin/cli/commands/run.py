@@ -1,0 +1,343 @@
+"""``sim-devin run``: one workflow, run here and now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim_devin.cli.commands import run_input
+from sim_devin.cli.commands import runs as durable_runs
+from sim_devin.cli.commands.arguments import (
+    json_object,
+    named_texts,
+    named_values,
+    text_or_object,
+    warn_about_history,
+)
+from sim_devin.cli.commands.examples import CommandWithExamples
+from sim_devin.cli.commands.failures import SIMULATED
+from sim_devin.cli.commands.options import (
+    SPEED,
+    AppOptions,
+    Finite,
+    app_options,
+    json_option,
+    quiet_option,
+    seconds,
+)
+from sim_devin.cli.commands.output import echo_json
+from sim_devin.cli.commands.run_follow import as_json as follow_json
+from sim_devin.cli.commands.run_follow import follow
+from sim_devin.cli.commands.run_report import report
+from sim_devin.cli.commands.runs_report import tell
+from sim_devin.errors import CallerError, Cancelled
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+    from sim_devin.engine.events import Listener
+    from sim_devin.engine.run import RunResult
+
+TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
+
+
+@click.command(
+    "run",
+    cls=CommandWithExamples,
+    examples=(
+        "sim-devin run fix-issue.json --simulate",
+        "sim-devin run fix-issue.json --input repo=acme/web --input issue=123",
+        "sim-devin run fix-issue.json --set 'Ask Devin.maxAcuLimit=5' --json",
+        "sim-devin run fix-issue.json --detach",
+    ),
+)
+@click.argument("workflow", metavar="WORKFLOW", required=False)
+@click.option("--resume", "resume_id", metavar="RUN", help="Go on with a durable run instead.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give the start block an input."
+)
+@click.option(
+    "--input-json",
+    metavar="-|FILE|TEXT",
+    help="Take the inputs as a JSON object from standard input, a file or the text itself.",
+)
+@click.option(
+    "--env",
+    "env_items",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set what {{NAME}} stands for; the environment's own variables are known already.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="BLOCK.FIELD=VALUE",
+    help="Give a field a value, such as one that the export left out.",
+)
+@click.option(
+    "--bindings",
+    metavar="-|FILE|TEXT",
+    help='Take such values from a JSON object: {"Block.field": value}.',
+)
+@click.option(
+    "--child",
+    "children",
+    multiple=True,
+    metavar="ID=FILE",
+    help="Say which file a Workflow block's workflow id stands for.",
+)
+@click.option(
+    "--trigger",
+    type=click.Choice(TRIGGERS),
+    default="manual",
+    show_default=True,
+    help="How the run starts, and so at which start block.",
+)
+@click.option("--from-block", metavar="BLOCK", help="Run this block and what follows it only.")
+@click.option(
+    "--snapshot",
+    metavar="FILE",
+    help="The earlier run whose outputs --from-block goes by, as --save-snapshot wrote it.",
+)
+@click.option(
+    "--save-snapshot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the state of the run at its end to a file.",
+)
+@click.option("--stop-after", metavar="BLOCK", help="Start nothing new after this block.")
+@click.option(
+    "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this time: 90, 15m, 2h."
+)
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="-|FILE|TEXT",
+    help="Answer what the run asks, the first question first: a JSON object for a form, a text for "
+    "Devin. At a terminal you are asked.",
+)
+@click.option(
+    "--max-acu",
+    type=click.IntRange(min=1),
+    help="Most ACUs that the sessions of the run may be allowed, all together.",
+)
+@click.option(
+    "--max-sessions", type=click.IntRange(min=1), help="Most sessions that the run may create."
+)
+@click.option(
+    "--on-question",
+    type=click.Choice(["return", "hold"]),
+    default="return",
+    show_default=True,
+    help="When Devin asks something: return ends the Devin Wait block with that outcome; hold "
+    "asks you here, or sets the run aside until sim-devin runs answer.",
+)
+@click.option(
+    "--answer-within",
+    type=seconds,
+    metavar="TIME",
+    help="How long a question or form waits for an answer: 30m, 2h. Then the default answer is "
+    "given; without one the block fails.",
+)
+@click.option("--default-answer", metavar="TEXT|JSON", help="The answer to give then.")
+@click.option(
+    "--remind-every",
+    type=seconds,
+    metavar="TIME",
+    help="How often workers remind of a question or form that waits: 30m, 2h; else as often as "
+    "[reminders] in their config file says.",
+)
+@click.option("--detach", is_flag=True, help="Leave the run to a worker and print its id.")
+@click.option(
+    "--no-record",
+    is_flag=True,
+    help="Keep the run in memory only: nothing of it is written, and it ends with this process.",
+)
+@click.option(
+    "--allow-python",
+    is_flag=True,
+    help="Let Function blocks run Python, in a process of its own.",
+)
+@click.option(
+    "--speed",
+    type=Finite(min=0),
+    default=SPEED,
+    show_default=True,
+    help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",
+)
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Print the events of the run as JSON lines, the last one with the result.",
+)
+@json_option("Print the result as JSON; errors are JSON on standard error, too.")
+@quiet_option
+@app_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    workflow: str | None,
+    resume_id: str | None,
+    inputs: tuple[str, ...],
+    input_json: str | None,
+    env_items: tuple[str, ...],
+    settings: tuple[str, ...],
+    bindings: str | None,
+    children: tuple[str, ...],
+    trigger: str,
+    from_block: str | None,
+    snapshot: str | None,
+    save_snapshot: Path | None,
+    stop_after: str | None,
+    deadline: float | None,
+    answers: tuple[str, ...],
+    max_acu: int | None,
+    max_sessions: int | None,
+    on_question: str,
+    answer_within: float | None,
+    default_answer: str | None,
+    remind_every: float | None,
+    detach: bool,
+    no_record: bool,
+    allow_python: bool,
+    speed: float,
+    events: bool,
+    as_json: bool,
+    quiet: bool,
+    options: AppOptions,
+) -> None:
+    """Run a workflow that was exported from Sim and show how it went.
+
+    WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets that the export
+    left out are taken from the environment (DEVIN_API_KEY, DEVIN_ORG_ID); what is still
+    missing is listed before anything runs.
+
+    The run is recorded step by step, without its secrets, so that a crash loses and repeats
+    nothing: if this process is killed, sim-devin runs resume or a worker goes on. Ctrl-C
+    cancels the run; Devin's sessions go on.
+
+    Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
+    nobody answered. 130: it was cancelled.
+    """
+    if resume_id is not None:
+        ctx.invoke(
+            durable_runs.resume,
+            run_id=resume_id,
+            settings=settings,
+            as_json=as_json,
+            **vars(options),
+        )
+    if workflow is None:
+        raise click.UsageError("Name a workflow file, or a run with --resume.", ctx)
+    given: dict[str, Any] = json_object(input_json) if input_json is not None else {}
+    given |= named_values(inputs)
+    values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
+    values |= named_values(settings)
+    if detach:
+        _refuse_with_detach(
+            ctx, env=env_items, answer=answers, save_snapshot=save_snapshot, no_record=no_record
+        )
+    _warn(*env_items, *settings)
+    with options.open(speed=speed, store="memory" if no_record else None) as app:
+        document = run_input.document(workflow)
+        simulated = bool(ctx.meta.get(SIMULATED))
+        if detach and simulated:
+            raise click.UsageError("A simulated run ends with its process: no worker has it.", ctx)
+        env = run_input.environment(app, named_texts(env_items), simulated=simulated)
+        run_input.require_values(app, document, values, env, trigger)
+        run_id = app.runs.start(
+            document,
+            given,
+            env=env,
+            trigger=trigger,
+            children={key: Path(file) for key, file in named_texts(children).items()} or None,
+            from_block=run_input.block(document, from_block),
+            snapshot=json_object(snapshot) if snapshot is not None else None,
+            stop_after=run_input.block(document, stop_after),
+            deadline=deadline,
+            bindings=values,
+            max_acu=max_acu,
+            max_sessions=max_sessions,
+            allow_python=allow_python,
+            on_question=on_question,
+            answer_within=answer_within,
+            default_answer=None if default_answer is None else text_or_object(default_answer),
+            remind_every=remind_every,
+        )
+        if workflow != "-":
+            app.runs.store.put_file(run_id, workflow, app.clock.time())
+        if detach:
+            echo_json({"runId": run_id}, compact=True) if as_json else click.echo(run_id)
+            return
+        run, result = follow(
+            app,
+            run_id,
+            partial(_listening, app, events=events, quiet=quiet),
+            iter([text_or_object(item) for item in answers]),
+            ask=not (as_json or events or quiet),
+        )
+        if save_snapshot is not None and result is not None:
+            _save(save_snapshot, result.snapshot)
+        if events:
+            body = follow_json(run, result)
+            echo_json({"event": "result", "result": body}, compact=True)
+        elif as_json:
+            echo_json(follow_json(run, result))
+        elif result is None:
+            tell(run, as_json=False)
+        else:
+            report(result, run, kept=not (no_record or simulated))
+    ctx.exit(_exit_code(run, result))
+
+
+def _refuse_with_detach(ctx: click.Context, **given: Any) -> None:
+    """Refuse what a worker, another process, does not get to know."""
+    for name, value in given.items():
+        if value:
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} cannot go with --detach.", ctx)
+
+
+def _warn(*items: str) -> None:
+    from sim_devin.secret_names import is_secret_name
+
+    pairs = (item.partition("=")[::2] for item in items)
+    warn_about_history(
+        name
+        for name, value in pairs
+        if is_secret_name(name) and value and not value.startswith(("@", "{{"))
+    )
+
+
+def _listening(app: App, *, events: bool, quiet: bool) -> AbstractContextManager[Listener | None]:
+    from sim_devin.cli.commands import run_view
+
+    if events:
+        return nullcontext(run_view.EventLines())
+    return nullcontext(None) if quiet else run_view.progress(app.clock)
+
+
+def _save(file: Path, snapshot: Mapping[str, Any]) -> None:
+    text = json.dumps(snapshot, default=str)
+    try:
+        # A run's outputs may be confidential.
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise CallerError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+def _exit_code(run: Mapping[str, Any], result: RunResult | None) -> int:
+    out_of_time = result is not None and result.reason == "deadline"
+    if run["state"] == "cancelled" and not out_of_time:
+        return Cancelled.exit_code
+    return 0 if run["state"] == "done" else 1

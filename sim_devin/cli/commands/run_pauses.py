@@ -1,0 +1,103 @@
+"""What a run asks a person, and the answers: given beforehand, or typed at the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from sim_devin.cli.commands.options import Finite
+from sim_devin.cli.commands.output import harmless, json_text
+from sim_devin.errors import CallerError
+from sim_devin.store.records import ASKING
+
+
+def answer_to(
+    waits: Sequence[Mapping[str, Any]], given: Iterator[Any], *, ask: bool
+) -> tuple[str, Any] | None:
+    """Return which of a run's waits is answered (its context id) and how, or None.
+
+    The answer is the next one `given`; then the person at the terminal is asked, if `ask`.
+
+    Raises:
+        CallerError: a form is given a text.
+    """
+    asked = [wait for wait in waits if wait["kind"] in ASKING]
+    if not asked:
+        return None
+    wait = asked[0]
+    answer = next(given, None)
+    if wait["kind"] == "human" and not isinstance(answer, Mapping | None):
+        names = ", ".join(str(field.get("name")) for field in fields(wait))
+        raise CallerError(
+            f"{wait.get('blockName', 'The run')} asks for a form, which takes a JSON object.",
+            hint=f"Its fields: {names}." if names else "",
+        )
+    if answer is None and ask and sys.stdin.isatty() and sys.stderr.isatty():
+        answer = _asked(wait)
+    return None if answer is None else (wait["contextId"], answer)
+
+
+def shown(point: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a pause shows to whoever is to answer it, line by line."""
+    shows = [(item.get("name"), item.get("value")) for item in _data(point, "responseStructure")]
+    for name, value in [*shows, *point.get("parameters", {}).items()]:
+        text = harmless(value if isinstance(value, str) else json_text(value))
+        # Deeper than the names, so that no text looks like a line of its own.
+        yield f"  {harmless(name)}: {text.replace(chr(10), chr(10) + ' ' * 6)}"
+
+
+def fields(point: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the fields of the form of a pause."""
+    return _data(point, "inputFormat")
+
+
+def _data(point: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    response = point.get("response")
+    data = response.get("data") if isinstance(response, Mapping) else None
+    items = data.get(key) if isinstance(data, Mapping) else None
+    return [item for item in items or () if isinstance(item, Mapping)]
+
+
+def _asked(wait: Mapping[str, Any]) -> Any:
+    click.echo(f"\n{harmless(wait.get('blockName', 'The run'))} waits for you.", err=True)
+    for name in ("question", "message", "note", "hint"):
+        if wait.get(name):
+            click.echo(f"  {harmless(wait[name])}", err=True)
+    if wait["kind"] == "question":
+        return click.prompt("Your answer to Devin", err=True)
+    if wait["kind"] == "uncertain":
+        return _found_out()
+    for line in shown(wait):
+        click.echo(line, err=True)
+    if wait["kind"] == "approval":
+        return _yes_or_no()
+    return {str(field["name"]): _field(field) for field in fields(wait)}
+
+
+def _yes_or_no() -> dict[str, Any] | None:
+    known = click.Choice(["yes", "no", "later"])
+    word = click.prompt("May it be done?", type=known, default="later", err=True)
+    return None if word == "later" else {"approved": word == "yes"}
+
+
+def _found_out() -> dict[str, Any] | None:
+    known = click.Choice(["done", "repeat", "fail", "later"])
+    word = click.prompt("Was it done?", type=known, default="later", err=True)
+    if word == "done":
+        return {"sessionId": click.prompt("Which session", err=True)}
+    return None if word == "later" else {word: True}
+
+
+def _field(field: Mapping[str, Any]) -> Any:
+    label = harmless(field.get("label") or field["name"])
+    kind, default = field.get("type"), field.get("value")
+    if kind == "boolean":
+        return click.confirm(label, default=default in (True, "true"), err=True)
+    if kind == "number":
+        return click.prompt(label, type=Finite(), default=default or None, err=True)
+    text = default if isinstance(default, str) else "" if default is None else json_text(default)
+    required = bool(field.get("required")) and not text
+    return click.prompt(label, default=None if required else text, err=True)

@@ -1,0 +1,117 @@
+"""A durable run, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from sim_devin.cli.commands.output import echo_json, harmless, json_text
+from sim_devin.cli.commands.run_pauses import fields, shown
+from sim_devin.devin.verdict import acus
+from sim_devin.store.records import ASKING
+
+WAITS_FOR = {
+    "session": "for a session",
+    "question": "for your answer to Devin",
+    "sending": "for your answer to be sent",
+    "human": "for a form to be filled in",
+    "approval": "for your yes",
+    "time": "for a moment to come",
+    "turn": "for its turn to create a session",
+    "uncertain": "for you to say whether it was done",
+}
+
+
+def tell(run: Mapping[str, Any], *, as_json: bool, full: bool = False) -> None:
+    """Print a run; `full` with what went into and came out of each block."""
+    if as_json:
+        echo_json(run)
+    else:
+        for line in lines(run, full=full):
+            click.echo(line)
+
+
+def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
+    """Yield what there is to read about a run."""
+    yield f"Run {run['runId']} is {run['state']}."
+    if run["error"]:
+        yield f"  {harmless(run['error'])}"
+    for log in run["blocks"]:
+        took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
+        state = "done" if log["success"] else f"failed: {log.get('error')}"
+        acus = _acus(log)
+        used = "" if acus is None else f", {acus:g} ACUs so far"
+        yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}{used}"
+        for part in ("input", "output") if full else ():
+            if log.get(part) not in (None, {}, ""):
+                yield f"    {part}"
+                yield from (f"      {line}" for line in harmless(json_text(log[part])).splitlines())
+    yield from (f"  Warning: {harmless(text)}" for text in run.get("warnings", ()))
+    yield from (f"  {harmless(text)}" for text in run.get("damaged", ()))
+    yield _totals(run)
+    yield from waits(run)
+    result = run.get("result") or {}
+    if result.get("output") not in (None, {}, ""):
+        yield "Output"
+        yield from (f"  {line}" for line in harmless(json_text(result["output"])).splitlines())
+
+
+def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
+    """Yield what a run waits for; if it is `kept`, also how to answer what it asks."""
+    for wait in run["waits"]:
+        yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
+        for key in ("question", "message", "note", "hint", "resolve"):
+            if wait.get(key):
+                yield f"    {harmless(wait[key])}"
+        yield from (f"  {line}" for line in shown(wait))
+        names = [str(field.get("name")) for field in fields(wait)]
+        if names:
+            yield f"    It asks for: {harmless(', '.join(names))}"
+        if wait.get("reminders"):
+            times = "once" if wait["reminders"] == 1 else f"{wait['reminders']} times"
+            yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
+        if wait["kind"] in ASKING:
+            how = "--approve, or --decline" if wait["kind"] == "approval" else "…"
+            command = f"sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
+            yield f"    {command if kept else 'Answer it with --answer, or at a terminal.'}"
+
+
+def _acus(log: Mapping[str, Any]) -> float | None:
+    output = log.get("output")
+    return acus(output) if isinstance(output, Mapping) else None
+
+
+def _totals(run: Mapping[str, Any]) -> str:
+    """Return blocks, time and ACUs in all; a session counts once, as it was last seen."""
+    sessions: dict[str, float] = {}
+    for log in run["blocks"]:
+        acus = _acus(log)
+        if acus is not None:
+            sessions[str(log["output"].get("sessionId"))] = acus
+    failed = sum(not log["success"] for log in run["blocks"])
+    blocks, used = len(run["blocks"]), len(sessions)
+    parts = [f"{blocks} block{'' if blocks == 1 else 's'}", f"{failed} failed"]
+    if run.get("startedAt") and run.get("endedAt"):
+        parts.append(f"{run['endedAt'] - run['startedAt']:.1f} s")
+    parts.append(f"{sum(sessions.values()):g} ACUs in {used} session{'' if used == 1 else 's'}")
+    return f"  In all: {', '.join(parts)}"
+
+
+def _waits_for(wait: Mapping[str, Any]) -> str:
+    session = f" {wait['session']}" if wait.get("session") else ""
+    ahead = f", with {wait['ahead']} before it" if wait.get("ahead") else ""
+    return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}{ahead}."
+
+
+def moment(when: float) -> str:
+    """Return a Unix time in words."""
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def leave(ctx: click.Context, run: Mapping[str, Any]) -> None:
+    """Exit with the code of how a run is."""
+    code = {"done": 0, "cancelled": 130}.get(run["state"], 1)
+    ctx.exit(code)

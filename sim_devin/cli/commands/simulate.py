@@ -1,0 +1,153 @@
+"""``sim-devin simulate``: a pretended Devin that other programs can talk to."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sim_devin.cli.commands.arguments import named_texts
+from sim_devin.cli.commands.options import SPEED, Finite
+from sim_devin.cli.commands.output import echo_table
+from sim_devin.cli.commands.serving import serve_until_interrupted
+from sim_devin.cli.commands.verbosity import verbose_option
+from sim_devin.errors import CallerError, Cancelled
+
+if TYPE_CHECKING:
+    from sim_devin.simulator import Simulator
+
+KEY = "cog_simulated"
+ORG = "org-simulated"
+
+
+@click.command("simulate")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--speed",
+    type=Finite(min=0),
+    default=SPEED,
+    show_default=True,
+    help="Simulated seconds in a real one; 0 stops the time.",
+)
+@click.option(
+    "--scenario",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Load scenarios (JSON or YAML); the last one becomes the default. Repeatable.",
+)
+@click.option(
+    "--switch",
+    "switches",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change how the service behaves, see --list. Repeatable.",
+)
+@click.option("--list", "show", is_flag=True, help="List the scenarios and switches.")
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="Permit a --host that other machines can reach. Anybody there can use the simulator.",
+)
+@verbose_option
+def command(
+    host: str,
+    port: int,
+    speed: float,
+    files: tuple[Path, ...],
+    switches: tuple[str, ...],
+    show: bool,
+    allow_remote: bool,
+) -> None:
+    """Serve a pretended Devin on this machine until Ctrl-C.
+
+    Prints the lines to paste into another terminal; every program that speaks Devin's v3 API
+    can then talk to it. A prompt with [scenario: NAME] picks what happens in the session.
+    """
+    simulator = _simulator(speed, files, switches)
+    if show:
+        _list(simulator)
+        return
+    if not is_loopback(host) and not allow_remote:
+        raise CallerError(
+            f"{host} can be reached from other machines.",
+            hint="Add --allow-remote if that is what you want.",
+        )
+    try:
+        serve_until_interrupted(simulator, host, port, lambda url: _announce(url, speed))
+    except KeyboardInterrupt:
+        click.get_current_context().exit(Cancelled.exit_code)
+
+
+def _announce(url: str, speed: float) -> None:
+    pace = f"its time runs {speed:g} times as fast" if speed else "its time stands still"
+    click.echo(f"A pretended Devin listens on {url}; {pace}.")
+    click.echo("Paste this into another terminal:\n")
+    for name, value in (("DEVIN_BASE_URL", url), ("DEVIN_API_KEY", KEY), ("DEVIN_ORG_ID", ORG)):
+        click.echo(f"export {name}={value}")
+    click.echo("\nCtrl-C stops it.")
+
+
+def _simulator(speed: float, files: tuple[Path, ...], switches: tuple[str, ...]) -> Simulator:
+    from sim_devin.simulator import (
+        ScenarioError,
+        SimClock,
+        Simulator,
+        SwitchError,
+        Switches,
+        load_scenarios,
+    )
+
+    try:
+        scenarios = [scenario for file in files for scenario in load_scenarios(file)]
+        return Simulator(
+            clock=SimClock(speed=speed),
+            switches=Switches.parse(named_texts(switches)),
+            scenarios=scenarios,
+            default_scenario=scenarios[-1].name if scenarios else "finish",
+        )
+    except (ScenarioError, SwitchError) as error:
+        raise CallerError(str(error)) from None
+
+
+def _list(simulator: Simulator) -> None:
+    echo_table(
+        ("SCENARIO", "WHAT HAPPENS"),
+        ((item.name, item.description) for item in simulator.scenarios.values()),
+    )
+    click.echo("")
+    echo_table(
+        ("SWITCH", "DEFAULT", "MEANING"),
+        (
+            (
+                name,
+                _value(default),
+                f"{about} [{', '.join(map(str, allowed))}]" if allowed else about,
+            )
+            for name, default, allowed, about in type(simulator.switches).describe()
+        ),
+    )
+
+
+def _value(default: object) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address is of this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,88 @@
+"""``sim-devin wait``: until sessions are done, or need somebody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sim_devin.cli.commands.interrupts import cancelled_by_signals
+from sim_devin.cli.commands.options import (
+    AppOptions,
+    app_options,
+    json_option,
+    quiet_option,
+    seconds,
+)
+from sim_devin.cli.commands.output import duration, echo_json, echo_table
+from sim_devin.cli.commands.progress import wait_progress
+from sim_devin.devin.verdict import acus, pull_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sim_devin.devin.wait import Outcome
+
+
+@click.command("wait")
+@click.argument("session_ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--until",
+    type=click.Choice(["settled", "over"]),
+    default="settled",
+    show_default=True,
+    help="settled: stop at anything that does not go on by itself, such as a question. "
+    "over: somebody else answers meanwhile; stop at the end only.",
+)
+@click.option(
+    "--timeout", type=seconds, metavar="TIME", help="Stop waiting after this time: 90, 15m, 2h."
+)
+@json_option("Print one outcome a line as JSON; errors are JSON on standard error, too.")
+@quiet_option
+@app_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    session_ids: tuple[str, ...],
+    until: str,
+    timeout: float | None,
+    as_json: bool,
+    quiet: bool,
+    options: AppOptions,
+) -> None:
+    """Wait for Devin sessions and say how each ended.
+
+    All sessions are asked for together, in growing intervals. Stopping the wait (Ctrl-C, or
+    the timeout) leaves the sessions alone; wait again with the same ids.
+
+    Exit code 0: all are done. 1: at least one is not: it failed, ended without a
+    result, sleeps, ran out of money, waits for somebody, or the timeout came first.
+    """
+    unique = list(dict.fromkeys(session_ids))
+    with options.open() as app:
+        notice = "No longer waiting; the sessions go on."
+        with cancelled_by_signals(notice) as cancel, wait_progress(quiet=quiet) as progress:
+            outcomes = app.wait(
+                unique, until=until, deadline=timeout, cancel=cancel, on_progress=progress
+            )
+    if as_json:
+        for outcome in outcomes:
+            echo_json(outcome.to_json(), compact=True)
+    else:
+        echo_table(("SESSION", "OUTCOME", "WAITED", "ACUS", "SEE", "REASON"), _rows(outcomes))
+    ctx.exit(0 if all(outcome.state == "done" for outcome in outcomes) else 1)
+
+
+def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
+    for outcome in outcomes:
+        session = outcome.session
+        links = [item["pr_url"] for item in pull_requests(session)]
+        used = acus(session)
+        yield (
+            outcome.session_id,
+            outcome.state.replace("_", " "),
+            duration(outcome.waited),
+            "" if used is None else f"{used:g}",
+            " ".join(links) or str(session.get("url") or ""),
+            "timeout" if outcome.timed_out else outcome.reason,
+        )

@@ -1,0 +1,141 @@
+"""What a session's state means: in flight, done, blocked, asleep, out of money, failed.
+
+One table over what the service says: status, detail, archived, structured output, pull
+requests. Facts: Devin API reference, session status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sim_devin.calls.money import Scope, money_scope
+from sim_devin.specs import json_schema
+
+if TYPE_CHECKING:
+    from sim_devin.specs.models import Schema
+
+State = Literal[
+    "in_flight",
+    "done",
+    "blocked_on_user",
+    "blocked_on_approval",
+    "asleep",
+    "out_of_money",
+    "failed",
+    "ended",
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a session's state means. `scope` says whose money ran out, for `out_of_money`."""
+
+    state: State
+    reason: str
+    scope: Scope | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens without somebody acting."""
+        return self.state != "in_flight"
+
+
+def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Verdict:
+    """Return what a session's state means, from the output of get or list.
+
+    `schema` is the JSON Schema the structured output has to fit to count as a result;
+    without one any structured output counts. Unknown statuses are in flight, and unknown
+    details count as their status alone says, so that new values break nothing.
+
+    Raises:
+        InvalidParams: `schema` refers to something outside of itself.
+    """
+    status = session.get("status")
+    detail = session.get("statusDetail")
+    result = _has_result(session, schema)
+    output = result or bool(pull_requests(session))
+    scope = money_scope(detail)
+    if scope is not None:
+        return Verdict("out_of_money", str(detail).replace("_", " "), scope)
+    if status == "error":
+        return Verdict("failed", "the session failed")
+    if status == "exit":
+        return _exited(detail, output)
+    if status == "suspended":
+        return _suspended(detail, output, archived=bool(session.get("isArchived")))
+    if status == "running":
+        if detail == "finished":
+            return Verdict("done", "the task is complete")
+        if detail == "waiting_for_user":
+            if result:
+                return Verdict("done", "it waits for the user, but its result is there")
+            return Verdict("blocked_on_user", "Devin waits for an answer")
+        if detail == "waiting_for_approval":
+            return Verdict("blocked_on_approval", "Devin waits for an approval")
+        if detail == "error":
+            return Verdict("failed", "the session was stopped by a fault")
+    return Verdict("in_flight", f"{status or 'unknown'}{f', {detail}' if detail else ''}")
+
+
+def _exited(detail: Any, output: bool) -> Verdict:
+    if detail == "error":
+        return Verdict("failed", "the session was stopped by a fault")
+    if detail == "finished" or output:
+        return Verdict("done", "the session ended with a result")
+    return Verdict("ended", "the session ended without a result")
+
+
+def _suspended(detail: Any, output: bool, *, archived: bool) -> Verdict:
+    if detail == "error":
+        return Verdict("failed", "the session was stopped by a fault")
+    if archived:
+        if detail == "finished" or output:
+            return Verdict("done", "the session is archived, and its result is there")
+        return Verdict("ended", "the session is archived and cannot be resumed")
+    if detail == "finished" or (output and detail != "user_request"):
+        return Verdict("done", "it fell asleep, and its result is there")
+    why = "a person paused it" if detail == "user_request" else "it fell asleep while idle"
+    return Verdict("asleep", f"{why}; a message wakes it")
+
+
+def _has_result(session: Mapping[str, Any], schema: Schema | None) -> bool:
+    output = session.get("structuredOutput")
+    if output is None:
+        return False
+    return schema is None or not json_schema.errors(output, schema, "schema", "draft 7")
+
+
+def bare(session_id: str) -> str:
+    """Return a session id without its ``devin-`` prefix, the form to compare ids in."""
+    return session_id.removeprefix("devin-")
+
+
+def pull_requests(session: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pull requests of a session that have an address, each with its ``pr_url``.
+
+    The service's answers hold a list of objects; a single one, texts, and other shapes that
+    an address can be found in are taken for what they mean.
+    """
+    given = session.get("pullRequests")
+    if isinstance(given, Mapping) and not _address(given):
+        given = list(given.values())
+    found = []
+    for item in given if isinstance(given, list | tuple) else [given]:
+        url = _address(item)
+        if url:
+            found.append({**(item if isinstance(item, Mapping) else {}), "pr_url": url})
+    return found
+
+
+def _address(item: Any) -> str:
+    if isinstance(item, Mapping):
+        item = item.get("pr_url") or item.get("url")
+    return item if isinstance(item, str) else ""
+
+
+def acus(session: Mapping[str, Any]) -> float | None:
+    """Return the ACUs that a session has used; None if its answer holds no such number."""
+    used = session.get("acusConsumed")
+    return used if isinstance(used, int | float) and not isinstance(used, bool) else None

@@ -1,0 +1,405 @@
+"""Wait for sessions: many in one list call, until each is settled or the time is up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from sim_devin.calls.money import Scope
+from sim_devin.clock import Clock
+from sim_devin.devin.turn import Sent, Turn, messages_of
+from sim_devin.devin.verdict import State, Verdict, bare, classify
+from sim_devin.errors import (
+    Cancelled,
+    NotFound,
+    RateLimited,
+    SimDevinError,
+    TimedOut,
+    UnknownName,
+    WaitTimedOut,
+)
+from sim_devin.specs import json_schema
+from sim_devin.specs.models import Schema
+
+BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
+FIRST_PAUSE = 5.0  # seconds between the first looks
+LONGEST_PAUSE = 60.0
+GROWTH = 1.3  # each look that changes nothing makes the pause this much longer
+LOOK = 30.0  # seconds one look may take, all its calls together
+LAST_LOOK = 3.0  # the same for the last one, however little time is left
+MISSING_FOR = 120.0  # seconds a session may be unknown to the service before it counts as gone
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How waiting for one session ended.
+
+    Attributes:
+        session_id: the id that was waited for.
+        state: see `classify`; ``in_flight`` when the deadline came first.
+        reason: the same in words.
+        scope: whose money ran out, for ``out_of_money``.
+        session: the session as last seen, as `devin_get_session` gives it.
+        waited: seconds from the start of the wait.
+        timed_out: whether the deadline came first.
+    """
+
+    session_id: str
+    state: State
+    reason: str
+    scope: Scope | None = None
+    session: Mapping[str, Any] = field(default_factory=dict)
+    waited: float = 0.0
+    timed_out: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as JSON data."""
+        return {
+            "sessionId": self.session_id,
+            "outcome": self.state,
+            "reason": self.reason,
+            "scope": self.scope,
+            "timedOut": self.timed_out,
+            "waitedSeconds": round(self.waited, 3),
+            "session": dict(self.session),
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One look at one session, handed to `on_progress`."""
+
+    session_id: str
+    verdict: Verdict
+    session: Mapping[str, Any]
+    waited: float
+    next_look: float  # seconds until the next look; 0 when the session settled
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the look as JSON data, with what of the session is worth watching."""
+        return {
+            "sessionId": self.session_id,
+            "url": self.session.get("url"),
+            "acusConsumed": self.session.get("acusConsumed"),
+            "outcome": self.verdict.state,
+            "reason": self.verdict.reason,
+            "waitedSeconds": round(self.waited, 3),
+            "nextLookSeconds": round(self.next_look, 3),
+        }
+
+
+Until = Callable[[Verdict], bool]
+NOTHING_NEW = Verdict("in_flight", "it shows nothing newer than the last message to it")
+
+
+class Call(Protocol):
+    """Carries out a tool within `deadline` seconds."""
+
+    def __call__(
+        self, tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
+    ) -> dict[str, Any]:
+        """Return the tool's output or raise a `SimDevinError`."""
+        ...
+
+
+def until_settled(verdict: Verdict) -> bool:
+    """Stop at anything that does not move on by itself. The default."""
+    return verdict.settled
+
+
+def is_over(verdict: Verdict) -> bool:
+    """Return whether a session has ended, for good or until somebody continues it."""
+    return verdict.state in ("done", "failed", "ended")
+
+
+def ended_for_time(minutes: float) -> Verdict:
+    """Return the verdict of a session that was ended since it took longer than it may."""
+    text = f"it was ended after the {minutes:g} minutes that the policy lets a session take"
+    return Verdict("ended", text)
+
+
+def until_over(verdict: Verdict) -> bool:
+    """Stop only when the session cannot go on by itself or by an answer: done, failed, ended.
+
+    Somebody else is expected to answer or to wake the session meanwhile.
+    """
+    return verdict.state in ("done", "failed", "ended", "out_of_money")
+
+
+UNTIL: Mapping[str, Until] = {"settled": until_settled, "over": until_over}
+
+
+def until_named(name: str) -> Until:
+    """Return a stop rule by its name.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    try:
+        return UNTIL[name]
+    except KeyError:
+        raise UnknownName("way to wait", name, UNTIL, hint=f"Known: {', '.join(UNTIL)}.") from None
+
+
+def wait(
+    ids: Iterable[str],
+    call: Call,
+    clock: Clock,
+    *,
+    until: Until = until_settled,
+    timeout: float | None = None,
+    schema: Schema | None = None,
+    cancel: threading.Event | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    minutes: float | None = None,
+    sent: Callable[[str], Sent | None] = lambda _: None,
+) -> list[Outcome]:
+    """Wait for sessions and return one outcome for each, in the order of `ids`.
+
+    `call` carries out `devin_list_sessions` and `devin_get_session`; `timeout` is in seconds.
+    All sessions that are still open are asked for in one list call per 150. A failing look is
+    tried again until the timeout; sessions the service does not list are asked for one by one;
+    one it does not know counts as failed after two minutes. A state that may be of the turn
+    before the last message to a session does not end its wait, see `turn`; `sent` returns that
+    message if it is known. One that is not over `minutes` after its create is ended
+    (`devin_terminate_session`), and its outcome says so.
+
+    Raises:
+        WaitTimedOut: nothing at all was heard of any session before the timeout.
+        Cancelled: `cancel` was set. The sessions themselves go on.
+        InvalidParams: `schema` is not a JSON Schema of draft 7, or refers to something else.
+        SimDevinError: an error that waiting cannot mend, such as a wrong key.
+    """
+    if schema is not None:
+        json_schema.require(schema, "schema", "draft 7")
+    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress, minutes, sent).run(
+        cancel or threading.Event()
+    )
+
+
+class _Wait:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        call: Call,
+        clock: Clock,
+        until: Until,
+        timeout: float | None,
+        schema: Schema | None,
+        on_progress: Callable[[Progress], None] | None,
+        minutes: float | None,
+        sent: Callable[[str], Sent | None],
+    ) -> None:
+        self.ids = ids
+        self.minutes = minutes
+        self.open = {bare(session_id): session_id for session_id in ids}
+        self.call = call
+        self.clock = clock
+        self.until = until
+        self.schema = schema
+        self.on_progress = on_progress
+        self.sent = sent
+        self.turns: dict[str, tuple[Sent | None, Turn]] = {}
+        self.started = clock.monotonic()
+        self.end = None if timeout is None else self.started + timeout
+        self.look_ends = self.started + LOOK
+        self.seen: dict[str, Mapping[str, Any]] = {}
+        self.missing_since: dict[str, float] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.last_error: SimDevinError | None = None
+
+    def run(self, cancel: threading.Event) -> list[Outcome]:
+        pause = FIRST_PAUSE
+        while self.open:
+            if cancel.is_set():
+                raise Cancelled("The wait was cancelled; the sessions go on.")
+            changed, asked = self._look()
+            pause = FIRST_PAUSE if changed else min(LONGEST_PAUSE, pause * GROWTH)
+            delay = max(pause, asked)
+            if not self.open:
+                break
+            if self.end is not None:
+                left = self.end - self.clock.monotonic()
+                if left <= 0:
+                    self._time_out()
+                    break
+                delay = min(delay, left)
+            self._report(delay)
+            self.clock.wait(cancel, delay)
+        return [self.outcomes[bare(session_id)] for session_id in self.ids]
+
+    def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        left = self.look_ends - self.clock.monotonic()
+        if left <= 0:
+            raise TimedOut("The service took so long that the look was given up.")
+        return self.call(tool_id, params, deadline=left)
+
+    def _look(self) -> tuple[bool, float]:
+        """Look at every open session; return whether one changed and the pause asked for."""
+        changed = False
+        now = self.clock.monotonic()
+        left = LOOK if self.end is None else self.end - now
+        self.look_ends = now + max(LAST_LOOK, min(LOOK, left))
+        try:
+            for batch in _batches(list(self.open.values()), BATCH):
+                changed |= self._look_at(batch)
+        except RateLimited as error:
+            self.last_error = error
+            return changed, error.retry_after or 0.0
+        return changed, 0.0
+
+    def _look_at(self, ids: Sequence[str]) -> bool:
+        changed = False
+        listed = self._listed(ids) if len(ids) > 1 else {}
+        if listed is None:
+            return False
+        for session_id in ids:
+            try:
+                session = listed.get(bare(session_id)) or self._single(session_id)
+                changed |= self._take(session_id, session)
+            except SimDevinError as error:  # one session's trouble is not the others'
+                self._failed(error)
+        return changed
+
+    def _listed(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]] | None:
+        """Return the sessions by bare id, as far as the list has them; None when it failed."""
+        params = {"sessionIds": list(ids), "limit": 200}
+        try:
+            page = self._call("devin_list_sessions", params)
+        except SimDevinError as error:
+            self._failed(error)
+            return None
+        found = {
+            bare(item["sessionId"]): item
+            for item in page["sessions"]
+            if isinstance(item.get("sessionId"), str)
+        }
+        return {key: found[key] for key in map(bare, ids) if key in found}
+
+    def _failed(self, error: SimDevinError) -> None:
+        """Remember why a look failed; raise what waiting cannot mend, or asks to slow down."""
+        if isinstance(error, RateLimited) or not error.means.temporary:
+            raise error
+        self.last_error = error
+
+    def _single(self, session_id: str) -> Mapping[str, Any] | None:
+        try:
+            return self._call("devin_get_session", {"sessionId": session_id})
+        except NotFound:
+            return None
+
+    def _take(self, session_id: str, session: Mapping[str, Any] | None) -> bool:
+        """Take in what a look saw; return whether it is news."""
+        key = bare(session_id)
+        now = self.clock.monotonic()
+        if session is None:
+            since = self.missing_since.setdefault(key, now)
+            if now - since >= MISSING_FOR:
+                self._settle(key, Verdict("failed", "the service does not know this session"))
+            return False
+        self.missing_since.pop(key, None)
+        before = self.seen.get(key)
+        news = before is None or _state(before) != _state(session)
+        if not news and before is not None:
+            session = before  # a list entry; what is known may be more
+        if needs_full(session):
+            session = self._single(session_id) or session
+        self.seen[key] = session
+        verdict = classify(session, schema=self.schema)
+        if not verdict.settled:
+            self._turn(session_id)[1].at_work(session)
+        if self.minutes is not None and self._is_overdue(session, verdict):
+            self._end(key, session, self.minutes)
+        elif self.until(verdict) and self._is_over(session_id, session):
+            self._settle(key, verdict)
+        return news
+
+    def _is_overdue(self, session: Mapping[str, Any], verdict: Verdict) -> bool:
+        created = session.get("createdAt")
+        if self.minutes is None or is_over(verdict) or not isinstance(created, (int, float)):
+            return False
+        return self.clock.time() - created >= 60 * self.minutes
+
+    def _end(self, key: str, session: Mapping[str, Any], minutes: float) -> None:
+        """End a session that took too long; one that cannot be ended now is tried at each look."""
+        ended = self._call("devin_terminate_session", {"sessionId": self.open[key]})
+        self.seen[key] = {**session, **{k: v for k, v in ended.items() if v is not None}}
+        self._settle(key, ended_for_time(minutes))
+
+    def _turn(self, session_id: str) -> tuple[Sent | None, Turn]:
+        """Return the message that is waited past, if it is known, and how far its turn is."""
+        key, sent = bare(session_id), self.sent(session_id)
+        turn = self.turns.get(key)
+        if turn is None or turn[0] != sent:
+            turn = self.turns[key] = (sent, Turn())
+        return turn
+
+    def _is_over(self, session_id: str, session: Mapping[str, Any]) -> bool:
+        sent, turn = self._turn(session_id)
+        now, time = self.clock.monotonic(), self.clock.time()
+        messages = partial(messages_of, session_id, self._call)
+        return turn.is_over(session, messages, sent, now=now, time=time)
+
+    def _settle(self, key: str, verdict: Verdict, *, timed_out: bool = False) -> None:
+        session_id = self.open.pop(key)
+        session = self.seen.get(key, {})
+        waited = self.clock.monotonic() - self.started
+        self.outcomes[key] = Outcome(
+            session_id=session_id,
+            state=verdict.state,
+            reason=verdict.reason,
+            scope=verdict.scope,
+            session=session,
+            waited=waited,
+            timed_out=timed_out,
+        )
+        if self.on_progress:
+            self.on_progress(Progress(session_id, verdict, session, waited, 0.0))
+
+    def _time_out(self) -> None:
+        if not self.seen and not self.outcomes:
+            why = f" Last error: {self.last_error}" if self.last_error else ""
+            raise WaitTimedOut(
+                f"Nothing was heard of {', '.join(self.ids[:5])} before the deadline.{why}",
+                hint="The sessions may go on; wait again with the same ids.",
+            )
+        for key in list(self.open):
+            verdict = Verdict("in_flight", "nothing was heard of it")
+            if key in self.seen:
+                verdict = classify(self.seen[key], schema=self.schema)
+            if self.until(verdict):  # and yet it was not believed
+                verdict = NOTHING_NEW
+            self._settle(key, verdict, timed_out=True)
+
+    def _report(self, delay: float) -> None:
+        if self.on_progress is None:
+            return
+        waited = self.clock.monotonic() - self.started
+        for key, session_id in self.open.items():
+            session = self.seen.get(key, {})
+            verdict = classify(session, schema=self.schema)
+            self.on_progress(Progress(session_id, verdict, session, waited, delay))
+
+
+def needs_full(session: Mapping[str, Any]) -> bool:
+    """Return whether a list entry lacks what decides: lists do not carry structured output."""
+    if "structuredOutput" in session:
+        return False
+    status, detail = session.get("status"), session.get("statusDetail")
+    return status in ("suspended", "exit", "error") or (
+        status == "running" and detail not in ("working", None)
+    )
+
+
+def _state(session: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(
+        session.get(key) for key in ("status", "statusDetail", "acusConsumed", "updatedAt")
+    )
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

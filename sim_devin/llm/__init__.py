@@ -1,0 +1,1 @@
+"""The models of agents: which provider, which key, and how they are asked."""

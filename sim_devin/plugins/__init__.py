@@ -1,0 +1,1 @@
+"""Hooks, loading, the registry, and the kit for plugin authors."""

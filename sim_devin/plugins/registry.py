@@ -1,0 +1,204 @@
+"""What there is, who brought it, and what failed to load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from sim_devin.errors import InvalidSpec, PluginError, UnknownName, did_you_mean
+from sim_devin.plugins.loading import Loaded
+from sim_devin.specs import forms as over_tools
+from sim_devin.specs import json_schema
+from sim_devin.specs.files import Specs, connection_problems
+from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Tools, blocks, connections and handlers by id, in a fixed order.
+
+    Attributes:
+        owners: ``kind:id`` -> name of the plugin that brought it.
+        report: one entry a plugin, with what it brings and what failed.
+    """
+
+    tools: Mapping[str, ToolSpec]
+    blocks: Mapping[str, BlockSpec]
+    connections: Mapping[str, Connection]
+    handlers: Mapping[str, Any]
+    owners: Mapping[str, str]
+    report: tuple[Loaded, ...] = field(repr=False, default=())
+
+    def tool(self, tool_id: str) -> ToolSpec:
+        """Return a tool by its id.
+
+        Raises:
+            UnknownName: there is none; names the nearest.
+        """
+        try:
+            return self.tools[tool_id]
+        except KeyError:
+            raise UnknownName("tool", tool_id, self.tools, hint=self._failed()) from None
+
+    def block(self, block_type: str) -> BlockSpec:
+        """Return a block by its type.
+
+        Raises:
+            UnknownName: there is none; names the nearest.
+        """
+        try:
+            return self.blocks[block_type]
+        except KeyError:
+            raise UnknownName("block", block_type, self.blocks, hint=self._failed()) from None
+
+    def form(self, block_type: str) -> tuple[over_tools.FormField, ...]:
+        """Return the computed form of a block."""
+        return over_tools.form(self.block(block_type), self.tools, self.connections)
+
+    def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the tool and the parameters that a block's values stand for."""
+        return over_tools.plan(self.block(block_type), self.tools, self.connections, values)
+
+    def outputs(self, block_type: str, operation: str | None = None) -> dict[str, Schema]:
+        """Return the outputs of a block, of one operation or of all."""
+        return over_tools.outputs(self.block(block_type), self.tools, operation)
+
+    def _failed(self) -> str:
+        if any(plugin.state == "broken" for plugin in self.report):
+            return "A plugin failed to load: see sim-devin plugins doctor."
+        return "See sim-devin tools for what there is."
+
+
+def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
+    """Return the registry of what the plugins bring.
+
+    An item that does not fit the rest is left out and reported, each by itself: a tool whose
+    connection is missing, a block whose tool is missing, a handler of somebody else's block.
+    Of two that claim one id the first stays and the second is left out; the report names
+    both owners. Nothing is renamed or replaced.
+
+    Raises:
+        PluginError: in strict mode, instead of reporting.
+    """
+    collection = _Collection(
+        [
+            replace(plugin, failures=[*plugin.failures], details=[*plugin.details])
+            for plugin in plugins
+        ]
+    )
+    for kind, offered_by in _OFFERS.items():
+        for plugin in collection.plugins:
+            for name, item in offered_by(plugin):
+                try:
+                    collection.add(kind, name, item, plugin)
+                except PluginError as error:
+                    plugin.fail("clash", error, strict=strict)
+                except InvalidSpec as error:
+                    plugin.fail("spec", error, strict=strict)
+    return collection.registry()
+
+
+# In this order, so that each can refer to those before it.
+_OFFERS: Mapping[str, Callable[[Loaded], Iterable[tuple[str, Any]]]] = {
+    "connection": lambda plugin: ((item.id, item) for item in plugin.specs.connections),
+    "tool": lambda plugin: ((item.id, item) for item in plugin.specs.tools),
+    "block": lambda plugin: ((item.type, item) for item in plugin.specs.blocks),
+    "handler": lambda plugin: plugin.handlers.items(),
+}
+
+
+class _Collection:
+    """A registry being filled."""
+
+    def __init__(self, plugins: list[Loaded]) -> None:
+        self.plugins = plugins
+        self.items: dict[str, dict[str, Any]] = {kind: {} for kind in _OFFERS}
+        self.owners: dict[str, Loaded] = {}
+
+    def add(self, kind: str, name: str, item: Any, plugin: Loaded) -> None:
+        """Take an item in.
+
+        Raises:
+            PluginError: another plugin has that id.
+            InvalidSpec: it does not fit what was taken in before.
+        """
+        owner = self.owners.get(f"{kind}:{name}")
+        if owner is not None:
+            raise _clash(f"{kind} {name!r}", owner, plugin)
+        problems: Iterable[str] = ()
+        if kind == "tool":
+            problems = _tool_problems(item, self.items["connection"])
+        elif kind == "block":
+            problems = _block_problems(item, self.items["tool"])
+        elif kind == "handler":
+            owner = self.owners.get(f"block:{name}", plugin)
+            if owner is not plugin:
+                raise _clash(f"block {name!r}", owner, plugin)
+        problems = list(problems)
+        if problems:
+            raise InvalidSpec(f"{kind} {name}", problems)
+        self.items[kind][name] = item
+        self.owners[f"{kind}:{name}"] = plugin
+
+    def registry(self) -> Registry:
+        for plugin in self.plugins:  # a report lists what is in use, not what was left out
+            plugin.specs = Specs(
+                tuple(t for t in plugin.specs.tools if self.items["tool"].get(t.id) is t),
+                tuple(b for b in plugin.specs.blocks if self.items["block"].get(b.type) is b),
+                tuple(
+                    c for c in plugin.specs.connections if self.items["connection"].get(c.id) is c
+                ),
+            )
+            plugin.handlers = {
+                block_type: handler
+                for block_type, handler in plugin.handlers.items()
+                if self.owners.get(f"handler:{block_type}") is plugin
+            }
+        return Registry(
+            tools=MappingProxyType(self.items["tool"]),
+            blocks=MappingProxyType(self.items["block"]),
+            connections=MappingProxyType(self.items["connection"]),
+            handlers=MappingProxyType(self.items["handler"]),
+            owners=MappingProxyType({item: owner.name for item, owner in self.owners.items()}),
+            report=tuple(self.plugins),
+        )
+
+
+def _clash(what: str, owner: Loaded, plugin: Loaded) -> PluginError:
+    if owner is plugin:
+        return PluginError(f"{what} is brought twice by {plugin.origin}.", hint="Rename one.")
+    return PluginError(
+        f"{what} belongs to {owner.origin}; that of {plugin.origin} is not used.",
+        hint="Rename it, or leave a plugin out with SIM_DEVIN_DISABLE.",
+    )
+
+
+def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Iterator[str]:
+    if (tool.request is None) == (tool.run is None):
+        yield "request: a tool has either a request or a function to run"
+    if tool.request is not None and tool.connection is None:
+        yield "connection: a request needs one; it says which server to ask"
+    for text in json_schema.outside(tool.params):
+        yield f"params: {text}"
+    shape = str(tool.output.get("$ref", "")).rpartition("/")[2]
+    if "$ref" in tool.output and shape not in tool.shapes:
+        yield f"output: there is no shape {shape!r}"
+    else:
+        for text in json_schema.outside(tool.answer):
+            yield f"output: {text}"
+    if tool.connection is not None and tool.connection not in connections:
+        yield _missing("connection", "connection", tool.connection, connections)
+    else:
+        yield from connection_problems(tool, connections.values())
+
+
+def _block_problems(block: BlockSpec, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
+    for operation, tool in block.operations.items():
+        if tool not in tools:
+            yield _missing(f"operations.{operation}", "tool", tool, tools)
+
+
+def _missing(place: str, kind: str, name: str, known: Iterable[str]) -> str:
+    return f"{place}: there is no {kind} {name!r}. {did_you_mean(name, known)}".rstrip()

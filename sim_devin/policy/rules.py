@@ -1,0 +1,333 @@
+"""What agents and workflows may do: which tools, what needs a person's yes, what may be spent.
+
+A `Policy` is data and decides; a `gate.Gate` applies it and keeps what was spent. ACUs are
+reserved by a session's cap when it is created: what the caps of a day add up to is the most
+that the day can cost. A message to a session spends within that session's own cap. Plans that
+are billed by quota report no ACUs: there, sessions and minutes are what can be bounded.
+
+It binds what acts on its own: models that call functions, MCP clients, the blocks of a
+workflow. `App.call` and ``sim-devin call`` are your own act: of the policy only what may be
+spent on a day, and in one session, binds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sim_devin.calls.ceilings import CAP, amount, checked, least
+from sim_devin.errors import CallerError, NotAllowed, did_you_mean
+from sim_devin.specs.models import ToolSpec
+
+# Words that stand for every tool with a trait, among the patterns of `Policy.confirm`.
+DESTRUCTIVE = "destructive"
+COSTS_MONEY = "costs-money"
+
+# The fields of a `Policy` that say how much, each with None for no ceiling.
+CEILINGS = (
+    "acu_per_call",
+    "acu_per_run",
+    "acu_per_day",
+    "sessions_per_run",
+    "sessions_per_day",
+    "minutes_per_session",
+)
+
+QUOTED = 1000  # characters of a value that a question shows
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What is reserved so far: ACUs and sessions, of one run and of this day (UTC)."""
+
+    run: float = 0.0
+    day: float = 0.0
+    run_sessions: int = 0
+    day_sessions: int = 0
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The call may go on.
+
+    Attributes:
+        ceilings: parameter -> the most it may be.
+        reserve: ACUs to reserve for it.
+        sessions: sessions to count for it.
+        dry_run: only say what would be sent.
+        receipt: what gives back what was reserved of the day, set by `Gate.admit`.
+    """
+
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    reserve: float = 0.0
+    sessions: int = 0
+    dry_run: bool = False
+    receipt: str = ""
+
+
+@dataclass(frozen=True)
+class NeedsApproval:
+    """A person has to say yes first.
+
+    Attributes:
+        question: says to what.
+        ceilings: parameter -> the most it may be.
+        tool: id of the tool.
+        title: its name.
+        parameters: what it is called with; nothing that is the user's own, such as secrets.
+        why: what makes it worth asking, such as ``cannot be undone``.
+    """
+
+    question: str
+    ceilings: Mapping[str, float] = field(default_factory=dict)
+    tool: str = ""
+    title: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The call may not go on."""
+
+    reason: str
+    hint: str = ""
+
+
+Verdict = Allowed | NeedsApproval | Refused
+Approve = Callable[[NeedsApproval], bool]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What agents and workflows may do. Patterns match tool ids, with ``*`` for anything.
+
+    Attributes:
+        read_only: only tools that change nothing.
+        allow: patterns of the tools that may be called; empty for all.
+        deny: patterns of tools that may not be called, whatever `allow` says.
+        confirm: patterns of tools that need a person's yes; ``destructive`` and
+            ``costs-money`` stand for all tools with that trait.
+        acu_per_call: most ACUs that one session may be capped at.
+        acu_per_run: most ACUs that the caps of one run may add up to.
+        acu_per_day: most ACUs that the caps of one day (UTC) may add up to.
+        sessions_per_run: most sessions that one run may create.
+        sessions_per_day: most sessions that may be created on one day (UTC).
+        minutes_per_session: minutes after its creation at which a session that is not over yet
+            is ended.
+        dry_run: nothing that changes anything is sent.
+    """
+
+    read_only: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    acu_per_call: float | None = None
+    acu_per_run: float | None = None
+    acu_per_day: float | None = None
+    sessions_per_run: int | None = None
+    sessions_per_day: int | None = None
+    minutes_per_session: float | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for name in CEILINGS:
+            checked(name, getattr(self, name))
+        for name in ("sessions_per_run", "sessions_per_day"):
+            if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
+                raise CallerError(f"{name} is {getattr(self, name)}; it must be a whole number.")
+        for name in ("allow", "deny", "confirm"):
+            # The letters of a text would be patterns, the one of its "*" for every tool.
+            if isinstance(getattr(self, name), str):
+                text = getattr(self, name)
+                raise CallerError(f"{name} is a text; it must be a tuple: ({text!r},).")
+
+    def offers(self, spec: ToolSpec) -> bool:
+        """Return whether a tool is to be offered at all."""
+        return self._refusal(spec) is None
+
+    def offered(
+        self, specs: Mapping[str, ToolSpec], chosen: Iterable[str] | None = None
+    ) -> list[str]:
+        """Return the ids of the tools to offer: those chosen, or all that may be called.
+
+        Raises:
+            NotAllowed: a chosen one may not be called.
+        """
+        if chosen is None:
+            return [name for name, spec in specs.items() if self.offers(spec)]
+        chosen = list(chosen)
+        for name in chosen:
+            refusal = self._refusal(specs[name]) if name in specs else None
+            if refusal is not None:
+                raise NotAllowed(refusal.reason, hint=refusal.hint)
+        return chosen
+
+    def tightened(self, other: Policy) -> Policy:
+        """Return this policy with what another adds to it.
+
+        The other can only tighten, with one exception: its `allow`, if it has one, goes in
+        the place of this one's. What is denied here stays denied.
+        """
+        lowest: dict[str, Any] = {
+            name: least(getattr(self, name), getattr(other, name)) for name in CEILINGS
+        }
+        return Policy(
+            read_only=self.read_only or other.read_only,
+            allow=other.allow or self.allow,
+            deny=_joined(self.deny, other.deny),
+            confirm=_joined(self.confirm, other.confirm),
+            dry_run=self.dry_run or other.dry_run,
+            **lowest,
+        )
+
+    @property
+    def bounds_day(self) -> bool:
+        """Whether there is a ceiling on what may be spent on one day."""
+        return self.acu_per_day is not None or self.sessions_per_day is not None
+
+    def of_one_call(self) -> Policy:
+        """Return the policy without what calls may spend together, which is kept elsewhere."""
+        return replace(self.over_runs(), acu_per_day=None, sessions_per_day=None)
+
+    def over_runs(self) -> Policy:
+        """Return the policy without what one run may spend, which is kept with the run."""
+        return replace(self, acu_per_run=None, sessions_per_run=None)
+
+    def of_own_act(self) -> Policy:
+        """Return what of the policy binds a person's own call: what holds for everybody."""
+        return Policy(
+            acu_per_day=self.acu_per_day,
+            sessions_per_day=self.sessions_per_day,
+            minutes_per_session=self.minutes_per_session,
+        )
+
+    def call_ceilings(self) -> dict[str, float]:
+        """Return parameter -> the most that it may be in one call."""
+        return {} if self.acu_per_call is None else {CAP: math.floor(self.acu_per_call)}
+
+    def run_ceilings(self, asked: float | None = None) -> dict[str, float]:
+        """Return parameter -> the most that one run may have of it; `asked` can only lower it."""
+        limit = least(checked("max_acu", asked), self.acu_per_run)
+        return {} if limit is None else {CAP: math.floor(limit)}
+
+    def slips(self, tools: Iterable[str]) -> list[str]:
+        """Return what is wrong with the patterns that match none of the tools, in words."""
+        known = [*tools, DESTRUCTIVE, COSTS_MONEY]
+        return [
+            f"{name} has {pattern!r}, which no tool here matches. "
+            f"{did_you_mean(pattern, known)}".strip()
+            for name in ("allow", "deny", "confirm")
+            for pattern in getattr(self, name)
+            if not any(fnmatchcase(item, pattern) for item in known)
+        ]
+
+    def check(self, spec: ToolSpec, params: Mapping[str, Any], spent: Spent = Spent()) -> Verdict:
+        """Return whether a call may go on. Pure.
+
+        A ceiling lowers a cap that was asked for, and sets one where none was.
+        """
+        refusal = self._refusal(spec)
+        if refusal is not None:
+            return refusal
+        ceilings: dict[str, float] = {}
+        sessions = int(starts_session(spec))
+        if sessions:
+            for words, ceiling, used in (
+                ("run", self.sessions_per_run, spent.run_sessions),
+                ("day", self.sessions_per_day, spent.day_sessions),
+            ):
+                if ceiling is not None and used >= ceiling:
+                    return _used_up(f"{ceiling:g} sessions of this {words}", spec)
+        if CAP in spec.properties:
+            for words, left in self._left(spent):
+                if left < 1:
+                    return _used_up(f"ACUs {words}", spec)
+            limits = [left for _, left in self._left(spent)]
+            if limits:
+                most = math.floor(min(limits))
+                ceilings[CAP] = least(amount(params.get(CAP)), most) or most
+        if self.dry_run and not spec.traits.read_only:
+            return Allowed(ceilings, dry_run=True)
+        if self._needs_yes(spec):
+            return _needed(spec, params, ceilings)
+        return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0), sessions=sessions)
+
+    def _refusal(self, spec: ToolSpec) -> Refused | None:
+        if self.read_only and not spec.traits.read_only:
+            return Refused(f"{spec.id} changes something, and only reading is allowed.")
+        if self.allow and not _matches(spec.id, self.allow):
+            return Refused(f"{spec.id} is not among the tools allowed here.")
+        if _matches(spec.id, self.deny):
+            return Refused(f"{spec.id} is denied here.")
+        return None
+
+    def _left(self, spent: Spent) -> list[tuple[str, float]]:
+        limits = (
+            ("of a call", self.acu_per_call, 0.0),
+            ("of this run", self.acu_per_run, spent.run),
+            ("of this day", self.acu_per_day, spent.day),
+        )
+        return [(words, ceiling - used) for words, ceiling, used in limits if ceiling is not None]
+
+    def _needs_yes(self, spec: ToolSpec) -> bool:
+        return (
+            _matches(spec.id, self.confirm)
+            or (DESTRUCTIVE in self.confirm and spec.traits.destructive)
+            or (COSTS_MONEY in self.confirm and spec.traits.costs_money)
+        )
+
+
+def starts_session(spec: ToolSpec) -> bool:
+    """Return whether a call of the tool itself starts a session that can be capped.
+
+    A tool that stands for a workflow takes a cap as well, but its blocks start the sessions.
+    """
+    return CAP in spec.properties and (spec.request is not None or spec.run is not None)
+
+
+def _used_up(what: str, spec: ToolSpec) -> Refused:
+    text = f"The ceiling of {what} is used up; {spec.id} was not sent."
+    return Refused(text, "A person can raise it.")
+
+
+def _matches(tool_id: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(tool_id, pattern) for pattern in patterns)
+
+
+def _joined(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+def _needed(
+    spec: ToolSpec, params: Mapping[str, Any], ceilings: Mapping[str, float]
+) -> NeedsApproval:
+    shown = {
+        name: value
+        for name, value in {**params, **ceilings}.items()
+        if name in spec.properties
+        and "x-visibility" not in spec.properties[name]
+        and value not in (None, "")
+    }
+    what = ", ".join(f"{name}: {_quoted(value)}" for name, value in shown.items())
+    reasons = [
+        words
+        for words, counts in (
+            ("cannot be undone", spec.traits.destructive),
+            ("costs money", spec.traits.costs_money),
+        )
+        if counts
+    ]
+    why = " and ".join(reasons) or ("only reads" if spec.traits.read_only else "changes something")
+    question = f"{spec.title} ({spec.id})? It {why}. {what}".strip()
+    return NeedsApproval(question, ceilings, spec.id, spec.title, shown, why)
+
+
+def _quoted(value: Any) -> str:
+    """Return a value so that no text in it passes for another value, or steers a terminal."""
+    text = repr(value)
+    more = len(text) - QUOTED
+    return text if more <= 0 else f"{text[:QUOTED]}… ({more} more characters)"

@@ -1,0 +1,375 @@
+"""What a block of a durable run may do to the world, so that a crash never does it twice.
+
+Reads, and what may be done twice, simply run again. Creates and messages go through the
+intents of `reconcile`, under a tag that is a pure function of the run and the step. Of
+anything else that was under way when a process died nobody can know, so it is left to a
+person.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.app_services import AppServices
+from sim_devin.calls.ceilings import CAP, lowered
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.clock import day_of
+from sim_devin.devin import wait_block as devin_wait
+from sim_devin.devin.intents import CREATE, Intent, Settle
+from sim_devin.engine.budget import caps
+from sim_devin.engine.contract import BlockContext, RunAccess
+from sim_devin.engine.origins import Origins
+from sim_devin.engine.run import RunResult
+from sim_devin.engine.services import Services
+from sim_devin.engine.workflow import Variable
+from sim_devin.errors import (
+    AmbiguousResult,
+    Cancelled,
+    Declined,
+    LocalFault,
+    SimDevinError,
+    StoreError,
+    UncertainResult,
+    meaning_of_status,
+)
+from sim_devin.functions.calls import dry_run
+from sim_devin.policy.rules import Policy, starts_session
+from sim_devin.runs import approvals
+from sim_devin.runs.day_limit import day_limits, share_of_day
+from sim_devin.runs.journal import Journal
+from sim_devin.runs.once import once
+from sim_devin.runs.parked import Parked
+from sim_devin.runs.places import credentials_in, place_of
+from sim_devin.runs.remembered_model import RememberedModel
+from sim_devin.runs.run_budget import RunBudget
+from sim_devin.runs.session_wait import session_wait
+from sim_devin.runs.session_watch import note
+from sim_devin.runs.turns import slot_for
+from sim_devin.store.records import Wait
+from sim_devin.store.rows import LeaseLost
+from sim_devin.store.step_ledger import StepLedger
+from sim_devin.store.turns import NotYourTurn
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+
+RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all calls of a run share."""
+
+    app: App
+    journal: Journal
+    budget: RunBudget
+    settle: Settle
+    policy: Policy
+    run_child: RunChild
+    allows_python: bool = False
+    hold_questions: bool = False
+
+
+class Calls:
+    """Access to a run for one try of one block (`handler.RunAccess`).
+
+    Args:
+        run: the access that the engine gave.
+        block: the block.
+        step: name of the try: a pure function of the place in the run.
+        around: what all calls of the run share.
+        remembers: whether every call is recorded by itself, as a block that makes several
+            needs it; a block over one tool is recorded as a whole.
+        depth: how many runs are around this one.
+    """
+
+    def __init__(
+        self,
+        run: RunAccess,
+        block: BlockContext,
+        step: str,
+        around: Surroundings,
+        *,
+        remembers: bool,
+        depth: int,
+    ) -> None:
+        self.block = block
+        self.step = step
+        self.around = around
+        self.depth = depth
+        self.variables: dict[str, Any] = {}
+        self.services: Services = StepServices(self)
+        self.run_id = run.run_id
+        self.env = run.env
+        self.stop: threading.Event = run.stop
+        self.remembers = remembers
+        self._run = run
+        self._number = 0
+
+    def next_step(self) -> str:
+        """Return the name of the next call."""
+        self._number += 1
+        return f"{self.step}/{self._number}"
+
+    def remaining(self) -> float | None:
+        """Return the seconds left until the run's deadline, or None without one."""
+        return self._run.remaining()
+
+    def variable(self, name: str, variable_id: str | None) -> Variable | None:
+        """Return the workflow variable of that id, else of exactly that name."""
+        return self._run.variable(name, variable_id)
+
+    def set_variable(self, variable: Variable, value: Any) -> None:
+        """Set a workflow variable, and remember it for a playback."""
+        self.variables[variable.id] = value
+        self._run.set_variable(variable, value)
+
+    def waiting(self, log: Any, reason: str, data: Mapping[str, Any]) -> None:
+        """Tell the listener why a block is waiting."""
+        self._run.waiting(log, reason, data)
+
+    def origins_of(self, block_id: str) -> Origins:
+        """Return which environment variables the fields of a block may hold."""
+        return self._run.origins_of(block_id)
+
+    def without_variables(self, value: Any, block_id: str) -> Any:
+        """Return data without the values of environment variables that a block has."""
+        return self._run.without_variables(value, block_id)
+
+    def warn(self, log: Any, block: Any, text: str, field: str) -> None:
+        """Add a warning to the run's result, once for each field of a block."""
+        self._run.warn(log, block, text, field)
+
+    def run_child(self, workflow_id: str, inputs: Mapping[str, Any], block_id: str) -> RunResult:
+        """Run another workflow as a part of this run.
+
+        Raises:
+            Parked: it waits for something.
+        """
+        result = self.around.run_child(self, workflow_id, inputs, block_id)
+        if result.status == "paused":
+            raise Parked
+        return result
+
+    def call_tool(
+        self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
+    ) -> dict[str, Any]:
+        """Call a tool under the policy, the run's ceilings, deadline and cancel event.
+
+        Raises:
+            Parked: the block has to wait: for a session, or for a person to say what happened
+                or whether it may.
+            SimDevinError: the call failed.
+        """
+        journal = self.around.journal
+        step = self.next_step()
+        past = journal.step(step, tool_id) if self.remembers else None
+        if past is not None:
+            return _replayed(past)
+        try:
+            output = self._call(step, tool_id, params, on_progress)
+        except SimDevinError as error:
+            if self.remembers and not isinstance(error, (Cancelled, Declined)):
+                failure = {"error": error.message, "hint": error.hint}
+                journal.put_step(step, tool_id, failure)
+            raise
+        if self.remembers:
+            journal.put_step(step, tool_id, {"output": output})
+        return output
+
+    # -- one call ------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        step: str,
+        tool_id: str,
+        params: Mapping[str, Any],
+        on_progress: Callable[[Any], None],
+    ) -> dict[str, Any]:
+        app, journal, budget = self.around.app, self.around.journal, self.around.budget
+        spec = app.registry.tool(tool_id)
+        allowed = approvals.admitted(journal, self.around.policy, spec, params, step)
+        if allowed.dry_run:
+            return dry_run(app, spec, lowered(params, allowed.ceilings))
+        if tool_id == devin_wait.TOOL_ID and not self.remembers:
+            raise Parked(self._session(params))
+        shares = budget.reserve_for(step, spec.properties, params)
+        try:
+            drawn = self._within_day(step, params, shares) if starts_session(spec) else shares
+            output = self._carry_out(step, tool_id, params, drawn, on_progress)
+            if tool_id != CREATE:  # what a create answers is not a look at what became of it
+                note(journal.store, output, app.clock.time())
+            return output
+        except NotYourTurn as error:
+            budget.give_back(shares)
+            raise Parked(self._turn(error, tool_id, params)) from error
+        except UncertainResult as error:
+            raise Parked(self.uncertain(error, tool_id)) from error
+        except LocalFault as error:
+            budget.give_back(shares)
+            raise journal.abort(error) from error
+        except (LeaseLost, StoreError) as error:
+            raise journal.abort(error) from error
+        except SimDevinError as error:
+            budget.settle(shares, error)
+            raise
+
+    def _within_day(
+        self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        app, journal, wanted = self.around.app, self.around.journal, params.get(CAP)
+        limits, day = day_limits(app.policy), day_of(journal.store.now(app.clock))
+        return share_of_day(journal.store, journal.run, step, limits, day, wanted, shares)
+
+    def _carry_out(
+        self,
+        step: str,
+        tool_id: str,
+        params: Mapping[str, Any],
+        shares: Mapping[str, float],
+        on_progress: Callable[[Any], None],
+    ) -> dict[str, Any]:
+        app = self.around.app
+        spec = app.registry.tool(tool_id)
+        ledger = StepLedger(
+            self.around.journal.store,
+            self.around.journal.run,
+            step,
+            app.clock,
+            shares,
+            limits=day_limits(app.policy),
+            slot=slot_for(app, self.around.journal.seal, tool_id, params),
+        )
+        options: dict[str, Any] = {
+            "ceilings": caps(shares),
+            "cancel": self.stop,
+            "deadline": self.remaining(),
+            "on_progress": on_progress,
+            "admitted": True,
+        }
+        if spec.traits.read_only or spec.traits.idempotent:
+            return app.call(tool_id, params, **options)
+        if spec.reconcile is None:
+            return once(
+                ledger,
+                tool_id,
+                app.clock.time(),
+                lambda confirm: app.call(tool_id, params, confirm=confirm, **options),
+            )
+        settle = self.around.settle
+        return app.call(tool_id, params, reconcile=True, ledger=ledger, settle=settle, **options)
+
+    def _session(self, params: Mapping[str, Any]) -> Wait:
+        on_question = "hold" if self.around.hold_questions else "return"
+        on_question = self.block.block.values.get("onQuestion") or on_question
+        return session_wait(self.around.app, self.run_id, self.step, params, on_question)
+
+    def uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
+        """Return the wait for a person who finds out whether something was done."""
+        return Wait(
+            self.run_id,
+            self.step,
+            "uncertain",
+            point={
+                "message": error.message,
+                "hint": error.hint,
+                "tool": tool_id,
+                "resolve": 'Answer {"sessionId": "…"} if it was done, {"repeat": true} to do it '
+                'again, {"fail": true} to give it up; or resume the run to look once more.',
+            },
+            about={"tool": tool_id},
+        )
+
+    def _turn(self, error: NotYourTurn, tool_id: str, params: Mapping[str, Any]) -> Wait:
+        app = self.around.app
+        return Wait(
+            self.run_id,
+            self.step,
+            "turn",
+            point={"message": str(error)},
+            about={"tool": tool_id},
+            place=place_of(app, credentials_in(app, tool_id, params)),
+        )
+
+
+def _replayed(past: Mapping[str, Any]) -> dict[str, Any]:
+    if "error" in past:
+        raise SimDevinError(past["error"], hint=past.get("hint", ""))
+    output: dict[str, Any] = past["output"]
+    return output
+
+
+class StepServices(AppServices):
+    """The outside world of one try of a block."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls.around.app, allows_python=calls.around.allows_python)
+        self._calls = calls
+
+    @property
+    def transport(self) -> Any:
+        """Sends requests of the API block, those that must not be repeated only once."""
+        return _CarefulSender(super().transport, self._calls)
+
+    @property
+    def llm(self) -> Any:
+        """The model, its replies recorded; None without one."""
+        model = super().llm
+        return None if model is None else RememberedModel(model, self._calls)
+
+
+class _CarefulSender:
+    """Sends requests; one that may change something is sent once.
+
+    What is not sent, or refused as it stands, may be sent anew. Any other answer is the
+    workflow's to judge; but where no answer came, no retry of the block sends it again, and a
+    run that is resumed asks a person before it does.
+    """
+
+    def __init__(self, sender: Any, calls: Calls) -> None:
+        self._sender = sender
+        self._calls = calls
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        journal = self._calls.around.journal
+        if request.method.upper() in REPEATABLE:
+            try:
+                answer: Response = self._sender.send(request, timeout=timeout)
+            except LocalFault as error:
+                raise journal.abort(error) from error
+            return answer
+        step = self._calls.next_step()
+        name = f"{request.method} {request.url.partition('?')[0]}"
+        ledger = StepLedger(journal.store, journal.run, step, journal.clock)
+        intent = Intent(ledger.tag("0"), name, journal.clock.time())
+        try:
+            if not ledger.claim(intent):
+                text = f"{name} was under way when its process ended."
+                raise Parked(self._calls.uncertain(UncertainResult(text), name))
+            ledger.confirm(intent)
+            request = replace(request, confirm=lambda: ledger.confirm(intent))
+            try:
+                answer = self._sender.send(request, timeout=timeout)
+            except StoreError:
+                raise
+            except SimDevinError as error:
+                if error.means.did_nothing:
+                    ledger.settle(intent.tag, "rejected")
+                    raise
+                ledger.settle(intent.tag, "uncertain")
+                raise AmbiguousResult(
+                    f"It may have taken effect: {error.message}", hint="It is not sent again."
+                ) from error
+            if meaning_of_status(answer.status).did_nothing:
+                ledger.settle(intent.tag, "rejected")
+            else:
+                ledger.settle(intent.tag, "done" if answer.ok else "uncertain")
+        except (LeaseLost, LocalFault, StoreError) as error:
+            raise journal.abort(error) from error
+        return answer

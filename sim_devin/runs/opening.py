@@ -1,0 +1,52 @@
+"""Where the durable runs of an app are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim_devin.clock import RealClock
+from sim_devin.errors import CallerError
+from sim_devin.runs.runs import Runs
+from sim_devin.settings import APP_NAME
+from sim_devin.store.shared_clock import SharedClock
+from sim_devin.store.sql_store import SqlStore, open_store
+from sim_devin.store.sqlite_file import IN_MEMORY
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+LEASE = 20.0  # seconds without a sign of life after which a process counts as dead
+
+
+def open_runs(app: App) -> Runs:
+    """Return the durable runs of an app: see `App.runs`.
+
+    Raises:
+        StoreError: the store cannot be opened.
+        CallerError: ``SIM_DEVIN_LEASE`` is no number of seconds.
+    """
+    lease = app.settings.env.get("SIM_DEVIN_LEASE", "")
+    try:
+        seconds = float(lease) if lease else LEASE
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
+    handed_in = app.store if isinstance(app.store, SqlStore) else None
+    store = handed_in or open_store(_place(app))
+    own = app.clock.own if isinstance(app.clock, SharedClock) else app.clock
+    if isinstance(own, RealClock) and store.database.offset() is not None:
+        app.clock = SharedClock(own, store.database)
+    return Runs(app, store, lease=seconds, owns_store=handed_in is None)
+
+
+def _place(app: App) -> str:
+    named = app.settings.env.get("SIM_DEVIN_STORE", "")
+    if named == "memory":
+        return IN_MEMORY
+    if named:
+        return named if "://" in named else str(Path(named).expanduser())
+    from platformdirs import user_data_path
+
+    return str(user_data_path(APP_NAME) / "runs.sqlite")

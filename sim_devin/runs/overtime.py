@@ -1,0 +1,151 @@
+"""Ends the sessions of durable runs that take longer than the policy lets one take.
+
+Where a plan reports no ACUs, time is what bounds a session. The minutes count from its create, by
+the clock that all processes over the store share; waiting for a person counts, too. A session is
+ended once: that it is going to be is recorded before the request, and what came of it, the event
+that tells of it and the end of the waits for it are recorded together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.devin.verdict import Verdict, bare, classify
+from sim_devin.devin.wait import Outcome, ended_for_time, is_over
+from sim_devin.errors import Cancelled, NotFound, SimDevinError, StoreError
+from sim_devin.runs.looks import Caller, Task, UnderWay
+from sim_devin.runs.places import credentials_here
+from sim_devin.store.records import OVERTIME, Event, Session, Wait
+from sim_devin.store.sealing import Seals
+from sim_devin.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+log = logging.getLogger("sim_devin")
+
+AT_ONCE = 20  # sessions that are ended in one go
+TURN = 60.0  # seconds one process may take to end the sessions of one organization
+AGAIN = 30.0  # seconds until it is tried again after a failure
+
+
+class Overtime:
+    """Ends sessions that are over their time.
+
+    Args:
+        app: makes the calls; its policy says how long a session may take.
+        store: where the sessions are.
+        seals: put their credentials back in place.
+        owner: name of this process, for taking turns with others.
+    """
+
+    def __init__(self, app: App, store: SqlStore, seals: Seals, owner: str) -> None:
+        self._app = app
+        self._store = store
+        self._seals = seals
+        self._owner = owner
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield a task for each organization with sessions whose time is over.
+
+        An organization that another process looks after is left to it, and so are sessions whose
+        key is not known here. What fails is tried again at a later look.
+        """
+        minutes = self._app.policy.minutes_per_session
+        if minutes is None:
+            return
+        now = self._store.now(self._app.clock)
+        overdue = self._store.sessions_overdue(now - 60 * minutes, now, limit=AT_ONCE)
+        by_place: dict[str, list[Session]] = {}
+        for ours in overdue:
+            by_place.setdefault(ours.place, []).append(ours)
+        for place, sessions in by_place.items():
+            yield Task(f"overtime {place}", partial(self._end_all, place, sessions, minutes))
+
+    def _end_all(
+        self, place: str, sessions: list[Session], minutes: float, under_way: UnderWay
+    ) -> int:
+        now, calls = self._store.now(self._app.clock), 0
+        if not self._store.lease(f"overtime {place}", self._owner, now, TURN):
+            return 0
+        for ours in sessions:
+            try:
+                seal = self._seals(ours.run_id)
+                known = credentials_here(self._app, seal, place, ours.credentials)
+            except SimDevinError:
+                continue
+            if known is None:
+                continue
+            call = Caller(self._app, known, under_way)
+            try:
+                self._end(ours, call, minutes)
+            except (Cancelled, StoreError):
+                raise
+            except SimDevinError as error:
+                log.warning("could not end %s: %s", ours.session_id, type(error).__name__)
+                self._store.change_session(ours, overtime_look=now + AGAIN)
+            calls += call.calls
+        return calls
+
+    def _end(self, ours: Session, call: Caller, minutes: float) -> None:
+        params = {"sessionId": ours.session_id}
+        (ours,) = [
+            one
+            for one in self._store.sessions_named(str(ours.session_id))
+            if (one.run_id, one.step) == (ours.run_id, ours.step)
+        ] or [ours]  # as it is by now: another process may have had its turn meanwhile
+        if ours.overtime not in (None, "ending"):
+            return
+        try:
+            session = call("devin_get_session", params)
+        except NotFound:
+            self._store.change_session(ours, overtime="over")
+            return
+        if not is_over(classify(session)):
+            self._store.change_session(ours, overtime="ending")
+            ended = call("devin_terminate_session", params)
+            session = {**session, **{k: v for k, v in ended.items() if v is not None}}
+        elif ours.overtime != "ending":  # else this, or another process, did it before it died
+            self._store.change_session(ours, overtime="over")
+            return
+        self._tell(ours, session, minutes)
+
+    def _tell(self, ours: Session, session: Mapping[str, Any], minutes: float) -> None:
+        verdict, now = ended_for_time(minutes), self._app.clock.time()
+        told = f"the session {ours.session_id} was ended: {verdict.reason}"
+        data = {"sessionId": ours.session_id, "minutes": minutes, "message": told}
+        with self._store.database.write():
+            self._store.change_session(ours, overtime="ended", working=0)
+            self._store.add_event(Event(ours.run_id, now, OVERTIME, data))
+            for wait in self._store.waits(ours.run_id, only_open=True):
+                same = bare(str(wait.about.get("sessionId"))) == bare(str(ours.session_id))
+                if same and wait.kind in ("session", "question"):
+                    self._store.finish_wait(wait, now, output_of(wait, session, verdict, now))
+        log.warning("%s", told, extra={"session": ours.session_id})
+
+
+def output_of(
+    wait: Wait, session: Mapping[str, Any], verdict: Verdict, now: float, *, timed_out: bool = False
+) -> dict[str, Any]:
+    """Return the output of a wait for a session that ends with a verdict."""
+    outcome = Outcome(
+        session_id=wait.about["sessionId"],
+        state=verdict.state,
+        reason=verdict.reason,
+        scope=verdict.scope,
+        session=session,
+        waited=now - wait.created,
+        timed_out=timed_out,
+    ).to_json()
+    return {**outcome.pop("session"), **outcome}
+
+
+def as_ended(store: SqlStore, session_id: str, verdict: Verdict, minutes: float | None) -> Verdict:
+    """Return the verdict of a session, saying so if it was ended for its time."""
+    if minutes is None or not is_over(verdict):
+        return verdict
+    ended = any(ours.overtime in ("ending", "ended") for ours in store.sessions_named(session_id))
+    return ended_for_time(minutes) if ended else verdict

@@ -1,0 +1,65 @@
+"""The ceilings of one durable run: what its steps have left, and what comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from sim_devin.calls.ceilings import CAP, SESSIONS
+from sim_devin.engine.budget import Budget
+from sim_devin.policy.rules import Policy
+from sim_devin.runs.journal import Journal
+from sim_devin.store.step_ledger import Share, shares_of
+
+
+class RunBudget(Budget):
+    """What is left of a run's ceilings, kept by what its sessions really used.
+
+    What a step took off them in an earlier drive of the run stays taken off, also while it is
+    not known what came of it, until the step comes to its turn again: no other step can have it.
+
+    Args:
+        journal: what is recorded of the run.
+        policy: the ceilings.
+        options: the run's: its own ceilings can only lower those of the policy.
+    """
+
+    def __init__(self, journal: Journal, policy: Policy, options: Mapping[str, Any]) -> None:
+        self._store, self._run_id = journal.store, journal.run.id
+        self._unused: dict[str, float] = {}
+        self._again: dict[str, dict[str, float]] = {}
+        self._looking = threading.Lock()
+        policy = policy.tightened(Policy(sessions_per_run=options.get("maxSessions")))
+        ceilings, used = policy.run_ceilings(options.get("maxAcu")), {CAP: 0.0, SESSIONS: 0.0}
+        steps, recorded = self._store.steps(self._run_id), journal.recorded
+        for share in self._shares():
+            used[share.ceiling] += share.amount
+            if share.ceiling == CAP:
+                self._unused[share.step] = share.unused
+            if share.step not in steps and share.step.rpartition("/")[0] not in recorded:
+                self._again.setdefault(share.step, {})[share.ceiling] = share.amount
+        super().__init__(
+            ceilings, policy.call_ceilings(), sessions=policy.sessions_per_run, used=used
+        )
+
+    def reserve_for(
+        self, step: str, tool_params: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Return the share of each ceiling that a step gets. See `Budget.reserve`."""
+        with self._looking:
+            self.give_back(self._again.pop(step, {}))
+            if CAP in tool_params and CAP in self._total:
+                for share in self._shares():
+                    if share.ceiling == CAP:
+                        more = share.unused - self._unused.get(share.step, 0.0)
+                        self._unused[share.step] = share.unused
+                        self.give_back({CAP: more})
+        return self.reserve(tool_params, params)
+
+    def _shares(self) -> list[Share]:
+        return [
+            share
+            for share in shares_of(self._store, self._run_id)
+            if share.ceiling in (CAP, SESSIONS)
+        ]

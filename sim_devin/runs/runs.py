@@ -1,0 +1,370 @@
+"""Durable runs: started, driven, set aside, woken, answered, resumed. `App.runs` returns them.
+
+A run is driven by at most one process at a time, which holds its lease and gives signs of
+life; when it dies, another takes over. Driving plays back what is recorded and goes on from
+there, so a waiting run is a row in the store and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.app_services import AppServices
+from sim_devin.clock import day_of
+from sim_devin.engine import engine
+from sim_devin.engine.events import Listener
+from sim_devin.engine.run import RunResult
+from sim_devin.errors import CallerError
+from sim_devin.json_input import require_json
+from sim_devin.runs.answers import Answers
+from sim_devin.runs.fork import record_before
+from sim_devin.runs.reminders import Reminders
+from sim_devin.runs.secrets import SecretsHere, own_secrets
+from sim_devin.runs.starting import new_run
+from sim_devin.runs.worker import CONCURRENCY, Worker
+from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
+from sim_devin.store.sealing import OWN
+from sim_devin.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+class Runs:
+    """The durable runs of a store.
+
+    Args:
+        app: makes the calls.
+        store: keeps the runs.
+        lease: seconds without a sign of life after which another process takes a run over.
+        owns_store: whether nobody else closes the store.
+    """
+
+    def __init__(
+        self, app: App, store: SqlStore, *, lease: float, owns_store: bool = False
+    ) -> None:
+        self._app = app
+        self._owns_store = owns_store
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._secrets = SecretsHere(app, store)
+        self.store = store.sealed(self._secrets.seal)
+        self.worker = Worker(app, self.store, self.owner, lease, self._secrets)
+
+    # -- starting --------------------------------------------------------------------------------
+
+    def start(
+        self,
+        workflow: engine.Source,
+        inputs: Any = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        trigger: str = "manual",
+        run_id: str | None = None,
+        children: Mapping[str, Any] | None = None,
+        from_block: str | None = None,
+        snapshot: Mapping[str, Any] | None = None,
+        stop_after: str | None = None,
+        deadline: float | None = None,
+        bindings: Mapping[str, Any] | None = None,
+        max_acu: int | None = None,
+        max_sessions: int | None = None,
+        allow_python: bool = False,
+        on_question: str = "return",
+        answer_within: float | None = None,
+        default_answer: Any = None,
+        remind_every: float | None = None,
+        secret_names: Iterable[str] = (),
+    ) -> str:
+        """Record a run and return its id. A worker, or `follow`, drives it.
+
+        The arguments are those of `App.run`, with these differences: the documents of the
+        workflow and of its children are kept as they are now; `env` is not stored, and
+        another process uses its own; `deadline` counts from now, waiting included.
+        `on_question` says what a Devin Wait block does when Devin asks something: ``return``
+        ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
+        own field ``onQuestion`` goes before it. A question or form that nobody answers
+        within `answer_within` seconds is answered by a worker with `default_answer`; without
+        one its block fails, and a call that waits for a yes is declined. Workers remind of it
+        every `remind_every` seconds, unless given as often as their config file says.
+        `secret_names` are of variables that are secret though neither their name nor the
+        fields they stand in say so.
+
+        Raises:
+            InvalidWorkflow: the document cannot be run; every problem is listed.
+            CredentialsError: a credential refers to a variable that is not set.
+            StoreError: the run cannot be recorded.
+        """
+        env = self._app.environment() if env is None else env
+        # At once, so that nobody forgets a document that the run is about to use.
+        with self.store.database.write():
+            run, given = new_run(
+                self._app,
+                self.store,
+                workflow,
+                inputs,
+                env=env,
+                trigger=trigger,
+                run_id=run_id,
+                children=children,
+                from_block=from_block,
+                snapshot=snapshot,
+                stop_after=stop_after,
+                deadline=deadline,
+                bindings=bindings,
+                max_acu=max_acu,
+                max_sessions=max_sessions,
+                allow_python=allow_python,
+                on_question=on_question,
+                answer_within=answer_within,
+                default_answer=default_answer,
+                remind_every=remind_every,
+                secret_names=secret_names,
+            )
+            self._secrets.add(run.id, given, env)
+            self.store.add_run(run)
+        return run.id
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def list(
+        self, states: tuple[str, ...] = (), *, limit: int = 100, before: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Return runs as JSON data, newest first, with the kinds of what they wait for.
+
+        `before` is the id of a run; only older ones are returned, for the next page.
+
+        Raises:
+            UnknownName: there is no run `before`.
+        """
+        found = self.store.runs(states, limit=limit, before=before)
+        parked = [run.id for run in found if run.state in PARKED]
+        kinds = self.store.kinds_waited_for(parked) if parked else {}
+        return [{**run.to_json(), "waitsFor": kinds.get(run.id, [])} for run in found]
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """Return a run with its blocks, what it waits for, and its result, as JSON data.
+
+        Raises:
+            UnknownName: there is no such run.
+        """
+        run = self.store.run(run_id)
+        body = run.to_json()
+        damaged: list[str] = []
+        waits = self.store.waits(run.id, only_open=True, damaged=damaged)
+        body["waits"] = [self._told(wait) for wait in waits]
+        body["blocks"] = [outcome.log for outcome in self.store.outcomes(run.id, damaged)]
+        body["result"] = run.result
+        if warnings := self.store.warnings(run.id):
+            body["warnings"] = warnings
+        if damaged:
+            body["damaged"] = damaged
+        return body
+
+    def _told(self, wait: Wait) -> dict[str, Any]:
+        body = wait.to_json()
+        if wait.kind == "turn" and wait.place is not None:
+            now = self._app.clock.time()
+            body["ahead"] = self.store.ahead(wait.place, wait.run_id, wait.step, now)
+        return body
+
+    def events(self, run_id: str, *, after: int = 0) -> Sequence[Event]:
+        """Return the events of a run that come after the one of an id."""
+        return self.store.events(self.store.run(run_id).id, after=after)
+
+    # -- steering ----------------------------------------------------------------------------------
+
+    def resume(
+        self,
+        run_id: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        bindings: Mapping[str, str] | None = None,
+    ) -> str:
+        """Let a run go on that failed, is held or is uncertain; return its id.
+
+        Failed blocks run again. What is uncertain is looked for once more, never repeated.
+        A run that is ready, waits or is under way stays as it is. `bindings` hands secrets in
+        again, ``"block id.field"`` -> value; `env` as for `start`, for this process.
+
+        Raises:
+            UnknownName: there is no such run.
+            CallerError: it is over.
+        """
+        run = self.store.run(run_id)
+        now = self._app.clock.time()
+        given: dict[str, str] = {}
+        for name, value in (bindings or {}).items():
+            given |= {f"{OWN}{name}": value, **own_secrets(name, value)}
+        self._secrets.add(run.id, given, env)
+        if run.state in ("done", "cancelled"):
+            raise CallerError(f"The run {run.id} is over: {run.state}.")
+        if run.state == "failed":
+            self.store.forget_failure(run.id)
+        for wait in self.store.waits(run.id, only_open=True):
+            if wait.kind == "uncertain":
+                self.store.drop_wait(wait, now)
+        self.store.look_now(run.id, now)
+        self.store.make_ready(run.id, ("failed", "held"), now)
+        return run.id
+
+    def fork(self, run_id: str, from_block: str, *, new_id: str | None = None) -> str:
+        """Start a run on the record of another, and let it go its own way from a block on.
+
+        What was recorded before that block is taken over and not done again; the block and
+        what follows it run anew, with sessions of their own. The other run stays as it is.
+
+        Args:
+            run_id: the run whose document, inputs, options and record are taken.
+            from_block: id or name of a block of the workflow itself.
+            new_id: the new run's id; made up unless given.
+
+        Raises:
+            UnknownName: there is no such run or block.
+            CallerError: the block is inside a container, or disabled.
+        """
+        old = self.store.run(run_id)
+        kept = record_before(self.store, old, from_block, AppServices(self._app))
+        now = self._app.clock.time()
+        limit = None if old.deadline is None else now + old.deadline - old.created
+        run = Run(
+            id=new_id or str(uuid.uuid4()),
+            state="ready",
+            document=old.document,
+            name=old.name,
+            children=old.children,
+            inputs=old.inputs,
+            options={**old.options, "stopAfter": None, "forkedFrom": old.id},
+            secrets=old.secrets,
+            created=now,
+            updated=now,
+            deadline=limit,
+        )
+        self._secrets.copy(old.id, run.id)
+        self.store.add_run(run, kept)
+        return run.id
+
+    def cancel(self, run_id: str) -> str:
+        """Cancel a run; return its state. One under way ends soon; Devin's sessions go on.
+
+        Raises:
+            UnknownName: there is no such run.
+            CallerError: it is over.
+        """
+        run = self.store.run(run_id)
+        if run.state in ENDED:
+            raise CallerError(f"The run {run.id} is over: {run.state}.")
+        return self.store.cancel_run(run.id, self._app.clock.time())
+
+    def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> str:
+        """Answer what a run asks; return its id. Each question takes one answer.
+
+        A form takes its fields; Devin's question takes a text, which is sent to the session
+        exactly once; a call that waits for a yes takes ``{"approved": true}``, or false with a
+        ``reason`` if you like; what is uncertain takes ``{"sessionId": …}``, ``{"repeat": true}``,
+        ``{"output": {…}}`` or ``{"fail": true}``.
+
+        Raises:
+            UnknownName: there is no such run, or nothing of that `context_id` is asked.
+            CallerError: the run asks nothing, several things, or has the answer already.
+            UncertainResult: nobody knows whether the message arrived; the run asks on.
+        """
+        run = self.store.run(run_id)
+        require_json(answer, "The answer")
+        Answers(self._app, self.store, self._secrets.seal).give(run, answer, context_id)
+        return run.id
+
+    def opened(self, run_id: str, value: Any) -> Any:
+        """Return data of a run as the store gave it with its secrets put back in place.
+
+        Raises:
+            MissingCredentials: one of them is not known here.
+        """
+        return self._secrets.seal(run_id).open(value)
+
+    def prune(
+        self,
+        before: float,
+        *,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Forget the runs that ended before a moment (Unix seconds); return how many.
+
+        A run that counts against today's ceiling stays until tomorrow (UTC). Takes many small
+        steps, between which others write; `on_progress` is told after each how many runs are
+        forgotten by now. Setting `cancel` ends it after the step that is under way.
+        """
+        forgotten = 0
+        for count in self.store.prune(before, day_of(self.store.now(self._app.clock))):
+            forgotten += count
+            on_progress(forgotten)
+            if cancel is not None and cancel.is_set():
+                break
+        return forgotten
+
+    @property
+    def reminders(self) -> Reminders:
+        """What reminds people of what runs ask; made when it is first needed.
+
+        Raises:
+            CallerError: the config file's ``[reminders]`` cannot be used.
+        """
+        return self.worker.reminders
+
+    def close(self) -> None:
+        """Wait a while for reminders that are being sent, and close a store of its own."""
+        self.worker.close()
+        if self._owns_store:
+            self.store.close()
+
+    # -- driving -----------------------------------------------------------------------------------
+
+    def follow(
+        self,
+        run_id: str,
+        *,
+        cancel: threading.Event | None = None,
+        on_event: Listener | None = None,
+    ) -> RunResult | None:
+        """Drive a run here until it is over or needs somebody; return the latest result.
+
+        None if another process drove it to its end. See the run's state for what it needs.
+        Setting `cancel` cancels the run.
+
+        Raises:
+            StoreError: the store failed; nothing recorded is lost.
+        """
+        return self.worker.follow(run_id, cancel=cancel, on_event=on_event)
+
+    def work(
+        self,
+        *,
+        once: bool = False,
+        concurrency: int = CONCURRENCY,
+        cancel: threading.Event | None = None,
+        on_event: Listener | None = None,
+        each_turn: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Drive all runs of the store that can go on, until `cancel` is set; return how many times.
+
+        With `once` only until nothing can go on at this moment. Several workers share the
+        runs. A worker that is stopped gives its runs back. `each_turn` is called before each
+        look at the store, every second or so; it returns whether it has made a run ready.
+
+        Raises:
+            CallerError: the config file's ``[reminders]`` cannot be used.
+            StoreError: the store failed; nothing recorded is lost.
+        """
+        return self.worker.work(
+            once=once,
+            concurrency=concurrency,
+            cancel=cancel,
+            on_event=on_event,
+            each_turn=each_turn,
+        )

@@ -1,0 +1,63 @@
+"""The row that a run becomes while it waits for a Devin session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sim_devin.devin import wait_block as devin_wait
+from sim_devin.devin.wait import FIRST_PAUSE
+from sim_devin.errors import InvalidParams
+from sim_devin.runs.places import credentials_in, place_of
+from sim_devin.specs import json_schema
+from sim_devin.specs.schema import Checker
+from sim_devin.store.records import Wait
+
+if TYPE_CHECKING:
+    from sim_devin.app import App
+
+
+def session_wait(
+    app: App, run_id: str, step: str, params: Mapping[str, Any], on_question: str
+) -> Wait:
+    """Return what a block waits for that calls `devin_wait_for_session`.
+
+    Args:
+        app: knows the tool, the time, and where an organization's sessions are listed.
+        run_id: the run.
+        step: the try of the block.
+        params: the tool's parameters and its connection's fields.
+        on_question: ``return`` or ``hold``, see `Runs.start`.
+
+    Raises:
+        InvalidParams: the parameters are wrong; all problems are listed.
+    """
+    spec = app.registry.tool(devin_wait.TOOL_ID)
+    fields = app.registry.connections[spec.connection or ""].fields
+    credentials = credentials_in(app, spec.id, params)
+    own = {name: value for name, value in params.items() if name not in fields}
+    checker = Checker(spec.params)
+    asked = checker.coerce(own)
+    problems = checker.problems(asked, own)
+    if problems:
+        raise InvalidParams(spec.id, problems)
+    schema = asked.get("structuredOutputSchema")
+    if schema is not None:
+        json_schema.require(schema, "structuredOutputSchema", "draft 7")
+    now = app.clock.time()
+    return Wait(
+        run_id,
+        step,
+        "session",
+        about={
+            "sessionId": asked["sessionId"],
+            "until": asked.get("until", "settled"),
+            "schema": schema,
+            "credentials": credentials or None,
+            "onQuestion": on_question,
+        },
+        place=place_of(app, credentials),
+        due=now + float(asked.get("timeoutSeconds", devin_wait.DEFAULT_TIMEOUT)),
+        next_look=now + FIRST_PAUSE,
+        pause=FIRST_PAUSE,
+    )

@@ -1,0 +1,31 @@
+"""Why a durable run waits, as the data of an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim_devin.devin.verdict import Verdict, classify
+from sim_devin.devin.wait import Progress
+from sim_devin.store.records import Wait
+
+
+def why(wait: Wait, now: float) -> dict[str, Any]:
+    """Return the data of a ``block.waiting`` event: ``reason``, and ``progress`` of a session."""
+    if wait.kind in ("session", "question", "sending"):
+        session = (wait.seen or {}).get("session", {})
+        verdict = classify(session, schema=wait.about.get("schema"))
+        if wait.kind == "question" and wait.point.get("note"):
+            verdict = Verdict(verdict.state, str(wait.point["note"]))
+        elif not session:
+            verdict = Verdict("in_flight", "for the session")
+        elif wait.kind == "sending":
+            verdict = Verdict("in_flight", "the answer is on its way")
+        next_look = max(0.0, wait.next_look - now) if wait.kind == "session" else 0.0
+        session_id = str(wait.about.get("sessionId", ""))
+        progress = Progress(session_id, verdict, session, now - wait.created, next_look)
+        return {"reason": "session", "progress": progress.to_json()}
+    if wait.kind == "uncertain":
+        return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
+    if wait.kind == "turn":
+        return {"reason": f"for its turn: {wait.point['message']}"}
+    return {"reason": wait.kind}

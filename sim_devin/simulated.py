@@ -1,0 +1,141 @@
+"""What ``--simulate`` means: the built-in simulator in place of the wire, and a simulated model.
+
+The simulated model answers in the shape it was asked for, calls the tool it has to or once the
+first it may, so that a workflow can be tried to its end without an account. What it makes up is
+valid and says that it is simulated.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.clock import Clock
+from sim_devin.errors import TimedOut, TransportError
+from sim_devin.simulator import SimClock, Simulator
+from sim_devin.simulator.schema_check import fits
+from sim_devin.simulator.schema_example import instance
+
+NAME = "simulated"
+COST = {"input": 0, "output": 0, "total": 0}
+SAID = "This reply is simulated: no language model was asked."
+
+
+class SimulatedTransport:
+    """A transport that hands requests to a simulator in this process.
+
+    Attributes:
+        simulator: the pretended Devin.
+        clock: the time both live in. Unless given one, it moves only when somebody waits,
+            so that hours pass in no time.
+    """
+
+    def __init__(self, clock: Clock | None = None, simulator: Simulator | None = None) -> None:
+        self.clock: Clock = clock or SimClock(speed=0)
+        self.simulator = simulator or Simulator(clock=self.clock)
+
+    def send(self, request: Request, *, timeout: float) -> Response:
+        """Return the simulator's answer.
+
+        Raises:
+            TimedOut: the simulator was told to be silent, or slower than `timeout` seconds.
+            TransportError: it was told to break the connection.
+        """
+        parts = urlsplit(request.url)
+        answer = self.simulator.handle(
+            request.method,
+            parts.path,
+            parse_qsl(parts.query, keep_blank_values=True),
+            request.headers,
+            b"" if request.json is None else json.dumps(request.json).encode(),
+        )
+        if answer.delay:
+            self.clock.wait(threading.Event(), min(answer.delay, timeout))
+        if answer.fault == "timeout" or answer.delay > timeout:
+            raise TimedOut(f"No answer came within {timeout:.3g} s.")
+        if answer.fault is not None:
+            raise TransportError(f"The connection broke before an answer came ({answer.fault}).")
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, headers, answer.body)
+
+
+class SimulatedModel:
+    """Answers at once, the same to the same; see `engine.services.Model`."""
+
+    def complete(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        model: str,  # noqa: ARG002 - whatever a block's model is
+        tools: Sequence[Mapping[str, Any]] = (),
+        response_format: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return a call of a tool, or an answer in the shape that is asked for."""
+        settings = settings or {}
+        results = [item for item in messages if item.get("role") == "tool"]
+        about = {"model": NAME, "cost": COST}
+        called = _next_tool(tools, results, settings.get("toolChoice"))
+        if called is not None:
+            arguments = _filled(_required(called["parameters"]), _known(results), _asked(messages))
+            call = {"id": f"call-{len(results) + 1}", "name": called["name"]}
+            return {**about, "content": "", "toolCalls": [{**call, "arguments": arguments}]}
+        if response_format is not None:
+            answer = _filled(response_format["schema"], _known(results), SAID)
+            return {**about, "content": json.dumps(answer)}
+        choices = settings.get("choices")
+        return {**about, "content": choices[0] if choices else _in_words(results)}
+
+
+def _next_tool(
+    tools: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]], forced: str | None
+) -> Mapping[str, Any] | None:
+    if forced:
+        return next((tool for tool in tools if tool["name"] == forced), None)
+    return tools[0] if tools and not results else None
+
+
+def _required(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    properties = parameters.get("properties", {})
+    needed = {name: properties[name] for name in parameters.get("required", ())}
+    return {**parameters, "properties": needed}
+
+
+def _asked(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the user said last."""
+    said = [str(item.get("content") or "") for item in messages if item.get("role") == "user"]
+    return said[-1] if said else SAID
+
+
+def _known(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the tools answered, by name, so that an id leads to what it stands for."""
+    known: dict[str, Any] = {}
+    for result in results:
+        answer = json.loads(result["content"])
+        if isinstance(answer, dict) and answer.get("error") is not True:
+            known |= answer
+    return known
+
+
+def _filled(schema: Mapping[str, Any], known: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a valid object: what is known by its name, `text` where any text will do."""
+    made = instance(schema)
+    for name, example in made.items():
+        options = [known[name]] if name in known else []
+        if example == "example":
+            options.append(text)
+        for option in options:
+            if fits({**made, name: option}, schema):
+                made[name] = option
+                break
+    return made
+
+
+def _in_words(results: Sequence[Mapping[str, Any]]) -> str:
+    names = ", ".join(str(result.get("name")) for result in results)
+    return f"{SAID} It called {names}." if names else SAID

@@ -1,0 +1,1 @@
+"""Tool, block and connection specs: models, files, JSON Schema at work, block forms."""

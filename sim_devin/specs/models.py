@@ -1,0 +1,290 @@
+"""The spec files as frozen models: what a tool, a connection and a block are.
+
+A spec is pure data and round-trips to the JSON it came from. The language is closed;
+what does not fit it is a Python function that a plugin attaches with `model_copy`
+(`prepare`, `read` or `run`), never a new keyword.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+JSON = Any  # a JSON value
+Schema = dict[str, Any]  # a JSON Schema, draft 2020-12
+
+TOOL_ID = r"^[a-z][a-z0-9_]{0,55}$"
+PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"  # a name that every model provider takes
+# A parameter of one of these names is the escape hatch: an object merged into the request.
+EXTRA_BODY = "extraBody"
+EXTRA_QUERY = "extraQuery"
+
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+RetryReason = Literal["connect", "reset", "timeout", "429", "5xx"]
+
+
+class Model(BaseModel):
+    """Base of all spec models: frozen, no unknown keys, keys as written in the files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON this model was read from."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class RequestSpec(Model):
+    """How parameters become an HTTP request. `{name}` stands for one parameter's value.
+
+    Attributes:
+        method: the HTTP method.
+        path: below the connection's base URL, such as `/sessions/{sessionId}`; a value
+            becomes one percent-encoded segment.
+        query: name in the query -> `{parameter}`; left out when the parameter is absent,
+            repeated for each item of a list.
+        body: name in the JSON body -> `{parameter}`; left out when the parameter is absent.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    query: dict[str, str] = Field(default_factory=dict)
+    body: dict[str, str] | None = None
+
+
+class SuccessOn(Model):
+    """An error answer that means success.
+
+    Attributes:
+        status: the HTTP status.
+        contains: text that has to be in the answer, in any case of letters; empty for none.
+    """
+
+    status: int
+    contains: str = ""
+
+
+class Traits(Model):
+    """What a tool does to the world. Drives retries, confirmations, annotations and docs.
+
+    Attributes:
+        read_only: it changes nothing.
+        destructive: it may end or overwrite something.
+        idempotent: doing it twice is the same as doing it once.
+        costs_money: it may be billed.
+        paginated: it returns one page of a longer list.
+        retry_on: when to try again. `connect`: the request never left. `reset`, `timeout`,
+            `429` (and 425), `5xx` (and 408): nobody knows whether it happened, so only for what
+            may be done twice, that is `read_only` or `idempotent`.
+        success_on: error answers that mean success.
+        model_input: parameters that a language model reads, such as a prompt. A workflow never
+            puts the value of an environment variable into them: ``{{NAME}}`` is sent as it stands.
+        ceilings: parameters that bound what a call may spend or how long it may take. One that a
+            workflow fills from something that has no value fails the block instead of being left
+            out.
+    """
+
+    read_only: bool = Field(default=False, alias="readOnly")
+    destructive: bool = False
+    idempotent: bool = False
+    costs_money: bool = Field(default=False, alias="costsMoney")
+    paginated: bool = False
+    retry_on: tuple[RetryReason, ...] = Field(default=(), alias="retryOn")
+    success_on: tuple[SuccessOn, ...] = Field(default=(), alias="successOn")
+    model_input: tuple[str, ...] = Field(default=(), alias="modelInput")
+    ceilings: tuple[str, ...] = ()
+
+
+class ToolSpec(Model):
+    """One tool. Exactly one of `request` (HTTP) and `run` (a plugin's function) acts.
+
+    Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        id: unique among all tools; starts with the plugin's name.
+        title: a few words for people.
+        description: what it does and when to use it; a model chooses by it.
+        connection: id of the connection that says where to send the request and as whom.
+        request: the HTTP request.
+        params: JSON Schema of what a caller may pass. Besides the standard keywords a
+            property may carry `x-visibility` (`user-only` hides it from models) and
+            `x-advanced`.
+        output: JSON Schema of what comes back, with `x-from` naming the wire key, or a
+            reference into the folder's shapes.json.
+        traits: what it does to the world.
+        permission: what the key needs; named when the service answers 403.
+        examples: parameters of sensible calls; documentation and tests use them.
+        prepare: `(params, build) -> Request`, wraps the building of the request.
+        read: `(response, read) -> output`, wraps the reading of the answer.
+        run: `(params, context) -> output`, for a tool that is not one HTTP request.
+        reconcile: `(params, context) -> output`, a call that settles an ambiguous end itself.
+        shapes: the output shapes of the file's folder, by name.
+    """
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    id: str = Field(pattern=TOOL_ID)
+    title: str
+    description: str
+    connection: str | None = None
+    request: RequestSpec | None = None
+    params: Schema
+    output: Schema
+    traits: Traits = Traits()
+    permission: str = ""
+    examples: tuple[dict[str, Any], ...] = ()
+    prepare: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    read: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    run: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    reconcile: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
+    shapes: dict[str, Schema] = Field(default_factory=dict, exclude=True, repr=False)
+
+    @cached_property
+    def answer(self) -> Schema:
+        """The output schema with a reference into `shapes.json` followed."""
+        reference = self.output.get("$ref", "")
+        return self.shapes[reference.rpartition("/")[2]] if reference else self.output
+
+    @property
+    def properties(self) -> Mapping[str, Schema]:
+        """The declared parameters, in order."""
+        properties: Mapping[str, Schema] = self.params.get("properties", {})
+        return properties
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The names of the required parameters."""
+        return tuple(self.params.get("required", ()))
+
+
+class CredentialField(Model):
+    """One field of a connection, filled from arguments, the environment or a config file.
+
+    Attributes:
+        title: a few words for people.
+        description: what it is and where to get it.
+        env: the environment variable it is read from.
+        secret: whether it is masked wherever it might be shown.
+        placeholder: shown in an empty field of a form.
+    """
+
+    title: str
+    description: str
+    env: str
+    secret: bool = False
+    placeholder: str = ""
+
+
+class Connection(Model):
+    """Where a family of tools lives and how it authenticates.
+
+    Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        id: unique among all connections.
+        title: a few words for people.
+        description: what stands at the other end.
+        base_url: address that paths are put after; https, except on this machine.
+        base_url_env: an environment variable that overrides the address.
+        fields: name -> a value the user gives once; each is a required parameter of every
+            tool here, usable as `{name}` in paths and headers, and never shown to models.
+        headers: HTTP header -> value, in which `{field}` stands for a field.
+    """
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    id: str = Field(pattern=TOOL_ID)
+    title: str
+    description: str = ""
+    base_url: str = Field(alias="baseUrl")
+    base_url_env: str = Field(default="", alias="baseUrlEnv")
+    fields: dict[str, CredentialField]
+    headers: dict[str, str] = Field(default_factory=dict)
+
+
+class BlockField(Model):
+    """A sub-block: one widget of a block's form.
+
+    For a block over tools a field overlays a parameter (`param`, the field's id unless
+    given): what is left out here (title, when it is shown or required) is computed from
+    the tools. For a block of its own (`operations` empty) the field says it all.
+
+    Attributes:
+        id: key of the value in a workflow document.
+        param: the tool parameter it sets; the field's id unless given. ``""`` for a field that
+            no tool takes, only whatever runs the block.
+        title: its label.
+        widget: such as short-input, long-input, dropdown, switch, code or table.
+        description: help beside the field.
+        placeholder: shown while it is empty.
+        type: string, integer, number, boolean, array or object.
+        options: choices of a dropdown, each with id and label.
+        default: value of a new block.
+        required: whether it must have a value.
+        advanced: whether it is folded away at first.
+        secret: whether it is masked.
+        model_input: whether a language model reads it (see `Traits.model_input`); a field over
+            tools has this from them.
+        ceiling: whether it bounds something (see `Traits.ceilings`); a field over tools has this
+            from them.
+        shown_for: other field's id -> values for which this one is shown.
+    """
+
+    id: str
+    param: str | None = None
+    title: str = ""
+    widget: str = "short-input"
+    description: str = ""
+    placeholder: str = ""
+    type: str = "string"
+    options: tuple[dict[str, str], ...] = ()
+    default: JSON = None
+    required: bool = False
+    advanced: bool = False
+    secret: bool = False
+    model_input: bool = Field(default=False, alias="modelInput")
+    ceiling: bool = False
+    shown_for: dict[str, tuple[str, ...]] | None = Field(default=None, alias="shownFor")
+
+
+class BlockSpec(Model):
+    """One block of the canvas: an operation dropdown over tools, or a block with a handler.
+
+    Attributes:
+        schema_: where the JSON Schema of this file is, for editors.
+        type: unique among all blocks.
+        title: a few words for people.
+        description: what it is for.
+        category: group in the list of blocks.
+        color: of its icon, as #rrggbb.
+        icon: an emoji or a few letters.
+        docs: address of its documentation.
+        operation_field: id of the dropdown.
+        default_operation: the operation of a new block; the first unless given.
+        operations: operation id -> tool id, in the dropdown's order; empty for a block
+            whose handler is its own.
+        labels: operation id -> text shown in the dropdown.
+        fields: overlays and order of the form's fields.
+        outputs: output name -> JSON Schema, for a block without tools.
+    """
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    type: str = Field(pattern=TOOL_ID)
+    title: str
+    description: str = ""
+    category: str = "tools"
+    color: str = "#6b7280"
+    icon: str = ""
+    docs: str = ""
+    operation_field: str = Field(default="operation", alias="operationField")
+    default_operation: str = Field(default="", alias="defaultOperation")
+    operations: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    fields: tuple[BlockField, ...] = ()
+    outputs: dict[str, Schema] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _default_operation_exists(self) -> BlockSpec:
+        if self.default_operation and self.default_operation not in self.operations:
+            raise ValueError(f"defaultOperation {self.default_operation!r} is not an operation")
+        return self
