@@ -277,7 +277,8 @@ class App:
         """Return the request a call would send. No I/O.
 
         Raises:
-            CallerError: the parameters are wrong; all problems are listed.
+            CallerError: the parameters are wrong; all problems are listed. Or they are right,
+                and the tool is no single request.
             MissingCredentials: a credential is missing.
         """
         spec = self.registry.tool(tool_id)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from sim_devin.errors import InvalidParams
+from sim_devin.errors import CallerError, InvalidParams
 from sim_devin.redaction import Redactor
 from sim_devin.specs.models import EXTRA_BODY, EXTRA_QUERY, PLACEHOLDER, Connection, ToolSpec
 from sim_devin.text import text, trim, whole
@@ -59,10 +59,11 @@ def build(
 
     Raises:
         InvalidParams: a path value is blank, ``.`` or ``..``, or a header value cannot be sent.
+        CallerError: the tool is no single request.
     """
     request = spec.request
     if request is None:
-        raise TypeError(f"{spec.id} is not an HTTP tool")
+        raise CallerError(f"{spec.id} is not a single request.")
     values = {**params, **credentials}
     problems: list[str] = []
     path = _path(request.path, values, problems)

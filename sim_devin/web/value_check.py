@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from sim_devin.engine.references import split
 from sim_devin.engine.workflow import Block
 from sim_devin.errors import InvalidParams, InvalidWorkflow, SimDevinError
 from sim_devin.specs.forms import operation_of
+
+logger = logging.getLogger("sim_devin")
 
 
 def value_problems(document: Mapping[str, Any], app: App) -> Iterator[Problem]:
@@ -51,6 +54,8 @@ def _problems(block: Block, app: App) -> Iterator[Problem]:
                 )
     except SimDevinError:
         return  # a missing credential, an unknown operation: told elsewhere, too
+    except Exception as error:  # code of a plugin; a run tells what becomes of it
+        logger.warning("block %s cannot be checked: %s", block.name, type(error).__name__)
 
 
 def _is_blank(value: Any) -> bool:

@@ -241,6 +241,34 @@ def test_a_number_that_json_has_none_of_is_no_failure_of_the_server(canvas, numb
     assert json.loads(answer.text, parse_constant=pytest.fail)
 
 
+@pytest.mark.parametrize(("session", "problems"), [("devin-abc", 0), ("\ud800", 0), ("", 1)])
+def test_values_of_a_tool_that_is_no_single_request_are_checked(canvas, session, problems):
+    start, waiter = (
+        {"id": name, "type": kind, "name": name, "position": {"x": 0, "y": 0}, "enabled": True}
+        for name, kind in (("start", "start_trigger"), ("waiter", "devin_wait"))
+    )
+    fields = {
+        "sessionId": session,
+        "timeoutSeconds": "60",
+        "apiKey": "{{DEVIN_API_KEY}}",
+        "orgId": "{{DEVIN_ORG_ID}}",
+    }
+    waiter["subBlocks"] = {name: {"id": name, "value": value} for name, value in fields.items()}
+    edge = {"id": "e", "source": "start", "target": "waiter"}
+    document = {"blocks": {"start": start, "waiter": waiter}, "edges": [edge]}
+    assert len(checked(canvas, document)) == problems
+    waiter["subBlocks"]["timeoutSeconds"]["value"] = "-3"
+    assert len(checked(canvas, document)) == problems + 1
+
+
+def test_a_plugin_that_fails_over_a_value_fails_no_check(canvas, monkeypatch):
+    def fails(*_args, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(canvas.app, "build_request", fails)
+    assert checked(canvas, canvas.load("first_run")) == []
+
+
 @pytest.mark.parametrize("document", [None, [], "text", 1, True])
 def test_what_is_no_document_is_named(canvas, document):
     (problem,) = checked(canvas, document)
