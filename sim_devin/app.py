@@ -20,6 +20,7 @@ from sim_devin.clock import Clock
 from sim_devin.devin import wait
 from sim_devin.devin.doubles import end_strays
 from sim_devin.devin.intents import Ledger, Settle
+from sim_devin.devin.run_ledger import Reports, RunLedger
 from sim_devin.devin.turn import SentMessages
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
@@ -78,6 +79,8 @@ class App:
         self._runs: Runs | None = None
         self._opening = threading.Lock()
         self._ledger = ledger
+        self._reports = Reports()
+        self._paused: dict[str, RunLedger] = {}  # by run
         self._settle = settle
         self._sent = SentMessages()
         self._checkers: dict[str, Checker] = {}
@@ -248,7 +251,7 @@ class App:
             cancel=cancel or threading.Event(),
             deadline=end,
             on_progress=on_progress,
-            ledger=ledger or self._ledger,
+            ledger=ledger or self.run_ledger(),
             settle=settle or self._settle,
             minutes_per_session=self.policy.minutes_per_session,
             sent=self._sent.last,
@@ -265,7 +268,11 @@ class App:
         def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:
             return self.call(tool_id, params, credentials=credentials, **options)
 
-        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self._ledger))
+        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self.run_ledger()))
+
+    def run_ledger(self) -> RunLedger:
+        """Return the app's ledger, as one run uses it."""
+        return RunLedger(self._ledger, self._reports)
 
     def build_request(
         self,
@@ -422,12 +429,13 @@ class App:
             CredentialsError: a credential refers to a variable that is not set.
         """
         policy = (gate or self.gate).policy.tightened(Policy(sessions_per_run=max_sessions))
+        services = AppServices(
+            self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
+        )
         result = engine.run(
             workflow,
             inputs,
-            services=AppServices(
-                self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
-            ),
+            services=services,
             env=self.environment() if env is None else env,
             trigger=trigger,
             run_id=run_id,
@@ -443,7 +451,7 @@ class App:
             sessions=policy.sessions_per_run,
             on_event=self.telemetry.listener(on_event),
         )
-        return self._kept.keep(result)
+        return self._outcome(result, services)
 
     def resume(
         self,
@@ -480,12 +488,15 @@ class App:
             CallerError: the run is not paused.
         """
         policy = (gate or self.gate).policy
+        services = AppServices(
+            self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
+        )
+        paused = self._paused.get(run if isinstance(run, str) else run.run_id)
+        services.ledger = paused or services.ledger
         result = engine.resume(
             run if isinstance(run, RunResult) else self._kept.find(run, env),
             answer,
-            services=AppServices(
-                self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
-            ),
+            services=services,
             context_id=context_id,
             env=self.environment() if env is None and isinstance(run, str) else env,
             deadline=deadline,
@@ -495,6 +506,16 @@ class App:
             sessions=policy.sessions_per_run,
             on_event=self.telemetry.listener(on_event),
         )
+        return self._outcome(result, services)
+
+    def _outcome(self, result: RunResult, services: AppServices) -> RunResult:
+        """Return how a run ended, with what was found out about what it has sent."""
+        ledger = services.ledger
+        result.warnings += ledger.conclude(self, look=result.status is None)
+        if result.status == "paused":
+            self._paused[result.run_id] = ledger
+        else:
+            self._paused.pop(result.run_id, None)
         return self._kept.keep(result)
 
     def environment(self) -> dict[str, str]:

@@ -60,6 +60,9 @@ class AppServices:
         workflows: registered workflows for child runs, by id.
         approve: asked where the policy wants a person's yes; without it the answer is no.
         gate: the policy that binds the calls, and its account; the app's own unless given.
+
+    Attributes:
+        ledger: where creates and messages are recorded that are settled by looking for them.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class AppServices:
         self._workflows = workflows or {}
         self._approve = approve
         self._own_gate = gate
+        self.ledger = app.run_ledger()
 
     @cached_property
     def _gate(self) -> Gate:
@@ -201,10 +205,14 @@ class AppServices:
                 return dry_run(self._app, spec, lowered(asked, allowed.ceilings))
             if cancel.is_set():  # the yes came too late
                 raise Cancelled(f"{tool_id} was cancelled before it was sent.")
+            if self._reconcile and spec.connection is not None:
+                fields = self._app.registry.connections[spec.connection].fields
+                self.ledger.used({key: params[key] for key in fields if params.get(key)})
             return self._app.call(
                 tool_id,
                 asked,
                 reconcile=self._reconcile,
+                ledger=self.ledger,
                 ceilings=lowest(ceilings, allowed.ceilings),
                 cancel=cancel,
                 deadline=timeout,

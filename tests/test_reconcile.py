@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import threading
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,7 @@ from sim_devin.errors import (
 )
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, Key, Simulator, Switches
+from tests.durable.flows import block, devin, flow, wait
 
 KEY = "cog_test_key_000000"
 ORG = "org-1"
@@ -250,6 +252,30 @@ def test_a_double_with_one_and_the_same_tag_is_ended_and_reported(caplog):
     assert {item["session_id"] for item in world.live} == {kept, other}
     assert "ended the duplicate session" in caplog.text
     assert len(world.ledger.reports) == 1
+
+
+LATER_IN_THE_RUN = {
+    "another create": [wait(), devin("other", "create_session", prompt="Another one.")],
+    "nothing more": [wait()],
+    "a pause": [wait(), block("ask", "human_in_the_loop")],
+    "a failure": [wait(), devin("fails", "get_session", sessionId="nobody")],
+}
+
+
+@pytest.mark.parametrize("blocks", LATER_IN_THE_RUN.values(), ids=LATER_IN_THE_RUN)
+def test_a_run_tells_in_its_outcome_of_doubles_of_its_creates(blocks):
+    late = on_create("status", status=429, retry_after=5, commit=True)
+    world = World(late, list_lag=GRACE + 60, keys={"cog_of_the_document": Key("org-simulated")})
+    create = devin("create", "create_session", prompt="p [scenario: finish]")
+    run = {"env": {"DEVIN_API_KEY": "cog_of_the_document"}, "reconcile": True}
+    result = world.app.run(flow(create, *blocks), **run)
+    if result.status == "paused":
+        world.app.run(flow(devin("more", "create_session", prompt="Of another run.")), **run)
+        result = world.app.resume(result, {}, reconcile=True)
+    double = min(world.simulator.truth(), key=lambda item: item["created_at"])
+    assert result.warnings == [f"The duplicate session {double['session_id']} was ended."]
+    assert double["status"] == "exit"
+    assert result.to_json()["warnings"] == result.warnings
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -649,6 +675,28 @@ def test_a_message_on_a_later_page_is_found():
     world.simulator.faults.add(on_send("reset", commit=True))
     world.send(session_id)
     assert world.messages() == 1
+
+
+KEPT_AS = {
+    "trimmed": (str.strip, "  Go on.\n"),
+    "other line ends": (lambda text: text.replace("\r\n", "\n"), "Go on.\r\n- and on"),
+    "composed": (lambda text: unicodedata.normalize("NFC", text), "Go on, Andre\u0301."),
+}
+
+
+@pytest.mark.parametrize(("kept", "text"), KEPT_AS.values(), ids=KEPT_AS)
+def test_a_message_is_found_however_the_service_keeps_its_text(kept, text):
+    world, session_id = world_with_session(on_send("reset", commit=True), policy="retry")
+    handle = world.simulator.handle
+
+    def tidy(method, path, query, headers, body, **options):
+        if method == "POST" and path.endswith("/messages"):
+            body = json.dumps({"message": kept(json.loads(body)["message"])}).encode()
+        return handle(method, path, query, headers, body, **options)
+
+    world.simulator.handle = tidy
+    world.send(session_id, text)
+    assert (world.messages(kept(text)), world.states) == (1, ["done"])
 
 
 def test_a_refused_message_is_an_error_and_nothing_more():

@@ -201,7 +201,9 @@ class _Sending:
             if error.means.did_nothing or isinstance(error, Cancelled):
                 self._settle(intent, "rejected")
                 raise
-            log.warning("%s; looking for it, for %g s at most", error.message, context.settle.grace)
+            again = " before it is sent again" if _says_later(error) else " at most"
+            grace = context.settle.grace
+            log.warning("%s Looking for it, for %g s%s.", error.message, grace, again)
             self.error = error
             return None, error
         return self._kept(intent, output), None

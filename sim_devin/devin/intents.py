@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -262,5 +263,10 @@ def same_session(one: Any, other: Any) -> bool:
 
 
 def digest(message: str) -> str:
-    """Return what tells a text from others."""
-    return hashlib.sha256(message.encode("utf-8", "surrogatepass")).hexdigest()
+    """Return what tells a text from others, however a service keeps it.
+
+    Blanks around it, line ends and the composition of characters may come back otherwise than
+    they were sent, and a message must be found again all the same.
+    """
+    kept = unicodedata.normalize("NFC", "\n".join(message.splitlines()).strip())
+    return hashlib.sha256(kept.encode("utf-8", "surrogatepass")).hexdigest()

@@ -22,7 +22,6 @@ class Copies:
 
     def __init__(self, session_id: str, message: str, context: Context) -> None:
         self._session_id = session_id
-        self._message = message
         self._text = digest(message)
         self._context = context
         self._ledger: Ledger = context.ledger
@@ -64,6 +63,6 @@ class Copies:
 
     def _copies(self, messages: list[Mapping[str, Any]]) -> int:
         return sum(
-            item.get("message") == self._message and item.get("source") == "user"
+            item.get("source") == "user" and digest(str(item.get("message"))) == self._text
             for item in messages
         )
