@@ -14,7 +14,7 @@ from sim_devin.clock import Clock
 from sim_devin.engine.contract import Handler
 from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import Cancelled, UnknownName
-from sim_devin.functions.calls import dry_run
+from sim_devin.functions.calls import dry_run, for_model
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Approve
 from sim_devin.specs.forms import FormField
@@ -167,6 +167,10 @@ class AppServices:
     ) -> dict[str, Any]:
         """Return the parameters that a model's arguments make under what the user bound."""
         return dict(self._app.functions.read(tool_id, arguments, bind=bound).params)
+
+    def for_model(self, tool_id: str, params: Mapping[str, Any], answer: Any) -> Any:
+        """Return a tool's answer without the secrets among the parameters it was called with."""
+        return for_model(self._app, self._app.registry.tool(tool_id), params, answer)
 
     def credentials(self, block_type: str) -> Mapping[str, str]:
         """Return credential field -> environment variable of the block's connections."""

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+from dataclasses import replace
 
 import pytest
 from dialect_rules import function_problems, parts, walk
@@ -461,6 +462,20 @@ def test_an_error_of_the_service_is_told(simulated):
 def simulated():
     with sim_devin.open_app(simulate=True, env={}, discover=False) as app:
         yield app
+
+
+@pytest.mark.parametrize("way", ["credentials", "bind"])
+def test_what_the_service_repeats_of_a_key_handed_in_is_masked(simulated, way):
+    key = "made-up-key-of-a-tenant"
+    real = simulated.transport.send
+    simulated.transport.send = lambda request, timeout: replace(
+        real(request, timeout=timeout), status=200, body=json.dumps({"title": f"K {key}"}).encode()
+    )
+    answer = simulated.call_function(
+        "devin_get_session", {"sessionId": "devin-1"}, **{way: {"apiKey": key}}
+    )
+    assert json.loads(answer)["title"] == "K ***"
+    assert answer.output["title"] == f"K {key}"  # the caller's
 
 
 def test_a_plugins_mistake_is_told_without_its_text(app, caplog):

@@ -85,19 +85,25 @@ class ToolEntry:
                 retry=False,
             ) from error
 
-    def call(self, block: BlockContext, arguments: Any) -> Any:
+    def call(self, block: BlockContext, arguments: Any) -> tuple[Any, Any]:
         """Call the tool with the model's arguments under the user's; an error is an answer.
+
+        Returns:
+            The answer, and what of it the model may read.
 
         Raises:
             Declined: a person's yes is needed, and there is none: no model may argue with that.
         """
         try:
             params = block.services.function_params(self.tool_id, arguments, self.bound)
-            return block.call_tool(self.tool_id, params)
+            result = block.call_tool(self.tool_id, params)
         except Declined:
             raise
         except SimDevinError as error:
-            return {"error": True, "message": describe(error).text, "tool": self.tool_id}
+            result = {"error": True, "message": describe(error).text, "tool": self.tool_id}
+            return result, block.without_variables(result)
+        told = block.without_variables(result)
+        return result, block.services.for_model(self.tool_id, params, told)
 
 
 def _filled(
@@ -277,8 +283,9 @@ def _carry_out(
     entry = entries.get(name)
     if entry is None:
         result: Any = {"error": True, "message": f"there is no tool {name}", "tool": name}
+        told = result
     else:
-        result = entry.call(block, arguments)
+        result, told = entry.call(block, arguments)
     failed = isinstance(result, Mapping) and result.get("error") is True
     parsed = parse_json(arguments) if isinstance(arguments, str) else arguments
     said = dict(parsed) if isinstance(parsed, Mapping) else {}
@@ -287,7 +294,7 @@ def _carry_out(
         "role": "tool",
         "toolCallId": asked.get("id"),
         "name": name,
-        "content": json_text(block.without_variables(result)),
+        "content": json_text(told),
     }
 
 

@@ -22,6 +22,7 @@ from sim_devin.errors import (
     MissingCredentials,
     SimDevinError,
 )
+from sim_devin.json_input import NotJson, parse_json
 from sim_devin.redaction import Redactor
 from sim_devin.specs.models import Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker
@@ -123,12 +124,7 @@ def prepare(
         for name in fields
     }
     coerced = checker.coerce(own)
-    redactor = Redactor(
-        [
-            *(given[name] for name in fields if fields[name].secret),
-            *_secret_values(spec.params, coerced),
-        ]
-    )
+    redactor = Redactor(secrets_of(spec, target.connection, {**coerced, **given}))
     try:
         problems, missing, credentials = _credentials(target.connection, given)
         declared = {k: most for k, most in target.ceilings.items() if k in spec.properties}
@@ -170,12 +166,24 @@ def _missing(connection: Connection, names: list[str]) -> MissingCredentials:
     )
 
 
+def secrets_of(
+    spec: ToolSpec, connection: Connection | None, params: Mapping[str, Any]
+) -> list[Any]:
+    """Return what is secret in the parameters of a call, its connection's fields among them."""
+    fields = connection.fields if connection is not None else {}
+    keys = [params.get(name) for name in fields if fields[name].secret]
+    return [*keys, *_secret_values(spec.params, params)]
+
+
 def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
     """Yield the texts that stand at `writeOnly` places of a schema."""
     if schema.get("writeOnly") and isinstance(value, str):
         yield value
     if not schema:
         return  # nothing is declared from here on
+    if isinstance(value, str) and schema.get("type") in ("array", "object"):
+        with suppress(NotJson):
+            value = parse_json(value)
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from _secret_values(schema.get("properties", {}).get(name, {}), item)

@@ -21,7 +21,12 @@ from sim_devin.engine.from_block import require_block, start_at
 from sim_devin.engine.origins import Origins
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import RunResult
-from sim_devin.engine.secret_fields import literal_secrets, literal_texts, secret_names
+from sim_devin.engine.secret_fields import (
+    literal_secrets,
+    literal_texts,
+    secret_names,
+    tool_secrets,
+)
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import START_TYPES, start_output
 from sim_devin.engine.variables import initial_values
@@ -273,6 +278,7 @@ def _redactor(program: Program, bound: Bound) -> Redactor:
     """Return what masks the run's secrets: credentials by field, variables by use and by name."""
     names = secret_names(program)
     secrets = [value for name, value in bound.env.items() if is_secret_name(name) or name in names]
+    secrets += tool_secrets(program)
     for value in literal_secrets(program).values():
         secrets += [text for _, text in literal_texts(value)]
     return Redactor([*program.services.secrets, *secrets])

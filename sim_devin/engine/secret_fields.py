@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import EnvName, split
+from sim_devin.engine.references import EnvName, parse_json, split
 from sim_devin.redaction import texts_by_name
 
 
@@ -24,6 +24,16 @@ def secret_names(program: Program) -> set[str]:
             for text in _all_texts(value) if name in secret else texts_by_name(value):
                 found |= {part.name for part in split(text) if isinstance(part, EnvName)}
     return found
+
+
+def tool_secrets(program: Program) -> Iterator[str]:
+    """Yield the secrets that a document itself fixes for tools of its agents, such as a key."""
+    for block in program.workflow.blocks.values():
+        tools = block.values.get("tools")
+        rows = parse_json(tools) if isinstance(tools, str) else tools
+        for row in rows if isinstance(rows, list) else ():
+            for text in texts_by_name(row.get("params")) if isinstance(row, Mapping) else ():
+                yield from (secret for _, secret in literal_texts(text))
 
 
 def literal_secrets(program: Program) -> dict[tuple[str, str], Any]:

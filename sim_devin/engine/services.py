@@ -138,6 +138,10 @@ class Services(Protocol):
         """
         ...
 
+    def for_model(self, tool_id: str, params: Mapping[str, Any], answer: Any) -> Any:
+        """Return a tool's answer without the secrets among the parameters it was called with."""
+        ...
+
     def credentials(self, block_type: str) -> Mapping[str, str]:
         """Return credential field -> environment variable of the block's connections."""
         ...

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.invoke import secrets_of
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall
 from sim_devin.policy.gate import Gate
@@ -117,8 +118,15 @@ def call(
         raise
     except SimDevinError as error:
         return failed(app, name, error)
-    shown = app.redactor.data(output, queries=False)
+    given = {**(credentials or {}), **called.params}
+    shown = for_model(app, called.spec, given, app.redactor.data(output, queries=False))
     return FunctionAnswer(whole(json.dumps(shown, ensure_ascii=False)), output=output)
+
+
+def for_model(app: App, spec: ToolSpec, params: Mapping[str, Any], answer: Any) -> Any:
+    """Return a tool's answer without the secrets that a user fixed for the call."""
+    connection = app.registry.connections.get(spec.connection or "")
+    return Redactor(secrets_of(spec, connection, params)).data(answer, queries=False)
 
 
 def carry_out(

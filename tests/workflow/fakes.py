@@ -120,6 +120,9 @@ class FakeServices:
     def function_params(self, tool_id, arguments, bound):
         return {**arguments, **bound}
 
+    def for_model(self, tool_id, params, answer):
+        return answer
+
     def credentials(self, block_type):
         return {"apiKey": "TEST_API_KEY"} if block_type == "secretive" else {}
 

@@ -372,6 +372,30 @@ def test_an_agent_is_not_told_the_apps_own_key_by_a_service_that_repeats_it():
     assert key not in model.text
 
 
+SESSION = [{"key": "K", "value": "made-up session secret"}]
+
+
+@pytest.mark.parametrize(
+    ("params", "secret"),
+    [
+        ({"apiKey": "made-up-own-key"}, "made-up-own-key"),
+        ({"sessionSecrets": SESSION}, "made-up session secret"),
+        ({"sessionSecrets": json.dumps(SESSION)}, "made-up session secret"),
+    ],
+    ids=["key", "list", "text"],
+)
+def test_no_model_is_told_what_a_person_fixed_as_a_secret_of_its_tool(params, secret):
+    fixed = {"apiKey": "cog_made_up", "orgId": "org-test", **params}
+    entry = {"type": "tool", "toolId": "devin_create_session", "params": fixed}
+    model = Asked(("devin_create_session", {"prompt": "p"}))
+    made = chain(block("m", "agent", userPrompt="go", model="m", tools=[entry]))
+    result = opened(Kept({"title": f"you sent {secret}"}), llm=model).run(made, env={})
+    assert result.success, result.error
+    assert "you sent ***" in model.text
+    assert secret not in model.text
+    assert secret not in json.dumps([log.to_json() for log in result.logs])
+
+
 def test_the_run_says_it_once_for_each_field():
     events = []
     made = chain(
