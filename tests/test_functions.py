@@ -16,6 +16,8 @@ import sim_devin
 from sim_devin.errors import CallerError, Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions import dialects
 from sim_devin.functions.calls import FunctionAnswer, carry_out
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Allowed, Policy
 
 USERS = {"apiKey", "orgId", "extraBody", "extraQuery", "sessionSecrets", "secretIds"}
 EVERY = [(dialect, strict) for dialect in dialects.DIALECTS for strict in (False, True)]
@@ -417,6 +419,22 @@ def test_a_model_can_lower_a_ceiling_and_never_raise_it(app, kept, said, sent):
     ceilings = {"maxAcuLimit": 5}
     app.call_function("devin_create_session", {"prompt": "p", **said}, ceilings=ceilings)
     assert kept.requests[0].json["max_acu_limit"] == sent
+
+
+@pytest.mark.parametrize("said", [{}, {"maxAcuLimit": 7}])
+def test_the_ceiling_of_a_policy_does_not_take_the_place_of_a_lower_one(app, kept, said):
+    class Lenient(Policy):  # whatever a policy answers
+        def check(self, *_):
+            return Allowed({"maxAcuLimit": 10})
+
+    answer = app.call_function(
+        "devin_create_session",
+        {"prompt": "p", **said},
+        ceilings={"maxAcuLimit": 2},
+        gate=Gate(Lenient()),
+    )
+    assert not answer.is_error
+    assert kept.requests[0].json["max_acu_limit"] == 2
 
 
 def test_the_apps_ceiling_holds_too(kept):

@@ -13,8 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin.calls.invoke import Context
 from sim_devin.clock import ManualClock
-from sim_devin.devin.exactly_once import STRAYS_FOR, Intent, MemoryLedger, Settle
+from sim_devin.devin.exactly_once import (
+    STRAYS_FOR,
+    Intent,
+    MemoryLedger,
+    Settle,
+    create_session,
+)
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
@@ -722,6 +729,61 @@ def test_a_message_that_arrived_is_never_reported_as_a_plain_failure():
         world.send(session_id)
     assert caught.value.accepted
     assert world.messages() == 1
+
+
+READ_ERRORS = {"method": "GET", "path": r"/sessions/[^/]+$", "times": 12}
+
+
+def test_what_is_known_to_be_created_is_not_lost_to_errors_that_pass():
+    class Known(MemoryLedger):
+        def claim(self, intent):
+            super().claim(intent)
+            intent.state, intent.session_id = "done", session_id
+            return False
+
+    world, session_id = world_with_session(Fault("status", status=503, **READ_ERRORS))
+    world.app._ledger = Known()
+    assert world.create()["sessionId"] == session_id
+    assert world.created == 1
+
+
+def test_a_message_that_arrived_is_not_lost_to_errors_that_pass():
+    faults = on_send("reset", commit=True), Fault("reset", **READ_ERRORS)
+    world, session_id = world_with_session(*faults)
+    assert world.send(session_id)["sessionId"] == session_id
+    assert world.messages() == 1
+
+
+def test_what_may_be_repeated_is_looked_for_until_a_look_succeeds():
+    class Breaks(MemoryLedger):
+        def claim(self, intent):
+            mine = super().claim(intent)
+            if intent.sends == 2:  # the look before it is sent again
+                world.simulator.faults.add(on_list("status", status=503, times=12))
+            return mine
+
+    world = World(on_create("status", status=429, retry_after=1))
+    world.app._ledger = world.ledger = Breaks()
+    world.create()
+    assert (world.created, world.states) == (1, ["done"])
+
+
+def test_an_answer_that_comes_late_to_a_create_without_a_tag_is_not_swallowed():
+    ledger = MemoryLedger()
+    answers = []
+
+    def call(tool_id, params, *, late=None, **options):
+        if tool_id == "devin_create_session":
+            answers.append(late)
+            raise AmbiguousResult("No answer came within 60 s.")
+        return {"sessions": []}
+
+    context = Context(call=call, clock=ManualClock(), ledger=ledger, settle=Settle())
+    with pytest.raises(UncertainResult):
+        create_session({"prompt": "p", "tags": [f"t{n}" for n in range(50)]}, context)
+    answers[0]({"sessionId": "late"})
+    (intent,) = ledger.intents.values()
+    assert (intent.state, intent.session_id) == ("done", "late")
 
 
 # -- whatever happens ---------------------------------------------------------------------------

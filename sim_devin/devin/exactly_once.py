@@ -232,7 +232,7 @@ class _Sending:
 
     def _known(self, intent: Intent) -> Output:
         """Return the session that an intent is known to have led to."""
-        session = self._context.call("devin_get_session", {"sessionId": intent.session_id})
+        session = _session(intent.session_id, self._context)
         # A create's answer has the same shape with a structured output, which is not there yet.
         return {**session, "structuredOutput": None} if intent.tool == CREATE else session
 
@@ -253,7 +253,7 @@ class _Sending:
 
     def _look_once(self) -> Output | None:
         try:
-            return self._look(self.sent)
+            return while_temporary(self._context, lambda: self._look(self.sent))
         except Cancelled:
             raise
         except SimDevinError as error:
@@ -287,6 +287,12 @@ class _Sending:
     def _leave(self) -> None:
         for intent in self.sent:
             self._ledger.settle(intent.tag, "uncertain")
+
+
+def _session(session_id: str | None, context: Context) -> Output:
+    """Return a session that something is known to have come to; temporary errors are waited out."""
+    read = partial(context.call, "devin_get_session", {"sessionId": session_id})
+    return while_temporary(context, read)
 
 
 def _words_of(error: SimDevinError | None) -> str:
@@ -363,7 +369,7 @@ def _adopt(sent: list[Intent], context: Context) -> Output | None:
             if owner is intent and not same_session(twin["sessionId"], kept.session_id):
                 end_double(twin, owner.tag, context)  # one request, carried out twice
         if not same_session(session["sessionId"], kept.session_id):
-            session = context.call("devin_get_session", {"sessionId": kept.session_id})
+            session = _session(kept.session_id, context)
         # A create's answer has the same shape with a structured output, which is not there yet.
         return {**session, "structuredOutput": None}
     return None
@@ -375,9 +381,15 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
     ledger: Ledger = context.ledger
     intent = Intent(ledger.tag("untagged"), CREATE, context.clock.time())
     words = ""
+
+    def came_late(output: Output) -> None:
+        with suppress(SimDevinError):
+            ledger.settle(intent.tag, "done", output["sessionId"])
+
     if ledger.claim(intent):
         try:
-            output = context.call(CREATE, params, confirm=lambda: ledger.confirm(intent))
+            confirm = partial(ledger.confirm, intent)
+            output = context.call(CREATE, params, confirm=confirm, late=came_late)
         except StoreError:
             raise
         except SimDevinError as error:
@@ -389,7 +401,7 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
             ledger.settle(intent.tag, "done", output["sessionId"])
             return output
     elif intent.state == "done" and intent.session_id:
-        session = context.call("devin_get_session", {"sessionId": intent.session_id})
+        session = _session(intent.session_id, context)
         return {**session, "structuredOutput": None}
     ledger.settle(intent.tag, "uncertain")
     alike = _alike(params, since, context)
@@ -464,7 +476,7 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
 
 def _after_sending(session_id: str, context: Context) -> Output:
     try:
-        return context.call("devin_get_session", {"sessionId": session_id})
+        return _session(session_id, context)
     except (TransportError, ApiError, UnreadableResponse) as error:
         raise UnreadableResponse(
             f"The message reached {bare(session_id)}, but the session cannot be read: "
