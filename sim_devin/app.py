@@ -22,6 +22,7 @@ from sim_devin.devin.doubles import end_strays
 from sim_devin.devin.intents import Ledger, Settle
 from sim_devin.devin.run_ledger import Reports, RunLedger
 from sim_devin.devin.turn import SentMessages
+from sim_devin.devin.until import Until, until_named
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
@@ -327,7 +328,7 @@ class App:
         self,
         session_ids: Iterable[str],
         *,
-        until: str | wait.Until = "settled",
+        until: str | Until = "settled",
         deadline: float | None = None,
         schema: Schema | None = None,
         cancel: threading.Event | None = None,
@@ -365,7 +366,7 @@ class App:
             session_ids,
             call,
             self.clock,
-            until=until if callable(until) else wait.until_named(until),
+            until=until if callable(until) else until_named(until),
             timeout=deadline,
             schema=schema,
             cancel=cancel,

@@ -37,76 +37,27 @@
 The number is the process exit code of the command line. Errors can be pickled, and
 their text names what to do next.
 
-What an error means for whoever decides what comes next is decided here and nowhere else:
-every error has a `Meaning` (``error.means``).
+Every error has a `Meaning` (``error.means``), which says what it means for whoever decides what
+comes next.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
-
-def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return up to `limit` of `known` that look like `name`, best first."""
-    return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a sentence such as ``Did you mean 'limit'?``, or an empty string."""
-    close = nearest(name, known)
-    return f"Did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What an error says about the call that ended in it.
-
-    Attributes:
-        temporary: the same call may succeed later although nobody changes anything: the
-            network, a time-out, 408, 425, 429, 5xx.
-        did_nothing: the call certainly changed and cost nothing. Only a refusal of what was
-            asked for proves that. A 409, a 429 or a 5xx does not: a gateway may
-            answer so after the service has done the work.
-        callers_fault: the call cannot succeed as it stands; it has to be changed.
-        access: a key, a permission or money is missing; the same call succeeds once a person
-            has mended that.
-        uncertain: the call may have taken effect: look before it is repeated.
-        final: the answer is a decision (the policy's, a person's), a property of this
-            installation, or money that is gone; trying again only asks again.
-    """
-
-    temporary: bool = False
-    did_nothing: bool = False
-    callers_fault: bool = False
-    access: bool = False
-    uncertain: bool = False
-    final: bool = False
-
-
-_WRONG = Meaning(did_nothing=True, callers_fault=True)
-_DECIDED = Meaning(did_nothing=True, callers_fault=True, final=True)
-_ACCESS = Meaning(did_nothing=True, access=True)
-_PASSING = Meaning(temporary=True)
-_UNTAKEN = Meaning(temporary=True, did_nothing=True)
-_UNCERTAIN = Meaning(uncertain=True)
-
-
-# Answers of the 4xx kind that say nothing of the request itself: it may be under way, or done.
-_DOUBTFUL = frozenset((408, 409, 425, 429, 499))
-
-
-def meaning_of_status(status: int) -> Meaning:
-    """Return what an HTTP status means that is not a success."""
-    if status in (401, 402, 403):
-        return _ACCESS
-    if status in (408, 425, 429) or status >= 500:
-        return _PASSING
-    if not 400 <= status < 500:
-        return Meaning()
-    return Meaning(did_nothing=status not in _DOUBTFUL, callers_fault=True)
+from sim_devin.meaning import (
+    ACCESS,
+    DECIDED,
+    PASSING,
+    UNCERTAIN,
+    UNTAKEN,
+    WRONG,
+    Meaning,
+    meaning_of_status,
+)
+from sim_devin.text import did_you_mean, nearest
 
 
 class SimDevinError(Exception):
@@ -161,7 +112,7 @@ class CallerError(SimDevinError):
     """What the caller passed is wrong; nothing was sent."""
 
     exit_code = 2
-    _meaning = _WRONG
+    _meaning = WRONG
 
 
 class InvalidParams(CallerError):
@@ -207,7 +158,7 @@ class InvalidWorkflow(CallerError):
 class NotAllowed(CallerError):
     """The policy refuses the call; nothing was sent."""
 
-    _meaning = _DECIDED
+    _meaning = DECIDED
 
 
 class AddressRefused(NotAllowed):
@@ -225,7 +176,7 @@ class PluginError(CallerError):
 class MissingDependency(CallerError):
     """A feature needs a library that is not installed. The hint names the extra."""
 
-    _meaning = _DECIDED
+    _meaning = DECIDED
 
     def __init__(self, feature: str, extra: str) -> None:
         self.extra = extra
@@ -239,7 +190,7 @@ class CredentialsError(SimDevinError):
     """There is no usable API key or organisation id."""
 
     exit_code = 3
-    _meaning = _ACCESS
+    _meaning = ACCESS
 
 
 class MissingCredentials(CredentialsError):
@@ -250,13 +201,13 @@ class TransportError(SimDevinError):
     """No usable answer came back from the service."""
 
     exit_code = 4
-    _meaning = _PASSING
+    _meaning = PASSING
 
 
 class NotSent(TransportError):
     """The request provably never reached the service, so repeating it is safe."""
 
-    _meaning = _UNTAKEN
+    _meaning = UNTAKEN
 
 
 class LocalFault(NotSent):
@@ -276,7 +227,7 @@ class TimedOut(TransportError):
     @property
     def means(self) -> Meaning:
         """Nothing was done if nothing was sent."""
-        return _PASSING if self.sent else _UNTAKEN
+        return PASSING if self.sent else UNTAKEN
 
 
 class AmbiguousResult(TransportError):
@@ -287,7 +238,7 @@ class AmbiguousResult(TransportError):
         retry_after: seconds the service asked to wait, or None.
     """
 
-    _meaning = _UNCERTAIN
+    _meaning = UNCERTAIN
 
     def __init__(
         self,
@@ -347,32 +298,32 @@ class AuthenticationFailed(ApiError, CredentialsError):
     """401: the key is missing, wrong or revoked."""
 
     exit_code = 3
-    _meaning = _ACCESS
+    _meaning = ACCESS
 
 
 class PermissionDenied(ApiError, CredentialsError):
     """403: the key lacks a permission. The hint names it when it is known."""
 
     exit_code = 3
-    _meaning = _ACCESS
+    _meaning = ACCESS
 
 
 class OutOfQuota(ApiError):
     """The organisation's money or quota ran out. A billing matter, not a wrong key."""
 
-    _meaning = replace(_ACCESS, final=True)
+    _meaning = replace(ACCESS, final=True)
 
 
 class BadRequest(ApiError):
     """400 or 422: the service refused the parameters."""
 
-    _meaning = _WRONG
+    _meaning = WRONG
 
 
 class NotFound(ApiError):
     """404: no such session or organisation."""
 
-    _meaning = _WRONG
+    _meaning = WRONG
 
 
 class Conflict(ApiError):
@@ -384,13 +335,13 @@ class Conflict(ApiError):
 class RateLimited(ApiError):
     """429: too many requests. `retry_after` holds the wait in seconds when the service gave one."""
 
-    _meaning = _PASSING
+    _meaning = PASSING
 
 
 class ServerError(ApiError):
     """5xx: the service failed."""
 
-    _meaning = _PASSING
+    _meaning = PASSING
 
 
 class UnreadableResponse(SimDevinError):
@@ -412,8 +363,8 @@ class UnreadableResponse(SimDevinError):
     def means(self) -> Meaning:
         """Look first if it was accepted; else another look may find another shape."""
         if self.accepted:
-            return _UNCERTAIN
-        return meaning_of_status(self.status) if self.status >= 300 else _UNTAKEN
+            return UNCERTAIN
+        return meaning_of_status(self.status) if self.status >= 300 else UNTAKEN
 
 
 class WaitTimedOut(SimDevinError):
@@ -434,7 +385,7 @@ class StoreUnavailable(StoreError):
     Nothing is wrong with what is stored. It passes, or is mended from outside; the hint says how.
     """
 
-    _meaning = _PASSING
+    _meaning = PASSING
 
 
 class Cancelled(SimDevinError):

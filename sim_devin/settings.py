@@ -29,10 +29,11 @@ from typing import Any
 from sim_devin.calls.network import SETTING as NETWORK_ALLOW
 from sim_devin.calls.network import NetworkPolicy
 from sim_devin.devin.intents import GRACE, Settle
-from sim_devin.errors import CallerError, did_you_mean
+from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.specs.models import Connection
 from sim_devin.specs.schema import number
+from sim_devin.text import did_you_mean
 
 APP_NAME = "sim-devin"
 

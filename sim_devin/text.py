@@ -1,8 +1,10 @@
-"""Texts as JavaScript has them: scalars, white space, halves of characters."""
+"""Texts as JavaScript has them: scalars, white space, halves of characters; similar names."""
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -54,3 +56,14 @@ def whole(value: str) -> str:
     The service's answers keep them, as Sim does; but UTF-8 has no bytes for them.
     """
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """Return up to `limit` of `known` that look like `name`, best first."""
+    return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence such as ``Did you mean 'limit'?``, or an empty string."""
+    close = nearest(name, known)
+    return f"Did you mean {' or '.join(repr(item) for item in close)}?" if close else ""

@@ -8,7 +8,8 @@ import pickle
 import pytest
 
 from sim_devin import errors
-from sim_devin.errors import SimDevinError, did_you_mean, nearest
+from sim_devin.errors import SimDevinError
+from sim_devin.text import did_you_mean, nearest
 
 SAMPLES = [
     SimDevinError("It failed.", hint="Do this."),

@@ -29,8 +29,8 @@ from sim_devin.errors import (
     TimedOut,
     TransportError,
     UnreadableResponse,
-    meaning_of_status,
 )
+from sim_devin.meaning import meaning_of_status
 from sim_devin.specs.models import RetryReason, ToolSpec
 
 log = logging.getLogger("sim_devin")

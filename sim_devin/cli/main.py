@@ -14,7 +14,8 @@ import click
 
 from sim_devin.cli.commands.failures import Failure, from_exception, redacted
 from sim_devin.cli.commands.verbosity import verbose_option
-from sim_devin.errors import Cancelled, did_you_mean
+from sim_devin.errors import Cancelled
+from sim_devin.text import did_you_mean
 
 # Command -> its help in one line; `sim_devin.cli.commands.<name>.command` is the command itself.
 COMMANDS: Mapping[str, str] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from sim_devin.calls.invoke import Context
 from sim_devin.devin import wait
+from sim_devin.devin.until import UNTIL
 from sim_devin.specs.models import BlockField, BlockSpec, Schema, ToolSpec, Traits
 
 TOOL_ID = "devin_wait_for_session"
@@ -23,7 +24,7 @@ def _run(params: Mapping[str, Any], context: Context) -> dict[str, Any]:
         [params["sessionId"]],
         context.call,
         context.clock,
-        until=wait.UNTIL[params.get("until", "settled")],
+        until=UNTIL[params.get("until", "settled")],
         timeout=max(0.0, timeout),
         schema=params.get("structuredOutputSchema"),
         cancel=context.cancel,
@@ -76,7 +77,7 @@ def wait_tool(session: Schema) -> ToolSpec:
                 },
                 "until": {
                     "type": "string",
-                    "enum": list(wait.UNTIL),
+                    "enum": list(UNTIL),
                     "description": "settled: stop at anything that does not go on by itself. "
                     "over: go on waiting while somebody else answers or wakes the session.",
                 },

@@ -12,7 +12,8 @@ from sim_devin.engine.serializer import missing_fields, unset_credentials
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import Block, Workflow
-from sim_devin.errors import CallerError, UnknownName, did_you_mean
+from sim_devin.errors import CallerError, UnknownName
+from sim_devin.text import did_you_mean
 
 
 @dataclass(frozen=True)

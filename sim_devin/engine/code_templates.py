@@ -17,7 +17,7 @@ from sim_devin.engine.names import EMPTY, LITERAL, Memory, Names
 from sim_devin.engine.references import EnvName, Reference, json_text, split, value_text
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.templates import Template, compile_value
-from sim_devin.errors import did_you_mean
+from sim_devin.text import did_you_mean
 
 
 def compile_field(value: Any, bound: Names, mode: FieldMode, *, typed: bool) -> Any:

@@ -13,8 +13,8 @@ from sim_devin.engine.graph import Graph, names
 from sim_devin.engine.references import MISSING, Reference, normalise, walk
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.workflow import Loop
-from sim_devin.errors import did_you_mean
 from sim_devin.specs.models import Schema
+from sim_devin.text import did_you_mean
 
 
 class _Mark:

@@ -15,7 +15,7 @@ from sim_devin.engine.references import EnvName, Reference, normalise, split
 from sim_devin.engine.serializer import params
 from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import Block, Loop
-from sim_devin.errors import did_you_mean
+from sim_devin.text import did_you_mean
 
 IN_LOOP = ("index", "iteration", "currentItem", "item", "items")
 

@@ -22,7 +22,8 @@ from sim_devin.engine.serializer import missing_fields, params, unset_credential
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow
-from sim_devin.errors import InvalidWorkflow, MissingDependency, UnknownName, did_you_mean
+from sim_devin.errors import InvalidWorkflow, MissingDependency, UnknownName
+from sim_devin.text import did_you_mean
 
 RESERVED_NAMES = ("loop", "parallel", "variable")
 SOURCES = ("manual", "external", "api", "chat")  # tried in this order when none is given

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.errors import CallerError, InvalidParams, did_you_mean
+from sim_devin.errors import CallerError, InvalidParams
 from sim_devin.functions import arguments as function_arguments
 from sim_devin.functions import dialects
 from sim_devin.specs.forms import NOTHING
 from sim_devin.specs.models import Schema, ToolSpec
 from sim_devin.specs.schema import Checker, publish
+from sim_devin.text import did_you_mean
 
 if TYPE_CHECKING:
     from sim_devin.plugins.registry import Registry

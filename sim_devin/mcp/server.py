@@ -23,7 +23,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from sim_devin.app import App
-from sim_devin.errors import NotAllowed, SimDevinError, did_you_mean
+from sim_devin.errors import NotAllowed, SimDevinError
 from sim_devin.functions import calls as function_calls
 from sim_devin.functions.schemas import FunctionCall, Functions
 from sim_devin.mcp import approval, asking
@@ -36,7 +36,7 @@ from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Allowed, NeedsApproval, Policy
 from sim_devin.specs import json_schema
 from sim_devin.specs.models import ToolSpec
-from sim_devin.text import whole
+from sim_devin.text import did_you_mean, whole
 
 LONGEST_CALL = 50.0  # real seconds; clients give up after 60 by default
 LIST_IS_FRESH = 300_000  # milliseconds; the tools of a server never change

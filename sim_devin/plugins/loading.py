@@ -23,10 +23,11 @@ from typing import Any, Literal, TypeVar
 
 import pluggy
 
-from sim_devin.errors import InvalidSpec, PluginError, SimDevinError, did_you_mean
+from sim_devin.errors import InvalidSpec, PluginError, SimDevinError
 from sim_devin.plugins import hooks as hookspecs
 from sim_devin.specs.files import Specs, read_folder, tool_problems
 from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
+from sim_devin.text import did_you_mean
 
 log = logging.getLogger("sim_devin")
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from sim_devin.errors import InvalidSpec, PluginError, UnknownName, did_you_mean
+from sim_devin.errors import InvalidSpec, PluginError, UnknownName
 from sim_devin.plugins.loading import Loaded
 from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
 from sim_devin.specs.files import Specs, connection_problems
 from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
+from sim_devin.text import did_you_mean
 
 
 @dataclass(frozen=True)

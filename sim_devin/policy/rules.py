@@ -19,8 +19,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP, amount, checked, least
-from sim_devin.errors import CallerError, NotAllowed, did_you_mean
+from sim_devin.errors import CallerError, NotAllowed
 from sim_devin.specs.models import ToolSpec
+from sim_devin.text import did_you_mean
 
 # Words that stand for every tool with a trait, among the patterns of `Policy.confirm`.
 DESTRUCTIVE = "destructive"

@@ -19,8 +19,8 @@ from sim_devin.errors import (
     StoreError,
     UncertainResult,
     UnknownName,
-    meaning_of_status,
 )
+from sim_devin.meaning import meaning_of_status
 from sim_devin.runs import approvals
 from sim_devin.runs.looks import HELD_PAUSE, MEND, Task, UnderWay
 from sim_devin.store.records import ASKING, ENDED, Run, Wait

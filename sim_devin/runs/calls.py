@@ -34,9 +34,9 @@ from sim_devin.errors import (
     SimDevinError,
     StoreError,
     UncertainResult,
-    meaning_of_status,
 )
 from sim_devin.functions.calls import dry_run
+from sim_devin.meaning import meaning_of_status
 from sim_devin.policy.rules import Policy, starts_session
 from sim_devin.runs import approvals
 from sim_devin.runs.day_limit import day_limits, share_of_day

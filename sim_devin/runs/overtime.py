@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sim_devin.devin.until import ended_for_time, is_over
 from sim_devin.devin.verdict import Verdict, bare, classify
-from sim_devin.devin.wait import Outcome, ended_for_time, is_over
+from sim_devin.devin.wait import Outcome
 from sim_devin.errors import Cancelled, NotFound, SimDevinError, StoreError
 from sim_devin.runs.looks import Caller, Task, UnderWay
 from sim_devin.runs.places import credentials_here

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.devin.turn import Turn, messages_of
+from sim_devin.devin.until import until_named
 from sim_devin.devin.verdict import Verdict, bare, classify
 from sim_devin.devin.wait import (
     BATCH,
@@ -23,7 +24,6 @@ from sim_devin.devin.wait import (
     MISSING_FOR,
     NOTHING_NEW,
     needs_full,
-    until_named,
 )
 from sim_devin.errors import (
     ApiError,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sim_devin.errors import InvalidSpec, UnknownName, did_you_mean
+from sim_devin.errors import InvalidSpec, UnknownName
 from sim_devin.json_input import NotJson, parse_json
 from sim_devin.specs import json_schema
 from sim_devin.specs.models import (
@@ -29,6 +29,7 @@ from sim_devin.specs.models import (
     Schema,
     ToolSpec,
 )
+from sim_devin.text import did_you_mean
 
 M = TypeVar("M", bound=Model)
 

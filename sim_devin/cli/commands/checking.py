@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim_devin.errors import CallerError, InvalidSpec, did_you_mean
+from sim_devin.errors import CallerError, InvalidSpec
 from sim_devin.json_input import parse_json
+from sim_devin.text import did_you_mean
 
 if TYPE_CHECKING:
     from sim_devin.app import App
