@@ -6,7 +6,7 @@ from typing import Any
 
 from sim_devin.code import javascript, python_code
 from sim_devin.code import outcome as code_outcome
-from sim_devin.code.outcome import CodeError
+from sim_devin.code.outcome import CodeError, at_line
 from sim_devin.engine.contract import BlockContext, BlockError, CodeText, handler
 
 TIMEOUT = 300.0  # seconds, unless the run's deadline comes first
@@ -32,7 +32,9 @@ def function(block: BlockContext) -> dict[str, Any]:
                 retry=False,
             )
     except CodeError as error:
-        raise BlockError(error.message, output=_printed(error.stdout)) from error
+        line, shown = (at_line(each, error.line) for each in (text.source, text.told))
+        message = error.message.replace(line, shown, 1)
+        raise BlockError(message, output=_printed(error.stdout)) from error
     if outcome.value is code_outcome.MISSING:
         return {"stdout": outcome.stdout}
     return {"result": outcome.value, "stdout": outcome.stdout}

@@ -57,14 +57,17 @@ class Code(Template):
         scanner = Scanner()
         source: list[str] = []
         shown: list[str] = []
+        told: list[str] = []
         bindings: dict[str, Any] = {}
         for segment in self._segments:
             if isinstance(segment, str):
                 scanner.feed(segment)
                 source.append(segment)
                 shown.append(segment)
+                told.append(segment)
             elif isinstance(segment, EnvName):
                 shown.append(segment.text)
+                told.append(segment.text)
                 source.append(self._environment(segment, scanner, memory, bindings))
             else:
                 value = self._bound.lookup(segment)(scope, memory)
@@ -73,6 +76,7 @@ class Code(Template):
                     scanner.feed(segment.text)
                     source.append(segment.text)
                     shown.append(segment.text)
+                    told.append(segment.text)
                     continue
                 value = None if value is EMPTY else value
                 shown.append(json_text(value))
@@ -81,7 +85,8 @@ class Code(Template):
                     source.append(javascript_text.literal(value))
                 else:
                     source.append(_bind(value, scanner, bindings))
-        return CodeText("".join(source), bindings, "".join(shown))
+                told.append(source[-1])
+        return CodeText("".join(source), bindings, "".join(shown), "".join(told))
 
     def shown(self, scope: Scope, memory: Memory) -> str:
         """Return the source as logs may show it."""

@@ -103,6 +103,7 @@ class CodeText:
     source: str
     bindings: Mapping[str, Any]
     shown: str  # the source with values written out, for the log
+    told: str = ""  # the source with variables by name, for messages about its lines
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,33 @@ def test_what_a_function_makes_of_a_variable_is_set_back(code, sent):
     assert prompt_of(chain(block("f", "function", code=code), devin("d", "<f.result>"))) == sent
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "throw new Error('{{TOKEN}}')",
+        "\nconst x = `a {{TOKEN}} b`; nope(x)",
+        'const x = "{{TOKEN}}" ( ;',
+        "/{{TOKEN}}/.nope()",
+        "nope({{TOKEN}})",
+    ],
+)
+def test_the_line_of_an_error_shows_a_variable_by_its_name(code):
+    made = document(
+        [
+            block("start", "start_trigger"),
+            block("f", "function", code=code),
+            devin("d", "<f.error>"),
+        ],
+        [edge("start", "f"), edge("f", "d", "error")],
+    )
+    kept = Kept()
+    result = opened(kept).run(made, env=ENV)
+    assert result.success, result.error
+    for told in (kept.sent[-1]["prompt"], json.dumps([log.to_json() for log in result.logs])):
+        assert "made-up" not in told
+        assert "Line " in told
+
+
 def test_a_short_value_is_known_as_a_word_and_does_not_blot_out_others():
     code = "return {branch: {{NAME}}, note: 'maintained'}"
     made = chain(block("f", "function", code=code), devin("d", "<f.result.branch> <f.result.note>"))
