@@ -164,14 +164,16 @@ class Answers:
             return False
         if (wait.seen or {}).get("held"):
             self._store.unhold_run(wait.run_id)
-        later = self._app.clock.time() + FIRST_PAUSE
+        now = self._app.clock.time()
+        asked_for = max(0.0, now - wait.point.get("since", now))  # Devin's time stood still
         return self._store.change_wait(
             wait,
             "sending",
             kind="session",
             answer=None,
+            due=None if wait.due is None else wait.due + asked_for,
             seen={"session": (wait.seen or {}).get("session", {})},
-            next_look=later,
+            next_look=now + FIRST_PAUSE,
             pause=FIRST_PAUSE,
         )
 

@@ -43,6 +43,7 @@ SHORTEST_IDLE = 0.05  # seconds between first looks at a followed run that anoth
 IDLE = 1.0  # seconds between looks for runs that other processes started
 LONGEST_IDLE = 30.0
 CONCURRENCY = 8
+TEND_AGAIN = 0.5  # real seconds until the rest is done although a service is silent
 STOP_WITHIN = 3.0  # real seconds that what is asked of the service gets to stop
 # Real seconds between tries while the store or this machine refuses.
 SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.5, 15.0
@@ -260,16 +261,20 @@ class Worker:
     def look_after(self, run_id: str | None = None, cancel: threading.Event | None = None) -> bool:
         """Do what is due for parked runs, or for that one; return whether one may go on now.
 
-        Waits for what is asked of the service for that run; for the rest not long.
+        Waits for what is asked of the service for that run, until it may go on without that;
+        for the rest not long.
         """
         cancel = cancel or threading.Event()
-        moved = self._tend(run_id)
+        moved, tended = self._tend(run_id), time.monotonic()
         while self._looks.busy(since=LONGEST_IDLE if run_id is None else IDLE, run_id=run_id):
             self._looks.ended.wait(0.1)
             self._looks.ended.clear()
-            self._looks.overdue()
             if cancel.is_set():
                 break
+            if time.monotonic() - tended >= TEND_AGAIN:  # one service must not hold up the rest
+                moved, tended = self._tend(run_id) | moved, time.monotonic()
+                if run_id is not None and self._store.run(run_id).state != "waiting":
+                    break
         called = call_next(self._app, self._store)  # what was seen may have made room
         return self._looks.news(run_id) | moved | bool(called)
 

@@ -69,6 +69,30 @@ def test_a_question_that_was_answered_is_not_asked_again_while_the_status_lags(a
     assert output(found, "wait")["outcome"] == "done"
 
 
+def test_the_time_in_which_a_question_is_open_does_not_count_as_waiting(app, simulator):
+    create = devin("create", "create_session", prompt="Fix it [scenario: asks]")
+    run = app.runs.start(flow(create, wait(timeoutSeconds="900")), on_question="hold")
+    assert go_on(app, simulator, run)["state"] == "asking"
+    simulator.clock.advance(7200)
+    app.runs.answer(run, "main")
+    found = go_on(app, simulator, run)
+    assert (output(found, "wait")["outcome"], output(found, "wait")["timedOut"]) == ("done", False)
+
+
+def test_after_an_answer_a_wait_has_the_time_that_was_left(app, simulator):
+    create = devin("create", "create_session", prompt="Fix it [scenario: asks]")
+    run = app.runs.start(flow(create, wait(timeoutSeconds="900")), on_question="hold")
+    go_on(app, simulator, run)
+    simulator.clock.advance(7200)
+    simulator.switches = simulator.switches.changed({"status_lag": 100_000})
+    simulator.faults.add(Fault("status", method="GET", path="/sessions(/[^/]+)?$", times=None))
+    app.runs.answer(run, "main")
+    began = simulator.clock.time()
+    found = go_on(app, simulator, run)
+    assert output(found, "wait")["timedOut"] is True
+    assert simulator.clock.time() - began <= 900
+
+
 def test_a_question_is_asked_again_where_the_service_shows_nothing_new(app, simulator):
     """Devin may have asked the same again, without a word and within a second."""
     simulator.switches = simulator.switches.changed({"status_lag": 100_000})

@@ -1,6 +1,7 @@
 """A service that is silent, or whose lists have no end, holds up nothing but its own runs."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -122,6 +123,55 @@ def test_a_run_that_is_followed_is_cancelled_although_the_service_is_silent(
     following.join(30)
     assert not following.is_alive()
     assert state(app, run) == "cancelled"
+
+
+@contextmanager
+def followed(app, run):
+    cancel = threading.Event()
+    thread = threading.Thread(target=app.runs.follow, args=(run,), kwargs={"cancel": cancel})
+    thread.start()
+    try:
+        yield thread
+    finally:
+        cancel.set()
+        thread.join(30)
+
+
+def test_a_wait_of_a_followed_run_ends_in_time_although_the_service_is_silent(
+    open_app, quiet, simulator
+):
+    app = open_app(transport=quiet)
+    run = park(app, waits_for(simulator, QUIET, timeoutSeconds="60"))
+    simulator.clock.advance(30)
+    with followed(app, run) as following:
+        assert quiet.asked.wait(30)
+        simulator.clock.advance(31)
+        following.join(15)  # a look may take 25 seconds
+        assert not following.is_alive()
+    assert "before the deadline" in app.runs.show(run)["error"]
+
+
+def test_a_silent_organization_does_not_delay_another_branch_of_a_followed_run(
+    open_app, quiet, simulator
+):
+    app = open_app(transport=quiet)
+    silent = waits_for(simulator, QUIET) | {"id": "silent", "name": "silent"}
+    other = waits_for(simulator, "org-simulated")
+    after = block("after", "function", code="return 1")
+    edges = [("start", "silent"), ("start", "wait"), ("wait", "after")]
+    run = app.runs.start(flow(silent, other, after, edges=edges))
+    app.runs.worker.drive(app.runs.worker.claim(run), None, None)
+    simulator.clock.advance(600)
+
+    def has_run():
+        return any(one["blockId"] == "after" for one in app.runs.show(run)["blocks"])
+
+    began = time.monotonic()
+    with followed(app, run):
+        assert quiet.asked.wait(30)
+        assert until(has_run)
+        assert time.monotonic() - began < 15  # a look may take 25 seconds
+        quiet.go.set()
 
 
 def test_a_create_under_way_is_given_back_and_found_when_a_worker_stops(open_app, quiet, simulator):
