@@ -58,6 +58,7 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "url": _percent,
     "url-path": lambda value: _percent(value, safe="/"),
     "url-component": lambda value: _percent(value, safe="!'()*"),  # as JavaScript writes it
+    "url-whole": lambda value: _percent(value, safe=";,/?:@&=+$#!'()*"),  # encodeURI
     "url-lower": lambda value: re.sub(
         "%[0-9A-F]{2}", lambda found: found[0].lower(), _percent(value)
     ),

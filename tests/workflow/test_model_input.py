@@ -122,6 +122,7 @@ def test_what_is_sent_and_shown_agrees_with_the_recording(case):
         ("return {a: [{b: {{TOKEN}}}]}", '{"a":[{"b":"{{TOKEN}}"}]}'),
         ("return {[{{TOKEN}}]: 1}", '{"{{TOKEN}}":1}'),
         ("return encodeURIComponent({{TOKEN}})", "{{TOKEN}}"),
+        ("return encodeURI({{TOKEN}})", "{{TOKEN}}"),
         ("return {{TOKEN}}.toUpperCase()", "{{TOKEN}}"),
         ("return 'on ' + {{NAME}} + ', maintained'", "on {{NAME}}, maintained"),
         ("return Number({{N}})", "{{N}}"),
