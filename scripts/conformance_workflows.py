@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import sim_devin
-from sim_devin.app_services import AppServices
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.engine import dag
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.program import Program
 from sim_devin.errors import NotSent, SimDevinError
+from sim_devin.runs.services import AppServices
 
 REASONS = Path(__file__).parent.parent / "docs" / "compatibility-workflows.json"
 UNKNOWN_RUN = re.compile(r"^(<ts>|<uuid>)$")

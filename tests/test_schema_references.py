@@ -8,10 +8,10 @@ import pytest
 
 import sim_devin
 from sim_devin import Specs, hookimpl
-from sim_devin.app_services import AppServices
 from sim_devin.calls.response import Response
 from sim_devin.engine.workflow_check import check
 from sim_devin.errors import InvalidParams, SimDevinError
+from sim_devin.runs.services import AppServices
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.specs import json_schema

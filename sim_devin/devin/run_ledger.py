@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin.intents import Intent, Ledger
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
 
 
 class Reports:
@@ -65,9 +62,9 @@ class RunLedger:
         if credentials not in self._access:
             self._access.append(credentials)
 
-    def conclude(self, app: App, *, look: bool) -> list[str]:
+    def conclude(self, end_doubles: Callable[..., Any], *, look: bool) -> list[str]:
         """Return what was found out about the intents, after a last look for doubles."""
         if look and any(intent.tag in self._tags for intent in self._ledger.watched(0.0)):
             for credentials in self._access:
-                app.end_doubles(credentials=credentials)
+                end_doubles(credentials=credentials)
         return self._reports.of(self._tags)

@@ -12,20 +12,18 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.calls.ceilings import lowered, lowest
 from sim_devin.calls.invoke import secrets_of
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
-from sim_devin.functions.schemas import FunctionCall
+from sim_devin.functions.schemas import FunctionCall, functions_of
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Approve
 from sim_devin.redaction import Redactor
 from sim_devin.specs.models import ToolSpec
 from sim_devin.text import whole
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 logger = logging.getLogger("sim_devin")
 
@@ -62,7 +60,7 @@ class FunctionAnswer(str):
 
 
 def call(
-    app: App,
+    app: Toolbox,
     name: str,
     arguments: str | Mapping[str, Any] | None = None,
     *,
@@ -98,7 +96,7 @@ def call(
     """
     ceilings = lowest(ceilings)
     try:
-        called = app.functions.read(name, arguments, bind=bind)
+        called = functions_of(app).read(name, arguments, bind=bind)
     except (InvalidParams, UnknownName) as error:
         return failed(app, name, error)
     try:
@@ -123,14 +121,14 @@ def call(
     return FunctionAnswer(whole(json.dumps(shown, ensure_ascii=False)), output=output)
 
 
-def for_model(app: App, spec: ToolSpec, params: Mapping[str, Any], answer: Any) -> Any:
+def for_model(app: Toolbox, spec: ToolSpec, params: Mapping[str, Any], answer: Any) -> Any:
     """Return a tool's answer without the secrets that a user fixed for the call."""
     connection = app.registry.connections.get(spec.connection or "")
     return Redactor(secrets_of(spec, connection, params)).data(answer, queries=False)
 
 
 def carry_out(
-    app: App,
+    app: Toolbox,
     called: FunctionCall,
     *,
     gate: Gate | None = None,
@@ -183,7 +181,7 @@ def _call(
 
 
 def dry_run(
-    app: App, spec: ToolSpec, params: Mapping[str, Any], credentials: Any = None
+    app: Toolbox, spec: ToolSpec, params: Mapping[str, Any], credentials: Any = None
 ) -> dict[str, Any]:
     """Return what a call would send, secrets masked. No I/O."""
     shown: dict[str, Any] = {"dryRun": True, "tool": spec.id}
@@ -200,7 +198,7 @@ def dry_run(
     }
 
 
-def failed(app: App, name: str, error: SimDevinError) -> FunctionAnswer:
+def failed(app: Toolbox, name: str, error: SimDevinError) -> FunctionAnswer:
     """Return an error as the text a model can correct itself from."""
     message = str(error)
     if isinstance(error, InvalidParams) and len(error.problems) > 1:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from sim_devin.errors import CallerError, InvalidParams
 from sim_devin.functions import arguments as function_arguments
 from sim_devin.functions import dialects
+from sim_devin.plugins.registry import Registry
 from sim_devin.specs.forms import NOTHING
 from sim_devin.specs.models import Schema, ToolSpec
 from sim_devin.specs.schema import Checker, publish
 from sim_devin.text import did_you_mean
-
-if TYPE_CHECKING:
-    from sim_devin.plugins.registry import Registry
+from sim_devin.toolbox import Toolbox
 
 USER_ONLY = "user-only"
 
@@ -254,3 +254,11 @@ def hints(spec: ToolSpec) -> dict[str, Any]:
         "idempotentHint": traits.idempotent or traits.read_only,
         "openWorldHint": True,
     }
+
+
+_FUNCTIONS: WeakKeyDictionary[Toolbox, Functions] = WeakKeyDictionary()
+
+
+def functions_of(toolbox: Toolbox) -> Functions:
+    """Return the tools of a toolbox as functions, always the same."""
+    return _FUNCTIONS.setdefault(toolbox, Functions(toolbox.registry))

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin.wait import FIRST_PAUSE
 from sim_devin.errors import (
@@ -27,9 +27,7 @@ from sim_devin.store.records import ASKING, ENDED, Run, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, resolve
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -43,7 +41,7 @@ class AnsweredAlready(CallerError):
 class Answers:
     """Takes answers and sends them on."""
 
-    def __init__(self, app: App, store: SqlStore, seals: Seals) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
         self._seals = seals

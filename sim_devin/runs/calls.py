@@ -11,9 +11,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sim_devin.app_services import AppServices
 from sim_devin.calls.ceilings import CAP, lowered
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
@@ -46,6 +45,7 @@ from sim_devin.runs.parked import Parked
 from sim_devin.runs.places import credentials_in, place_of
 from sim_devin.runs.remembered_model import RememberedModel
 from sim_devin.runs.run_budget import RunBudget
+from sim_devin.runs.services import AppServices
 from sim_devin.runs.session_wait import session_wait
 from sim_devin.runs.session_watch import note
 from sim_devin.runs.turns import slot_for
@@ -53,9 +53,7 @@ from sim_devin.store.records import Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger
 from sim_devin.store.turns import NotYourTurn
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
@@ -66,7 +64,7 @@ RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
 class Surroundings:
     """What all calls of a run share."""
 
-    app: App
+    app: Toolbox
     journal: Journal
     budget: RunBudget
     settle: Settle

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sim_devin.calls.invoke import Context
 from sim_devin.devin.doubles import STRAYS_FOR, end_doubles_of
@@ -20,9 +19,7 @@ from sim_devin.runs.places import credentials_here
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, watched_intents
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -41,7 +38,7 @@ class DoublesWatch:
         seals: put their credentials back in place.
     """
 
-    def __init__(self, app: App, store: SqlStore, seals: Seals) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
         self._seals = seals

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sim_devin.app_services import AppServices
 from sim_devin.engine import engine
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.document import load_workflow
@@ -21,12 +20,11 @@ from sim_devin.runs.journal import Journal
 from sim_devin.runs.leases import Watched
 from sim_devin.runs.run_budget import RunBudget
 from sim_devin.runs.secrets import SecretsHere
+from sim_devin.runs.services import AppServices
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
 class Drive:
@@ -38,7 +36,7 @@ class Drive:
 
     def __init__(
         self,
-        app: App,
+        app: Toolbox,
         store: SqlStore,
         run: Run,
         program: Program,

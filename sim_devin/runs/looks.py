@@ -11,12 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.errors import Cancelled, StoreError, TimedOut
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -75,7 +73,7 @@ class Caller:
         under_way: the task that the look is.
     """
 
-    def __init__(self, app: App, credentials: Mapping[str, str], under_way: UnderWay) -> None:
+    def __init__(self, app: Toolbox, credentials: Mapping[str, str], under_way: UnderWay) -> None:
         self._app = app
         self._credentials = credentials
         self._under_way = under_way

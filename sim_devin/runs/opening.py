@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sim_devin.clock import RealClock
 from sim_devin.errors import CallerError
@@ -12,14 +11,12 @@ from sim_devin.settings import APP_NAME
 from sim_devin.store.shared_clock import SharedClock
 from sim_devin.store.sql_store import SqlStore, open_store
 from sim_devin.store.sqlite_file import IN_MEMORY
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 LEASE = 20.0  # seconds without a sign of life after which a process counts as dead
 
 
-def open_runs(app: App) -> Runs:
+def open_runs(app: Toolbox) -> Runs:
     """Return the durable runs of an app: see `App.runs`.
 
     Raises:
@@ -41,7 +38,7 @@ def open_runs(app: App) -> Runs:
     return Runs(app, store, lease=seconds, owns_store=handed_in is None)
 
 
-def _place(app: App) -> str:
+def _place(app: Toolbox) -> str:
     named = app.settings.env.get("SIM_DEVIN_STORE", "")
     if named == "memory":
         return IN_MEMORY

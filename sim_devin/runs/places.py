@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.store.sealing import Seal, read_json
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
-def place_of(app: App, credentials: Mapping[str, str]) -> str:
+def place_of(app: Toolbox, credentials: Mapping[str, str]) -> str:
     """Return where a call with these credentials goes, those of the app filled in.
 
     Raises:
@@ -21,7 +19,7 @@ def place_of(app: App, credentials: Mapping[str, str]) -> str:
 
 
 def credentials_here(
-    app: App, seal: Seal, place: str, closed: str | None
+    app: Toolbox, seal: Seal, place: str, closed: str | None
 ) -> Mapping[str, str] | None:
     """Return credentials that are kept as JSON, or None if they lead elsewhere from here.
 
@@ -32,7 +30,7 @@ def credentials_here(
     return known if place_of(app, known) == place else None
 
 
-def credentials_in(app: App, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def credentials_in(app: Toolbox, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the credentials that the parameters of a call hand in, by name."""
     fields = app.registry.connections[app.registry.tool(tool_id).connection or ""].fields
     return {name: params[name] for name in fields if params.get(name)}

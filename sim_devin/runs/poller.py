@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin.turn import Turn, messages_of
 from sim_devin.devin.until import until_named
@@ -42,9 +42,7 @@ from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seals, names
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import last_message
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -63,7 +61,7 @@ class Poller:
         owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: App, store: SqlStore, seals: Seals, owner: str) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals, owner: str) -> None:
         self._app = app
         self._store = store
         self._seals = seals
@@ -142,7 +140,7 @@ class _Look:
         given_up: whether the service wants to be left alone, or has used up the time.
     """
 
-    def __init__(self, app: App, store: SqlStore, call: Caller) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, call: Caller) -> None:
         self._app = app
         self._store = store
         self._call = call

@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from sim_devin.calls.signature import declared_secret
@@ -27,9 +27,7 @@ from sim_devin.errors import CallerError
 from sim_devin.runs.notices import Notices
 from sim_devin.store.records import Event, Run, Wait
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -58,7 +56,7 @@ class Reminders:
     process dies in between, none.
     """
 
-    def __init__(self, app: App, store: SqlStore, reminding: Reminding) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, reminding: Reminding) -> None:
         self._app = app
         self._store = store
         self._every = reminding.every
@@ -97,7 +95,7 @@ class Reminders:
             self._notices.send(delivery, event.to_json())
 
 
-def open_reminders(app: App, store: SqlStore) -> Reminders:
+def open_reminders(app: Toolbox, store: SqlStore) -> Reminders:
     """Return what reminds people of the runs of a store.
 
     Raises:
@@ -174,7 +172,7 @@ def _rows(parts: Mapping[str, Any], name: str, key: str) -> list[Mapping[str, An
     ]
 
 
-def _may_reach(app: App, url: str) -> bool:
+def _may_reach(app: Toolbox, url: str) -> bool:
     """Return whether to send anything: a simulated app keeps to this machine."""
     return not hasattr(app.transport, "simulator") or is_loopback(urlsplit(url).hostname or "")
 

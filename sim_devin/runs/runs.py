@@ -13,9 +13,8 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sim_devin.app_services import AppServices
 from sim_devin.clock import day_of
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
@@ -26,14 +25,13 @@ from sim_devin.runs.answers import Answers
 from sim_devin.runs.fork import record_before
 from sim_devin.runs.reminders import Reminders
 from sim_devin.runs.secrets import SecretsHere, own_secrets
+from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sealing import OWN
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
 class Runs:
@@ -47,7 +45,7 @@ class Runs:
     """
 
     def __init__(
-        self, app: App, store: SqlStore, *, lease: float, owns_store: bool = False
+        self, app: Toolbox, store: SqlStore, *, lease: float, owns_store: bool = False
     ) -> None:
         self._app = app
         self._owns_store = owns_store

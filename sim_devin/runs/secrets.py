@@ -4,39 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.engine.program import Program
 from sim_devin.engine.secret_fields import literal_secrets, literal_texts, secret_names
 from sim_devin.engine.workflow import Workflow
-from sim_devin.secret_names import is_secret_name
 from sim_devin.store.sealing import OWN, Hidden, Seal, Secret
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import MODEL_KEY, Toolbox
 
 REMEMBERED = 10_000  # runs whose names are remembered
-_MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which no connection has
-
-
-def known(app: App, env: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, str]:
-    """Return name -> value of what is secret in every run.
-
-    Variables whose name says so, or that are among the `names` (``env:…``), and the app's
-    credentials.
-    """
-    variables = {name for name in env if is_secret_name(name)}
-    variables |= {name[4:] for name in names if name.startswith("env:")}
-    found = {f"env:{name}": env[name] for name in sorted(variables) if env.get(name)}
-    for connection in app.registry.connections.values():
-        credentials = app.credentials_of(connection.id)
-        for name, field in connection.fields.items():
-            if field.secret and credentials.get(name):
-                found[f"app:{connection.id}.{name}"] = credentials[name]
-    if app.settings.model_api_key:
-        found[_MODEL_KEY] = app.settings.model_api_key
-    return found
 
 
 def known_of(programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
@@ -73,7 +50,7 @@ class SecretsHere:
         store: where the names are that belong to a run.
     """
 
-    def __init__(self, app: App, store: SqlStore) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore) -> None:
         self._app = app
         self._store = store
         self._given: dict[str, dict[str, str]] = {}
@@ -121,7 +98,7 @@ class SecretsHere:
         env = {**self._app.environment(), **self.environment(run_id)}
         given = self._given.get(run_id, {})
         return Seal(
-            {**known(self._app, env, self._names(run_id)), **given},
+            {**self._app.secrets(env, self._names(run_id)), **given},
             finder(self._app, env, given if run_id in self._env else {**self._shared, **given}),
             partial(self._is_recorded, run_id),
         )
@@ -141,7 +118,7 @@ class SecretsHere:
 
 
 def finder(
-    app: App, env: Mapping[str, str], given: Mapping[str, str]
+    app: Toolbox, env: Mapping[str, str], given: Mapping[str, str]
 ) -> Callable[[str], str | None]:
     """Return how a process that did not start a run finds a secret by its name.
 
@@ -154,7 +131,7 @@ def finder(
         kind, _, rest = name.partition(":")
         if kind == "env":
             return env.get(rest) or None
-        if name == _MODEL_KEY:
+        if name == MODEL_KEY:
             return app.settings.model_api_key or None
         connection, _, field = rest.rpartition(".")
         places = [connection] if kind == "app" else list(app.registry.connections)
@@ -168,13 +145,13 @@ def finder(
     return find
 
 
-def seal_of(app: App, env: Mapping[str, str], names: Iterable[str] | None = None) -> Seal:
+def seal_of(app: Toolbox, env: Mapping[str, str], names: Iterable[str] | None = None) -> Seal:
     """Return what takes the app's credentials, and variables with secret names, out of data.
 
     `names` are those that may be put back in place; all unless given.
     """
     may = None if names is None else set(names)
-    return Seal(known(app, env), finder(app, env, {}), lambda name: may is None or name in may)
+    return Seal(app.secrets(env), finder(app, env, {}), lambda name: may is None or name in may)
 
 
 def document_of(workflow: Workflow) -> dict[str, Any]:

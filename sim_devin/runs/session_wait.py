@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin import wait_block as devin_wait
 from sim_devin.devin.wait import FIRST_PAUSE
@@ -12,13 +12,11 @@ from sim_devin.runs.places import credentials_in, place_of
 from sim_devin.specs import json_schema
 from sim_devin.specs.schema import Checker
 from sim_devin.store.records import Wait
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
 def session_wait(
-    app: App, run_id: str, step: str, params: Mapping[str, Any], on_question: str
+    app: Toolbox, run_id: str, step: str, params: Mapping[str, Any], on_question: str
 ) -> Wait:
     """Return what a block waits for that calls `devin_wait_for_session`.
 

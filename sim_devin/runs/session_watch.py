@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin.verdict import bare, classify
 from sim_devin.devin.wait import BATCH, MISSING_FOR
@@ -22,9 +22,7 @@ from sim_devin.store.records import Session
 from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import LONGEST
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -92,7 +90,7 @@ class SessionWatch:
         owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: App, store: SqlStore, seals: Seals, owner: str) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals, owner: str) -> None:
         self._app = app
         self._store = store
         self._seals = seals

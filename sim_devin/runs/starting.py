@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sim_devin.app_services import AppServices
 from sim_devin.calls.ceilings import checked
 from sim_devin.engine import engine, start
 from sim_devin.engine.bindings import bind
@@ -15,17 +14,16 @@ from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
 from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
-from sim_devin.runs.secrets import known, known_of, sealed_document
+from sim_devin.runs.secrets import known_of, sealed_document
+from sim_devin.runs.services import AppServices
 from sim_devin.store.records import Run
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
 def new_run(
-    app: App,
+    app: Toolbox,
     store: SqlStore,
     workflow: engine.Source,
     inputs: Any,
@@ -73,7 +71,7 @@ def new_run(
         for key, source in (children or {}).items()
     }
     every = {**app.environment(), **env}
-    given = known(app, every, [f"env:{name}" for name in secret_names])
+    given = app.secrets(every, [f"env:{name}" for name in secret_names])
     given |= known_of(programs, env)
     seal = Seal(given)
     now = app.clock.time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.devin.intents import CREATE
 from sim_devin.runs.places import credentials_in, place_of
@@ -11,19 +11,17 @@ from sim_devin.store.rows import text
 from sim_devin.store.sealing import Seal, to_json
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Limits, Slot
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 ALL = 1000  # runs that are called at a time where there is no limit any more
 
 
-def limits_of(app: App) -> Limits:
+def limits_of(app: Toolbox) -> Limits:
     """Return the limits of every organization, from the settings."""
     return Limits(app.settings.max_sessions, app.settings.max_creates_per_minute)
 
 
-def slot_for(app: App, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> Slot | None:
+def slot_for(app: Toolbox, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> Slot | None:
     """Return what a call needs a slot of; None if it creates no session.
 
     Raises:
@@ -36,7 +34,7 @@ def slot_for(app: App, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> S
     return Slot(place_of(app, credentials), closed, limits_of(app))
 
 
-def call_next(app: App, store: SqlStore) -> int:
+def call_next(app: Toolbox, store: SqlStore) -> int:
     """Wake the runs whose turn it is, the longest waiting first; return how many."""
     now, limits, woken = store.now(app.clock), limits_of(app), 0
     for place in store.queues():

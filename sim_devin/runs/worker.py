@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from sim_devin.app_services import AppServices
 from sim_devin.calls.local_faults import local_fault
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
@@ -27,15 +26,14 @@ from sim_devin.runs.overtime import Overtime
 from sim_devin.runs.poller import Poller
 from sim_devin.runs.reminders import Reminders, open_reminders
 from sim_devin.runs.secrets import SecretsHere
+from sim_devin.runs.services import AppServices
 from sim_devin.runs.session_watch import SessionWatch
 from sim_devin.runs.turns import call_next
 from sim_devin.runs.why import why
 from sim_devin.store.records import ENDED, Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sql_store import SqlStore
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
@@ -63,7 +61,7 @@ class Worker:
     """
 
     def __init__(
-        self, app: App, store: SqlStore, owner: str, lease: float, secrets: SecretsHere
+        self, app: Toolbox, store: SqlStore, owner: str, lease: float, secrets: SecretsHere
     ) -> None:
         self._app = app
         self._store = store

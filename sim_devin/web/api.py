@@ -18,7 +18,6 @@ from starlette.types import ASGIApp
 
 from sim_devin import __version__
 from sim_devin.app import App
-from sim_devin.app_services import AppServices
 from sim_devin.engine import workflow_check
 from sim_devin.engine.problem import Problem
 from sim_devin.errors import (
@@ -26,6 +25,7 @@ from sim_devin.errors import (
     SimDevinError,
     UnknownName,
 )
+from sim_devin.runs.services import AppServices
 from sim_devin.web import secret_fields
 from sim_devin.web.acts import Acts
 from sim_devin.web.answer import Answer

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.app_services import AppServices
 from sim_devin.devin.verdict import bare
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.references import EnvName, Reference, split
 from sim_devin.runs.answers import AnsweredAlready
+from sim_devin.runs.services import AppServices
 from sim_devin.store.records import Run
 from sim_devin.store.step_ledger import StepLedger
 

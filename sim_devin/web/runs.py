@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.app_services import AppServices
 from sim_devin.engine.events import Event
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.runs.fork import origins_of
-from sim_devin.runs.secrets import known
+from sim_devin.runs.services import AppServices
 from sim_devin.store import records
 from sim_devin.web import history
 from sim_devin.web.conversations import Conversations, is_about
@@ -133,7 +132,7 @@ class Runs:
 
     def redactor(self, literals: list[str] | None = None) -> Redactor:
         """Return what masks what the app knows to be secret, the local secrets and these values."""
-        own = known(self._app, self._app.environment()).values()
+        own = self._app.secrets(self._app.environment()).values()
         return Redactor([*own, *self._secrets().values(), *(literals or ())])
 
     def start(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sim_devin.app_services import AppServices
 from sim_devin.engine import workflow_check
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, Reference, normalise, split
+from sim_devin.runs.services import AppServices
 from sim_devin.specs.forms import FormField
 from sim_devin.testing import offline_app
 from sim_devin.web.catalog import catalog

@@ -2,11 +2,11 @@
 
 import threading
 
-from sim_devin.app_services import AppServices
 from sim_devin.blocks import HANDLERS
 from sim_devin.calls.network import NetworkPolicy
 from sim_devin.clock import ManualClock
 from sim_devin.engine.workflow_blocks import BLOCKS
+from sim_devin.runs.services import AppServices
 from sim_devin.specs.forms import FormField
 from sim_devin.specs.models import BlockField, BlockSpec
 

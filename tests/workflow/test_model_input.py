@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin import Specs, hookimpl
-from sim_devin.app_services import AppServices
 from sim_devin.calls.response import Response
 from sim_devin.engine import engine
 from sim_devin.engine.workflow_check import check
+from sim_devin.runs.services import AppServices
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.specs.models import BlockField, BlockSpec, ToolSpec

@@ -139,8 +139,8 @@ def _finding(file: Path, problem: str) -> Finding:
 
 
 def _check_workflow(file: Path, app: App) -> Iterator[Finding]:
-    from sim_devin.app_services import AppServices
     from sim_devin.engine.workflow_check import check as check_workflow
+    from sim_devin.runs.services import AppServices
 
     for problem in check_workflow(file, AppServices(app)):
         yield Finding(str(file), problem.text, problem.place, problem.hint, problem.level)

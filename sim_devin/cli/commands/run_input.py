@@ -39,8 +39,8 @@ def require_values(
         InvalidWorkflow: fields have no value; names every one.
         MissingCredentials: only credentials are missing; names the variables to set.
     """
-    from sim_devin.app_services import AppServices
     from sim_devin.engine.bindings import bind, missing
+    from sim_devin.runs.services import AppServices
 
     lost = missing(bind(document, values), AppServices(app), env, kind=trigger)
     unset = dict.fromkeys(item.variable for item in lost if item.variable)

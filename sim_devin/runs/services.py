@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.calls.ceilings import lowered, lowest
 from sim_devin.calls.request import Request
@@ -15,13 +15,12 @@ from sim_devin.engine.contract import Handler
 from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import Cancelled, UnknownName
 from sim_devin.functions.calls import dry_run, for_model
+from sim_devin.functions.schemas import functions_of
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Approve
 from sim_devin.specs.forms import FormField
 from sim_devin.specs.models import BlockSpec, Schema
-
-if TYPE_CHECKING:
-    from sim_devin.app import App
+from sim_devin.toolbox import Toolbox
 
 
 class _WithoutSettings:
@@ -67,7 +66,7 @@ class AppServices:
 
     def __init__(
         self,
-        app: App,
+        app: Toolbox,
         *,
         reconcile: bool = False,
         allows_python: bool = False,
@@ -158,7 +157,7 @@ class AppServices:
 
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it, in what every provider takes."""
-        (exported,) = self._app.functions.schemas("openai", bind=bound, tools=[tool_id])
+        (exported,) = functions_of(self._app).schemas("openai", bind=bound, tools=[tool_id])
         function: dict[str, Any] = exported["function"]
         return function
 
@@ -166,7 +165,7 @@ class AppServices:
         self, tool_id: str, arguments: Any, bound: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the parameters that a model's arguments make under what the user bound."""
-        return dict(self._app.functions.read(tool_id, arguments, bind=bound).params)
+        return dict(functions_of(self._app).read(tool_id, arguments, bind=bound).params)
 
     def for_model(self, tool_id: str, params: Mapping[str, Any], answer: Any) -> Any:
         """Return a tool's answer without the secrets among the parameters it was called with."""

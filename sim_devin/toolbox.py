@@ -1,0 +1,398 @@
+"""The toolbox: what is needed to make calls. All that runs and functions see of an app."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+from sim_devin.calls import invoke
+from sim_devin.calls.ceilings import CAP, lowered, lowest
+from sim_devin.calls.request import Request
+from sim_devin.calls.response import Response
+from sim_devin.calls.retry import RetryPolicy
+from sim_devin.calls.transport import HttpTransport, Transport, check_base_url
+from sim_devin.clock import Clock
+from sim_devin.devin import wait
+from sim_devin.devin.doubles import end_strays
+from sim_devin.devin.intents import Ledger, Settle
+from sim_devin.devin.run_ledger import Reports, RunLedger
+from sim_devin.devin.turn import SentMessages
+from sim_devin.devin.until import Until, until_named
+from sim_devin.plugins import registry
+from sim_devin.policy.gate import Gate
+from sim_devin.policy.rules import Policy, starts_session
+from sim_devin.policy.spending import Spending
+from sim_devin.redaction import Credentials, Redactor
+from sim_devin.secret_names import is_secret_name
+from sim_devin.settings import Settings
+from sim_devin.specs.models import Connection, Schema, ToolSpec
+from sim_devin.specs.schema import Checker
+from sim_devin.store.memory import RunStore
+
+MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which no connection has
+NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
+
+
+class Toolbox:
+    """Tools, credentials and what carries calls out; safe to use from many threads."""
+
+    def __init__(
+        self,
+        *,
+        registry: registry.Registry,
+        settings: Settings,
+        transport: Transport | None,
+        clock: Clock,
+        llm: Any,
+        store: RunStore,
+        base_url: str,
+        credentials: Mapping[str, str],
+        retry_policy: RetryPolicy,
+        ledger: Ledger,
+        settle: Settle,
+        spending: Spending,
+    ) -> None:
+        self.registry = registry
+        self.settings = settings
+        self.clock = clock
+        self.llm = llm
+        self.store = store
+        self.gate = Gate(settings.policy, spending)
+        self._own_gate = self.gate.of_own_act()
+        self._transport = transport
+        self._base_url = base_url
+        self._credentials = Credentials(credentials)
+        self._retry_policy = retry_policy
+        self._ledger = ledger
+        self._reports = Reports()
+        self._settle = settle
+        self._sent = SentMessages()
+        self._checkers: dict[str, Checker] = {}
+        self._targets: dict[str, invoke.Target] = {}
+
+    @cached_property
+    def transport(self) -> Transport:
+        """What carries requests; made when it is first needed."""
+        return self._transport or HttpTransport(network=self.settings.network)
+
+    @property
+    def settle(self) -> Settle:
+        """How an ambiguous create or message is settled."""
+        return self._settle
+
+    @cached_property
+    def sender(self) -> invoke.Sender:
+        """What carries prepared calls out."""
+        sender = invoke.Sender(self.transport, self.clock, self._retry_policy)
+        return self._traced(sender)
+
+    def _traced(self, sender: invoke.Sender) -> invoke.Sender:
+        """Return what carries calls out and is watched; here nobody watches."""
+        return sender
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Masks every credential this app was given or found, and variables with secret names."""
+        return Redactor(self.secrets(self.environment()).values())
+
+    @property
+    def policy(self) -> Policy:
+        """What agents and workflows may do; `gate` applies it."""
+        return self.gate.policy
+
+    def credentials_of(self, connection_id: str) -> Mapping[str, str]:
+        """Return the fields of a connection that this app was given or found."""
+        return self._target(self.registry.connections[connection_id]).credentials
+
+    def environment(self) -> dict[str, str]:
+        """Return what ``{{NAME}}`` stands for unless a run says otherwise.
+
+        That is the environment, with the app's credentials under their variables' names.
+        """
+        own = {
+            declared.env: self.credentials_of(connection.id)[name]
+            for connection in self.registry.connections.values()
+            for name, declared in connection.fields.items()
+            if name in self.credentials_of(connection.id)
+        }
+        return {**self.settings.env, **own}
+
+    def secrets(self, env: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, str]:
+        """Return name -> value of what is secret in every run.
+
+        Variables whose name says so, or that are among the `names` (``env:…``), and the app's
+        credentials.
+        """
+        variables = {name for name in env if is_secret_name(name)}
+        variables |= {name[4:] for name in names if name.startswith("env:")}
+        found = {f"env:{name}": env[name] for name in sorted(variables) if env.get(name)}
+        for connection in self.registry.connections.values():
+            credentials = self.credentials_of(connection.id)
+            for name, field in connection.fields.items():
+                if field.secret and credentials.get(name):
+                    found[f"app:{connection.id}.{name}"] = credentials[name]
+        if self.settings.model_api_key:
+            found[MODEL_KEY] = self.settings.model_api_key
+        return found
+
+    # -- tools -----------------------------------------------------------------------------
+
+    def call(
+        self,
+        tool_id: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        reconcile: bool = False,
+        ceilings: Mapping[str, float] | None = None,
+        cancel: threading.Event | None = None,
+        deadline: float | None = None,
+        on_progress: Callable[[Any], None] | None = None,
+        ledger: Ledger | None = None,
+        settle: Settle | None = None,
+        confirm: Callable[[], None] | None = None,
+        admitted: bool = False,
+    ) -> dict[str, Any]:
+        """Call a tool and return its output.
+
+        It is your own act: of the policy only the ceilings of a day and of a session's time
+        bind it. A session without a cap gets one where there is a ceiling of the day in ACUs.
+
+        Args:
+            tool_id: such as ``devin_get_session``.
+            params: the tool's parameters; a connection's fields may stand among them.
+            credentials: the connection's fields, over the app's own.
+            reconcile: settle an ambiguous create or message by looking for it, instead of
+                raising `AmbiguousResult`.
+            ceilings: parameter -> the most it may be, for this call.
+            cancel: set it to give up.
+            deadline: seconds from now in which the call has to end.
+            on_progress: told about the steps of a long call, such as a wait.
+            ledger: where intents are recorded, instead of the app's own.
+            settle: how an ambiguous end is settled, instead of the app's own way.
+            confirm: called right before each try of an HTTP tool; raises if it may not be sent.
+            admitted: whether a gate or a ledger has drawn from the day for it already.
+
+        Raises:
+            NotAllowed: a ceiling of the day is used up.
+            SimDevinError: see `sim_devin.errors` for what can go wrong and what to do.
+        """
+        spec = self.registry.tool(tool_id)
+        if not admitted and self._own_gate.policy.bounds_day and starts_session(spec):
+            options: dict[str, Any] = {
+                "credentials": credentials,
+                "reconcile": reconcile,
+                "cancel": cancel,
+                "deadline": deadline,
+                "on_progress": on_progress,
+                "ledger": ledger,
+                "settle": settle,
+                "confirm": confirm,
+            }
+            most = lowest(ceilings, self._most)
+            asked = lowered(params or {}, {k: v for k, v in most.items() if k in spec.properties})
+            with self._own_gate.admitted(spec, asked) as allowed:
+                most = lowest(most, allowed.ceilings)
+                return self.call(tool_id, params, ceilings=most, admitted=True, **options)
+        prepared = self._prepare(spec, params or {}, credentials, ceilings)
+        end = None if deadline is None else self.clock.monotonic() + deadline
+
+        def carry_out(
+            prepared: invoke.Prepared, end: float | None = end, **options: Any
+        ) -> dict[str, Any]:
+            with self._sent.noting(prepared.spec.id, prepared.params):
+                return self.sender.call(prepared, cancel=cancel, deadline=end, **options)
+
+        act = spec.run or (spec.reconcile if reconcile else None)
+        if act is None:
+            return carry_out(prepared, confirm=confirm)
+
+        def call(
+            other: str,
+            other_params: Mapping[str, Any],
+            /,
+            *,
+            deadline: float | None = None,
+            **options: Any,
+        ) -> dict[str, Any]:
+            other_spec = self.registry.tool(other)
+            checker = self._checker(other_spec)
+            ready = invoke.prepare(other_spec, other_params, prepared.target, checker)
+            if deadline is None:
+                return carry_out(ready, **options)
+            own = self.clock.monotonic() + deadline
+            return carry_out(ready, own if end is None else min(own, end), **options)
+
+        context = invoke.Context(
+            call=call,
+            clock=self.clock,
+            cancel=cancel or threading.Event(),
+            deadline=end,
+            on_progress=on_progress,
+            ledger=ledger or self.run_ledger(),
+            settle=settle or self._settle,
+            minutes_per_session=self.policy.minutes_per_session,
+            sent=self._sent.last,
+        )
+        return invoke.act(act, prepared, context)
+
+    def end_doubles(self, *, credentials: Mapping[str, str] | None = None) -> list[str]:
+        """End the sessions that turned up after their create was given up or sent again.
+
+        Returns their ids. Every reconciled create does so, too; a program that creates nothing
+        more may call it later. See `sim_devin.devin.doubles`.
+        """
+
+        def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:
+            return self.call(tool_id, params, credentials=credentials, **options)
+
+        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self.run_ledger()))
+
+    def run_ledger(self) -> RunLedger:
+        """Return the app's ledger, as one run uses it."""
+        return RunLedger(self._ledger, self._reports)
+
+    def build_request(
+        self,
+        tool_id: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> Request:
+        """Return the request a call would send. No I/O.
+
+        Raises:
+            CallerError: the parameters are wrong; all problems are listed. Or they are right,
+                and the tool is no single request.
+            MissingCredentials: a credential is missing.
+        """
+        spec = self.registry.tool(tool_id)
+        return self._prepare(spec, params or {}, credentials, None).request()
+
+    def read_response(
+        self,
+        tool_id: str,
+        status: int,
+        *,
+        payload: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Return the output that an answer stands for. No I/O.
+
+        Give the answer as `body` (bytes as they came) or as `payload` (parsed JSON).
+
+        Raises:
+            ApiError: the answer is an error.
+            UnreadableResponse: the answer is a success in another shape.
+        """
+        if body is None:
+            body = json.dumps(payload).encode()
+        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        spec = self.registry.tool(tool_id)
+        answer = Response(status, lowered, body)
+        return invoke.read(spec, answer, now=self.clock.time(), redactor=self.redactor)
+
+    def plan_block(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the tool and the parameters that a block's values stand for. No I/O.
+
+        Raises:
+            UnknownName: there is no such block or operation.
+        """
+        return self.registry.plan(block_type, values)
+
+    def wait(
+        self,
+        session_ids: Iterable[str],
+        *,
+        until: str | Until = "settled",
+        deadline: float | None = None,
+        schema: Schema | None = None,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[wait.Progress], None] | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> list[wait.Outcome]:
+        """Wait for sessions; return one outcome for each, in the order given.
+
+        A session that takes longer than the policy's `minutes_per_session` is ended, and its
+        outcome says so.
+
+        Args:
+            session_ids: with or without the ``devin-`` prefix.
+            until: ``settled`` (anything that does not go on by itself), ``over`` (somebody
+                else answers meanwhile), or a function of a `wait.Verdict`.
+            deadline: seconds from now; the outcome then says ``timed_out``.
+            schema: JSON Schema a structured output has to fit to count as a result.
+            cancel: set it to stop waiting; the sessions go on.
+            on_progress: told about each look.
+            credentials: the connection's fields, over the app's own.
+
+        Raises:
+            WaitTimedOut: nothing was heard of a session before the deadline.
+            SimDevinError: an error that waiting cannot mend, such as a wrong key.
+        """
+
+        def call(
+            tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
+        ) -> dict[str, Any]:
+            return self.call(
+                tool_id, params, credentials=credentials, cancel=cancel, deadline=deadline
+            )
+
+        return wait.wait(
+            session_ids,
+            call,
+            self.clock,
+            until=until if callable(until) else until_named(until),
+            timeout=deadline,
+            schema=schema,
+            cancel=cancel,
+            on_progress=on_progress,
+            minutes=self.policy.minutes_per_session,
+            sent=self._sent.last,
+        )
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        spec: ToolSpec,
+        params: Mapping[str, Any],
+        credentials: Mapping[str, str] | None,
+        ceilings: Mapping[str, float] | None,
+    ) -> invoke.Prepared:
+        if spec.connection is None:
+            target = NOWHERE
+        else:
+            target = self._target(self.registry.connections[spec.connection])
+        if credentials or ceilings:
+            target = target.over(credentials or {}, ceilings or {})
+        return invoke.prepare(spec, params, target, self._checker(spec))
+
+    @property
+    def _most(self) -> dict[str, float]:
+        """The ceilings of every call, whoever makes it."""
+        return {} if self.settings.max_acu is None else {CAP: self.settings.max_acu}
+
+    def _checker(self, spec: ToolSpec) -> Checker:
+        checker = self._checkers.get(spec.id)
+        if checker is None:
+            checker = self._checkers[spec.id] = Checker(spec.params)
+        return checker
+
+    def _target(self, connection: Connection) -> invoke.Target:
+        target = self._targets.get(connection.id)
+        if target is None:
+            known = self.settings.credentials_for(connection)
+            known.update({k: v for k, v in self._credentials.items() if k in connection.fields})
+            target = invoke.Target(
+                connection,
+                known,
+                check_base_url(self._base_url or self.settings.base_url_for(connection)),
+                self._most,
+            )
+            self._targets[connection.id] = target
+        return target
