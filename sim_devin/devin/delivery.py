@@ -239,14 +239,14 @@ class Delivery:
         return True
 
     def _settle(self, intent: Intent, state: Any, session_id: str | None = None) -> Intent:
-        kept = self._ledger.settle(intent.tag, state, session_id)
+        kept = self._ledger.settle(intent.tag, state, session_id, sends=intent.sends)
         if kept.tag == intent.tag:
             intent.state, intent.session_id = kept.state, kept.session_id
         return kept
 
     def _leave(self) -> None:
         for intent in self.sent:
-            self._ledger.settle(intent.tag, "uncertain")
+            self._ledger.settle(intent.tag, "uncertain", sends=intent.sends)
 
 
 def read_session(session_id: str | None, context: Context) -> Output:

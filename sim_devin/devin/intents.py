@@ -87,14 +87,19 @@ _NEXT: Mapping[State, Mapping[State, State]] = {
 }
 
 
-def next_state(intent: Intent, learned: State, *, adopted: bool = False) -> State:
+def next_state(
+    intent: Intent, learned: State, *, adopted: bool = False, sends: int | None = None
+) -> State:
     """Return the state of an intent after `learned`, whoever learned it and however late.
 
     Args:
         intent: as it is recorded.
         learned: what somebody has found out.
         adopted: it was found by who may still decide that nothing else takes its place.
+        sends: how often it had been sent, as far as they knew; None if that does not matter.
     """
+    if sends is not None and sends < intent.sends and learned not in ("done", "stray"):
+        return intent.state  # it was sent again since, of which they know nothing
     if adopted and learned == "done" and intent.state == "missing":
         return "done"
     if learned == "rejected" and intent.sends > 1 and intent.state in ("open", "uncertain"):
@@ -134,12 +139,18 @@ class Ledger(Protocol):
         ...
 
     def settle(
-        self, tag: str, state: State, session_id: str | None = None, *, adopted: bool = False
+        self,
+        tag: str,
+        state: State,
+        session_id: str | None = None,
+        *,
+        adopted: bool = False,
+        sends: int | None = None,
     ) -> Intent:
         """Record what became of an intent, and return what is recorded then: see `next_state`.
 
         Another intent of the step that is ``done`` makes this one ``stray``; that one is
-        returned.
+        returned. While there is one, what was given up stays so.
         """
         ...
 
@@ -203,12 +214,18 @@ class MemoryLedger:
         """Let it be sent: no other process knows of it."""
 
     def settle(
-        self, tag: str, state: State, session_id: str | None = None, *, adopted: bool = False
+        self,
+        tag: str,
+        state: State,
+        session_id: str | None = None,
+        *,
+        adopted: bool = False,
+        sends: int | None = None,
     ) -> Intent:
         """Record what became of an intent; return what is recorded then."""
         with self._lock:
             intent = self.intents[tag]
-            after = next_state(intent, state, adopted=adopted)
+            after = next_state(intent, state, adopted=adopted, sends=sends)
             if after != intent.state:
                 intent.state, intent.session_id = after, session_id or intent.session_id
             return replace(intent)

@@ -142,14 +142,21 @@ class StepLedger:
                 raise AmbiguousResult(f"Another process has decided about {intent.tool}.")
 
     def settle(
-        self, tag: str, state: State, session_id: str | None = None, *, adopted: bool = False
+        self,
+        tag: str,
+        state: State,
+        session_id: str | None = None,
+        *,
+        adopted: bool = False,
+        sends: int | None = None,
     ) -> Intent:
         """Record what became of an intent, and return what is recorded then.
 
         Compares and sets: see `intents.next_state`. Of the intents of a step only one is ever
-        ``done``; a second one is ``stray``, and the first is returned. What was surely not done
-        gives its share back. An answer that comes after another process has taken the run over
-        is told in the run's events, and ends its question what happened.
+        ``done``; a second one is ``stray``, and the first is returned. While there is one, what was
+        given up stays so, and is looked for as a double. What was surely not done gives its share
+        back. An answer that comes after another process has taken the run over is told in the run's
+        events, and ends its question what happened.
         """
         store = self._store
         with store.database.write() as connection:
@@ -159,12 +166,12 @@ class StepLedger:
             query = "SELECT run_id, step FROM intents WHERE tag = ?"
             owner = connection.execute(query, (tag,)).fetchone()
             run_id, step = owner["run_id"], owner["step"]
-            after, kept = next_state(known, state, adopted=adopted), known
-            if after == "done" != known.state:
-                other = _done(connection, run_id, step, besides=tag)
-                if other is not None:
-                    after = "stray"
-                    kept = other
+            after, kept = next_state(known, state, adopted=adopted, sends=sends), known
+            other = _done(connection, run_id, step, besides=tag)
+            if other is not None and after == "done" != known.state:
+                after, kept = "stray", other
+            elif other is not None and known.state == "missing" and after != "stray":
+                return known
             if after == known.state:
                 return known
             known.state, known.session_id = after, session_id or known.session_id

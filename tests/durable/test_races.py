@@ -137,6 +137,40 @@ def test_whatever_two_processes_learn_one_session_is_kept_and_none_in_use_is_end
     store.close()
 
 
+@pytest.fixture
+def two_processes(store):
+    run = Run("run-1", "ready", store.put_document({}), created=0.0, updated=0.0)
+    store.add_run(run)
+    return [StepLedger(store, run, "create#1/1", SimClock(speed=0), driven=False) for _ in range(2)]
+
+
+@pytest.mark.parametrize("learned", ["missing", "uncertain", "repeat", "rejected"])
+def test_what_was_learned_of_an_earlier_send_says_nothing_of_a_later_one(
+    store, two_processes, learned
+):
+    frozen, other = two_processes
+    early = Intent(frozen.tag("0"), CREATE, 1.0)
+    frozen.claim(early)
+    resolve(store, "run-1", "create#1", "repeat", None)
+    late = Intent(early.tag, CREATE, 2.0)
+    assert other.claim(late)
+    frozen.settle(early.tag, learned, sends=early.sends)
+    assert other.settle(late.tag, "done", "s1", sends=late.sends).state == "done"
+
+
+@pytest.mark.parametrize("learned", ["uncertain", "repeat"])
+def test_what_was_given_up_is_looked_for_whatever_a_process_says_that_lost_the_run(
+    two_processes, learned
+):
+    frozen, other = two_processes
+    frozen.claim(Intent(frozen.tag("0"), CREATE, 1.0))
+    other.settle(other.tag("0"), "missing")
+    other.claim(Intent(other.tag("1"), CREATE, 2.0))
+    other.settle(other.tag("1"), "done", "s1")
+    frozen.settle(frozen.tag("0"), learned)
+    assert [one.tag for one in other.watched(0.0)] == [other.tag("0")]
+
+
 def test_an_api_block_that_got_no_answer_is_not_sent_again(open_app, store):
     app = open_app()
     sent = []
