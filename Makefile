@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo canvas test check workflows fix cover mcp record torture bench dist lock clean
+.PHONY: help demo canvas test check workflows fix pin cover mcp record torture bench dist lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fix: $(READY) ## mend what a machine can mend
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/cli_docs.py
 	$(BIN)/python scripts/conformance.py --write > /dev/null
+
+pin: $(READY) ## write anew the list of names that must not change by accident
+	$(BIN)/python -m tests.pinned_names
 
 cover: $(READY) ## tests with branch coverage
 	$(BIN)/coverage run -m pytest

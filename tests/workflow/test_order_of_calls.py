@@ -3,9 +3,8 @@
 import json
 import threading
 
-from sim_devin.response import Response
-
 import sim_devin
+from sim_devin.calls.response import Response
 from sim_devin.engine import workers
 from workflow.fakes import block, document, edge
 
