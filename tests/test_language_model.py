@@ -15,7 +15,8 @@ from pydantic_ai.models.test import TestModel
 
 import sim_devin
 from sim_devin import errors
-from sim_devin.llm.language_model import PydanticAiModel, provider_of
+from sim_devin.llm.access import provider_of
+from sim_devin.llm.language_model import PydanticAiModel
 from sim_devin.redaction import MASK
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.wiring import SIMULATED_CREDENTIALS
@@ -516,7 +517,7 @@ def test_what_is_missing_is_named(model, error, says):
 
 def test_without_the_extra_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sim_devin.llm.model_request", None)
-    monkeypatch.delattr(sim_devin, "model_request", raising=False)
+    monkeypatch.delattr("sim_devin.llm.model_request", raising=False)
     with pytest.raises(errors.MissingDependency, match=r"pip install 'sim-devin\[agent\]'"):
         PydanticAiModel({}).complete([], model="gpt-4o")
 

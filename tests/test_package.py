@@ -4,6 +4,7 @@ One environment serves all tests. Our wheel and two plugins are really installed
 what they depend on is borrowed from the environment the tests run in, so nothing is fetched.
 """
 
+import graphlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import venv
 import zipfile
 from pathlib import Path
 
+import grimp
 import pytest
 
 import sim_devin
@@ -212,3 +214,19 @@ def test_modules_stay_short():
 
 def test_modules_are_named_after_what_is_in_them():
     assert [path for path in modules() if path.stem in NAMES_THAT_SAY_NOTHING] == []
+
+
+def imports():
+    """Return module -> modules that it imports, also where only types are needed."""
+    graph = grimp.build_graph("sim_devin", exclude_type_checking_imports=False, cache_dir=None)
+    return {name: sorted(graph.find_modules_directly_imported_by(name)) for name in graph.modules}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    # The layers say this of packages; it holds within each of them, too.
+    by_name = imports()
+    del by_name["sim_devin"]  # its public names are loaded when they are first used
+    order = graphlib.TopologicalSorter(
+        {name: [other for other in found if other in by_name] for name, found in by_name.items()}
+    )
+    order.prepare()

@@ -18,7 +18,7 @@ from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.calls.transport import REDIRECT_LIMIT, HttpTransport
 from sim_devin.errors import AddressRefused, NotSent, SimDevinError
-from sim_devin.llm.language_model import Access
+from sim_devin.llm.access import Access
 
 SECRET = "canary-of-a-secret"
 

@@ -7,26 +7,22 @@ handlers.
 from __future__ import annotations
 
 import logging
-import threading
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.engine import events, pauses
 from sim_devin.engine.budget import Budget, caps
 from sim_devin.engine.contract import BlockContext, BlockError, Pause, Sleep
-from sim_devin.engine.driver import Driver
-from sim_devin.engine.events import Event, Listener
 from sim_devin.engine.failures import describe, may_retry
 from sim_devin.engine.fields import Fields
 from sim_devin.engine.origins import NOTHING, FindChild, Origins, Provenance
 from sim_devin.engine.passes import Passes, place
 from sim_devin.engine.program import Program, Step
-from sim_devin.engine.run import BlockLog, Logs, RunResult, unix
+from sim_devin.engine.run import BlockLog, RunResult, unix
+from sim_devin.engine.run_state import RunState
 from sim_devin.engine.scopes import Scope, branch_alias, mark
 from sim_devin.engine.workflow import Block, Variable
 from sim_devin.errors import Cancelled, SimDevinError
-from sim_devin.redaction import Redactor
 
 logger = logging.getLogger("sim_devin")
 
@@ -48,13 +44,10 @@ class Task:
         self.context: BlockContext | None = None
 
 
-class Execution(Driver):
-    """The state of a run and the rules by which it moves on.
+class Execution(RunState):
+    """The rules by which a run moves on; `state` are the arguments of a `RunState`.
 
     Attributes:
-        outputs: node id -> output; with `variables` and `env` what references read.
-        output: the final output so far; `locked` once a Response block has set it.
-        failure: text, block id and hint of the first failure that no error port took.
         paused: context id -> what waits there, and its record.
         fields: resolves the fields of blocks; knows the run's warnings.
     """
@@ -63,54 +56,20 @@ class Execution(Driver):
         self,
         program: Program,
         *,
-        run_id: str | None = None,
-        env: Mapping[str, str],
-        variables: dict[str, Any],
-        redactor: Redactor,
-        on_event: Listener | None = None,
-        cancel: threading.Event | None = None,
-        deadline: float | None = None,
-        stop_after: str | None = None,
         budget: Budget | None = None,
         run_child: RunChild | None = None,
-        workers: int = 16,
-        max_logs: int = 10_000,
         start_output: dict[str, Any] | None = None,
         find_child: FindChild = lambda _: None,
         origins: Origins = NOTHING,
+        **state: Any,
     ) -> None:
-        super().__init__(program.services.clock, cancel=cancel, deadline=deadline, workers=workers)
-        self.program = program
-        self.services = program.services
-        self.run_id = run_id or str(uuid.uuid4())
-        self.env = env
-        self.variables = variables
-        self.redactor = redactor
-        self.outputs: dict[str, Any] = {}
-        self.root = Scope(program.graph, program.graph.root)
-        self.logs = Logs(max_logs)
-        self.output: Any = {}
-        self.locked = False
-        self.failure: tuple[str, str, str] | None = None
+        super().__init__(program, **state)
         self.paused: dict[str, tuple[Task, dict[str, Any]]] = {}
-        self.started = self.clock.time()
-        self.order = 0
-        self.stop_after = stop_after
-        self.listener = on_event
         self.passes = Passes(self)
         self._start_output = start_output or {}
         self.budget = budget or Budget({})
         self._run_child = run_child
         self.fields = Fields(self, Provenance(program, find_child, origins))
-
-    def begin(self, scope: Scope, index: int) -> None:
-        """Make a node ready."""
-        self._ready.append((scope, index))
-
-    def next_order(self) -> int:
-        """Return the number of the next log entry."""
-        self.order += 1
-        return self.order
 
     # -- one block -------------------------------------------------------------------------
 
@@ -285,12 +244,6 @@ class Execution(Driver):
         else:
             self.fail_run(f"{task.step.name}: {text}", task.node_id, log.hint or "")
 
-    def fail_run(self, text: str, block_id: str, hint: str) -> None:
-        """Record a failure that nothing handles; only the first one counts."""
-        self.halted = True
-        if self.failure is None and not self.locked:
-            self.failure = (text, block_id, hint)
-
     # -- pauses --------------------------------------------------------------------------------
 
     def _pause(self, task: Task, pause: Pause) -> None:
@@ -374,23 +327,3 @@ class Execution(Driver):
     def warn(self, log: BlockLog, block: Block, text: str, field: str) -> None:
         """Add a warning to the run's result, once for each field of a block; from any thread."""
         self.tell(lambda: self.fields.warn(log, block, text, field))
-
-    def relay(self, event: Event) -> None:
-        """Pass on an event of a child run, which has a thread of its own."""
-        if self.listener is not None:
-            self.tell(lambda: self._hear(event))
-
-    # -- telling -------------------------------------------------------------------------------
-
-    def emit(self, kind: str, log: BlockLog | None = None, data: Any = None) -> None:
-        """Tell the listener. A listener that raises does not disturb the run."""
-        if self.listener is not None:
-            data = self.redactor.data(data)
-            self._hear(Event(kind, self.run_id, self.clock.time(), log, data))
-
-    def _hear(self, event: Event) -> None:
-        try:
-            if self.listener is not None:
-                self.listener(event)
-        except Exception:
-            logger.exception("a listener of run %s failed at %s", event.run_id, event.kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim_devin.calls.ceilings import amount, is_nothing
 from sim_devin.engine import events
@@ -12,12 +12,10 @@ from sim_devin.engine.model_input import ModelInput, kept_back
 from sim_devin.engine.origins import Provenance
 from sim_devin.engine.program import Step
 from sim_devin.engine.run import BlockLog
+from sim_devin.engine.run_state import RunState
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.templates import Template
 from sim_devin.engine.workflow import Block
-
-if TYPE_CHECKING:
-    from sim_devin.engine.execution import Execution
 
 logger = logging.getLogger("sim_devin")
 
@@ -54,16 +52,16 @@ class Fields:
         provenance: which environment variables may be in which values.
     """
 
-    def __init__(self, execution: Execution, provenance: Provenance) -> None:
-        self._run = execution
+    def __init__(self, run: RunState, provenance: Provenance) -> None:
+        self._run = run
         self.provenance = provenance
         self.warnings: dict[tuple[str, str], str] = {}
-        program = execution.program
+        program = run.program
         self._model_input = ModelInput(
             provenance,
-            execution.env,
+            run.env,
             lambda: list(program.services.secrets),
-            lambda: execution.outputs.get(program.start.id),
+            lambda: run.outputs.get(program.start.id),
         )
 
     def resolve(

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim_devin.engine import conditions, containers, events
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.failures import describe
 from sim_devin.engine.run import BlockLog
+from sim_devin.engine.run_state import RunState
 from sim_devin.engine.scopes import ContainerRun, Scope
 from sim_devin.engine.workflow import Parallel
 from sim_devin.errors import SimDevinError
-
-if TYPE_CHECKING:
-    from sim_devin.engine.execution import Execution
 
 
 class Passes:
     """The containers of one run."""
 
-    def __init__(self, execution: Execution) -> None:
-        self._run = execution
+    def __init__(self, run: RunState) -> None:
+        self._run = run
 
     def enter(self, scope: Scope, index: int) -> None:
         """Begin with a container: its first pass, the first batch of branches, or nothing."""
-        execution = self._run
-        started = execution.clock.time()
+        state = self._run
+        started = state.clock.time()
         try:
-            run = containers.open_container(execution.program, scope, index, execution)
+            run = containers.open_container(state.program, scope, index, state)
             goes_on = self._goes_on(run)
         except (BlockError, SimDevinError) as error:
             self._fail(scope, index, error, started)
@@ -35,14 +31,14 @@ class Passes:
         run.started = started
         scope.running[index] = run
         start_id, _ = containers.sentinel_ids(run)
-        execution.outputs[start_id] = {"sentinelStart": True}
+        state.outputs[start_id] = {"sentinelStart": True}
         if not run.is_loop:
             run.results = [[] for _ in range(run.total or 0)]
         if goes_on:
             self._next(run)
         else:
             route = "loop_exit" if run.is_loop else "parallel_exit"
-            execution.outputs[start_id] |= {"shouldExit": True, "selectedRoute": route}
+            state.outputs[start_id] |= {"shouldExit": True, "selectedRoute": route}
             self._leave(run)
 
     def over(self, scope: Scope) -> None:
@@ -70,8 +66,8 @@ class Passes:
         self._next(run)
 
     def _goes_on(self, run: ContainerRun) -> bool:
-        execution = self._run
-        return containers.goes_on(run, execution.program, execution, conditions.loop_goes_on)
+        state = self._run
+        return containers.goes_on(run, state.program, state, conditions.loop_goes_on)
 
     def _next(self, run: ContainerRun) -> None:
         """Open the next iteration, or the next batch of branches."""
@@ -88,54 +84,54 @@ class Passes:
                 self._run.begin(scope, entry)
 
     def _leave(self, run: ContainerRun) -> None:
-        execution, scope, index = self._run, run.parent, run.index
+        state, scope, index = self._run, run.parent, run.index
         node = scope.body.nodes[index]
         output = {"results": run.results}
         final = containers.sentinel_output(run)
-        execution.outputs[run.node_id] = output
-        execution.outputs[containers.sentinel_ids(run)[1]] = final
+        state.outputs[run.node_id] = output
+        state.outputs[containers.sentinel_ids(run)[1]] = final
         log = self._log(scope, index, run.started)
         log.success = True
         log.raw_output = output
         del scope.running[index]
         if scope.owner is not None:
             scope.outputs.append(output)
-        elif not node.out and not execution.locked:
-            execution.output = final
-        execution.emit(events.BLOCK_FINISHED, log)
-        if node.id == execution.stop_after:
-            execution.halted = True
+        elif not node.out and not state.locked:
+            state.output = final
+        state.emit(events.BLOCK_FINISHED, log)
+        if node.id == state.stop_after:
+            state.halted = True
         for ready in scope.frontier.leave(index):
-            execution.begin(scope, ready)
+            state.begin(scope, ready)
         if scope.owner is not None and not scope.frontier.left:
             self.over(scope)
 
     def _fail(self, scope: Scope, index: int, error: BaseException, started: float) -> None:
-        execution = self._run
+        state = self._run
         described = describe(error)
-        text = execution.redactor.text(described.text)
+        text = state.redactor.text(described.text)
         log = self._log(scope, index, started)
         log.error, log.hint = text, described.hint or None
         log.raw_output = {"error": text}
         log.raw_input = scope.body.nodes[index].block.data
-        execution.emit(events.BLOCK_FAILED, log)
-        execution.fail_run(text, log.block_id, described.hint)
+        state.emit(events.BLOCK_FAILED, log)
+        state.fail_run(text, log.block_id, described.hint)
 
     def _log(self, scope: Scope, index: int, started: float) -> BlockLog:
-        execution = self._run
+        state = self._run
         block = scope.body.nodes[index].block
         log = BlockLog(
             scope.node_id(block.id),
             block.name,
             block.type,
-            execution.next_order(),
+            state.next_order(),
             started,
-            execution.redactor,
+            state.redactor,
         )
-        log.ended = execution.clock.time()
+        log.ended = state.clock.time()
         if scope.owner is not None:
             place(log, scope, named=False)
-        execution.logs.append(log)
+        state.logs.append(log)
         return log
 
 

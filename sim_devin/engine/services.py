@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.clock import Clock
-from sim_devin.engine.contract import Handler
 from sim_devin.specs.forms import FormField
 from sim_devin.specs.models import BlockSpec, Schema
 
@@ -61,8 +60,8 @@ class Services(Protocol):
     """The engine's outside world. The engine itself knows nothing of HTTP or of Devin."""
 
     @property
-    def handlers(self) -> Mapping[str, Handler]:
-        """Block type -> handler. A block type without one calls its tools."""
+    def handlers(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Block type -> handler (`contract.Handler`); a type without one calls its tools."""
         ...
 
     @property

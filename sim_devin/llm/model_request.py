@@ -10,7 +10,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_ai import exceptions
 from pydantic_ai.direct import model_request
@@ -51,10 +51,8 @@ from sim_devin.errors import (
     TransportError,
     UnreadableResponse,
 )
+from sim_devin.llm.access import Access
 from sim_devin.redaction import Redactor
-
-if TYPE_CHECKING:
-    from sim_devin.llm.language_model import Access
 
 ENDPOINT = "endpoint"  # the provider's name of the endpoint that a setting names
 LOOK = 0.2  # seconds between looks at whether the run is to stop

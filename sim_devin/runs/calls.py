@@ -319,7 +319,9 @@ class StepServices(AppServices):
     def llm(self) -> Any:
         """The model, its replies recorded; None without one."""
         model = super().llm
-        return None if model is None else RememberedModel(model, self._calls)
+        if model is None:
+            return None
+        return RememberedModel(model, self._calls.around.journal, self._calls.next_step)
 
 
 class _CarefulSender:

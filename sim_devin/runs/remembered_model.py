@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from sim_devin.runs.calls import Calls
+from sim_devin.runs.journal import Journal
 
 
 class RememberedModel:
     """Asks the model, and records what it replies.
 
     Args:
-        model: replies, see `app.App`.
-        calls: the try of the block that asks.
+        model: replies, see `engine.services.Model`.
+        journal: the record of the run.
+        next_step: returns the name of the next step of the block that asks.
     """
 
-    def __init__(self, model: Any, calls: Calls) -> None:
+    def __init__(self, model: Any, journal: Journal, next_step: Callable[[], str]) -> None:
         self._model = model
-        self._calls = calls
+        self._journal = journal
+        self._next_step = next_step
 
     def complete(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Mapping[str, Any]:
         """Return the model's reply, from the record if it is there."""
-        journal = self._calls.around.journal
-        step = self._calls.next_step()
-        past = journal.step(step, "model")
+        step = self._next_step()
+        past = self._journal.step(step, "model")
         if past is not None:
             reply: Mapping[str, Any] = past["output"]
             return reply
         reply = self._model.complete(messages, **options)
-        journal.put_step(step, "model", {"output": reply})
+        self._journal.put_step(step, "model", {"output": reply})
         return reply

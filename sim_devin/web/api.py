@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from sim_devin import __version__
 from sim_devin.app import App
 from sim_devin.engine import workflow_check
 from sim_devin.engine.problem import Problem
@@ -125,7 +125,7 @@ class Api:
             for field in connection.fields.values()
         )
         return {
-            "version": __version__,
+            "version": version("sim-devin"),
             "folder": self._folder.path.name,
             "simulated": self._surroundings.simulated,
             "speed": self._surroundings.speed,
