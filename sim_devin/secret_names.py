@@ -26,6 +26,7 @@ _ELSEWHERE = (
 _COUNTED = "tokens[0-9]*$"
 _HELD = "(?:access|api|auth|bearer|csrf|id|refresh|secret|session)tokens[0-9]*$"
 _WORKING_DIRECTORY = "(?:old)?pwd$"
+_JOINTS = r"\0-/:-@\[-`{-\x7f"  # between words
 
 # A name is one of a secret if its letters and digits, in lower case, match the first, or it
 # matches the second: DB_PASS and dbPass, not bypass. They mean the same in JavaScript, and the
@@ -33,7 +34,7 @@ _WORKING_DIRECTORY = "(?:old)?pwd$"
 PATTERNS = (
     f"^(?!.*{_ELSEWHERE})(?:(?=.*{_HELD})|(?!.*{_COUNTED}))(?!{_WORKING_DIRECTORY})"
     f".*(?:(?:{_ENDINGS}){_CARRIERS}|pwd)$",
-    r"[^\W_][\W_]+[Pp][Aa][Ss][Ss]$|[a-z0-9]Pass$",
+    f"[^{_JOINTS}][{_JOINTS}]+[Pp][Aa][Ss][Ss]$|[a-z0-9]Pass$",
 )
 _PLAIN, _AS_WRITTEN = map(re.compile, PATTERNS)
 

@@ -145,7 +145,8 @@ class Program:
         if spec is None:
             return None
         operation = block.values.get(spec.operation_field) or spec.default_operation or None
-        if operation is not None and operation not in spec.operations:
+        is_known = isinstance(operation, str) and operation in spec.operations
+        if operation is not None and not is_known:
             return None
         return self.services.outputs(block.type, operation) or None
 

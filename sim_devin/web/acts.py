@@ -22,6 +22,7 @@ from sim_devin.errors import CallerError
 from sim_devin.store.sql_store import SqlStore
 
 HEADER = "idempotency-key"
+REPLAYED = "idempotent-replayed"  # a header of answers that were given before
 
 _KEY = re.compile(r"[!-~]{8,200}")
 
@@ -113,4 +114,4 @@ def _text(answer: Response) -> str:
 
 def _response(text: str) -> Response:
     status, body, headers = json.loads(text)
-    return Response(body, status, headers, media_type="application/json")
+    return Response(body, status, {**headers, REPLAYED: "true"}, media_type="application/json")

@@ -26,6 +26,7 @@ from sim_devin.errors import (
     UnknownName,
 )
 from sim_devin.runs.services import AppServices
+from sim_devin.secret_names import PATTERNS
 from sim_devin.web import secret_fields
 from sim_devin.web.acts import Acts
 from sim_devin.web.answer import Answer
@@ -133,6 +134,7 @@ class Api:
                 {"name": name, "set": name in env or name in stored, "stored": name in stored}
                 for name in dict.fromkeys([*wanted, *stored])
             ],
+            "secretNames": list(PATTERNS),
         }
 
     def _blocks(self, _request: Request, _body: Any) -> dict[str, Any]:
@@ -235,7 +237,7 @@ class Api:
         for name in ("fromBlock", "earlier", "stopAfter"):
             if not isinstance(body.get(name), str | None):
                 raise CallerError(f"{name} has to be an id.")
-        for name in ("deadline", "maxAcu"):
+        for name in ("deadline", "maxAcu", "maxSessions"):
             if body.get(name) is not None and not _is_above_zero(body[name]):
                 raise CallerError(f"{name} has to be a number above 0.")
         run = self.runs.start(
@@ -248,6 +250,7 @@ class Api:
             stop_after=body.get("stopAfter"),
             deadline=body.get("deadline"),
             max_acu=body.get("maxAcu"),
+            max_sessions=body.get("maxSessions"),
             key=request.state.key,
         )
         return Answer(run, 201)

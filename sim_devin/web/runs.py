@@ -147,6 +147,7 @@ class Runs:
         stop_after: str | None = None,
         deadline: float | None = None,
         max_acu: int | None = None,
+        max_sessions: int | None = None,
         key: str | None = None,
     ) -> dict[str, Any]:
         """Record a run, to be driven at once, and return it as a line of the history.
@@ -161,6 +162,7 @@ class Runs:
             stop_after: id of a block after which nothing new starts.
             deadline: seconds after which the run is cancelled.
             max_acu: ceiling for the ACU limits of all its sessions together.
+            max_sessions: most sessions that it may create.
             key: of this start; the run that was started with it before is returned, if any.
 
         Raises:
@@ -187,6 +189,7 @@ class Runs:
                 stop_after=stop_after,
                 deadline=deadline,
                 max_acu=max_acu,
+                max_sessions=max_sessions,
                 allow_python=self._allow_python,
                 on_question="hold",
                 secret_names=self._secrets(),

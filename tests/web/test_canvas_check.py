@@ -261,6 +261,26 @@ def test_values_of_a_tool_that_is_no_single_request_are_checked(canvas, session,
     assert len(checked(canvas, document)) == problems + 1
 
 
+@pytest.mark.parametrize("operation", [{}, {"a": 1}, [], ["create_session"], 5, True, "nothing"])
+def test_a_reference_to_a_block_of_an_odd_operation_is_checked(canvas, operation):
+    def block(name, kind, **fields):
+        values = {field: {"id": field, "value": value} for field, value in fields.items()}
+        place = {"x": 0, "y": 0}
+        head = {"id": name, "type": kind, "name": name, "position": place, "enabled": True}
+        return {**head, "subBlocks": values}
+
+    blocks = {
+        "start": block("start", "start_trigger"),
+        "devin": block("devin", "devin", operation=operation, prompt="Do it"),
+        "after": block("after", "function", code="return <devin.sessionId>"),
+    }
+    edges = [
+        {"id": "a", "source": "start", "target": "devin"},
+        {"id": "b", "source": "devin", "target": "after"},
+    ]
+    checked(canvas, {"blocks": blocks, "edges": edges})
+
+
 def test_a_plugin_that_fails_over_a_value_fails_no_check(canvas, monkeypatch):
     def fails(*_args, **_options):
         raise ZeroDivisionError

@@ -13,6 +13,7 @@ from sim_devin.engine import events
 from sim_devin.engine.events import Event
 from sim_devin.engine.run import BlockLog
 from sim_devin.redaction import Redactor
+from sim_devin.runs.summary import Tally, verdict_of
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
@@ -253,6 +254,44 @@ def test_a_session_that_is_read_says_how_it_is(canvas):
     ends = {e["blockName"]: e for e in canvas.events(run) if e["event"] == "block.finished"}
     assert "verdict" not in ends["Create"]
     assert ends["Get"]["verdict"]["state"] == "asleep"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "state"),
+    [
+        ("suspended", "out_of_credits", "out_of_money"),
+        ("error", None, "failed"),
+        ("suspended", "inactivity", None),
+        ("running", "waiting_for_user", None),
+        ("resuming", None, None),
+    ],
+)
+def test_a_message_says_that_its_session_has_failed_not_that_it_slept(status, detail, state):
+    log = {"blockType": "devin", "error": None, "input": {"operation": "send_message"}}
+    verdict = verdict_of(log, {"sessionId": "a", "status": status, "statusDetail": detail})
+    assert (None if verdict is None else verdict.state) == state
+
+
+def test_sessions_of_an_agents_tools_count_for_it_and_for_the_run():
+    def call(tool, session, **result):
+        return {"name": f"devin_{tool}", "result": {"sessionId": session, **result}}
+
+    calls = [
+        call("create_session", "devin-a", status="new"),
+        call("wait_for_session", "a", outcome="asleep", reason="it fell asleep"),
+        call("get_session", "b", status="error"),
+        call("get_session", "b", status="running", statusDetail="finished"),
+        call("terminate_session", "c", status="exit"),
+        {"name": "devin_get_session", "result": {"error": True}},
+        "odd",
+    ]
+    log = {"blockType": "agent", "error": None}
+    output = {"content": "All done.", "toolCalls": {"list": calls, "count": len(calls)}}
+    assert verdict_of(log, output).state == "asleep"
+    tally = Tally()
+    tally.add("agent", log, output)
+    assert tally.to_json() == {"blocks": 1, "sessions": {"asleep": 1, "done": 1}}
+    assert verdict_of(log, {**output, "toolCalls": None}) is None
 
 
 def test_a_session_that_was_ended_on_purpose_is_no_trouble(canvas):

@@ -146,7 +146,14 @@ def test_what_cannot_run_is_refused_before_anything_does(canvas):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fromBlock": ["a"]}, {"earlier": 5}, {"stopAfter": {}}, {"deadline": "soon"}, {"maxAcu": 0}],
+    [
+        {"fromBlock": ["a"]},
+        {"earlier": 5},
+        {"stopAfter": {}},
+        {"deadline": "soon"},
+        *({"maxAcu": wrong} for wrong in (0, -1, "5", True, [])),
+        *({"maxSessions": wrong} for wrong in (0, -1, "5", False, {})),
+    ],
 )
 def test_a_start_that_makes_no_sense_is_refused(canvas, wrong):
     refused = canvas.send("POST", "runs", {"document": workflow(START), **wrong})

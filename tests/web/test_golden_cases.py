@@ -14,6 +14,7 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, Reference, normalise, split
 from sim_devin.runs.services import AppServices
+from sim_devin.secret_names import PATTERNS, is_secret_name
 from sim_devin.specs.forms import FormField
 from sim_devin.testing import offline_app
 from sim_devin.web.catalog import catalog
@@ -172,6 +173,78 @@ def test_the_page_agrees_on_texts_of_all_sorts(page_side):
     cases = [[text, [shown(segment) for segment in split(text)]] for text in sorted(texts)]
     assert sum(len(segments) > 1 for _, segments in cases) > 100
     assert page_side({"names": [], "split": cases, "renamed": [], "fields": []}) == []
+
+
+def test_the_page_takes_the_same_names_for_those_of_secrets(page_side):
+    pieces = [
+        *("page", "token", "tokens", "auth", "s", "1", "v2", "header", "pwd", "old", "-"),
+        "_",
+    ]
+    pieces += ["Api", "KEY", "pass", "Pass", "by", "db", "max", "id", "password", "x", "é", " "]
+    chance = random.Random(0)
+    names = {"".join(chance.choices(pieces, k=chance.randint(1, 4))) for _ in range(5000)}
+    cases = [[name, is_secret_name(name)] for name in sorted(names)]
+    assert 500 < sum(is_secret for _, is_secret in cases) < len(cases) - 500
+    rest = {"names": [], "split": [], "renamed": [], "fields": []}
+    assert page_side({**rest, "secrets": {"patterns": PATTERNS, "names": cases}}) == []
+    wrong = [[name, not is_secret] for name, is_secret in cases[:3]]
+    assert len(page_side({**rest, "secrets": {"patterns": PATTERNS, "names": wrong}})) == 3
+
+
+ROW = {"id": "r", "cells": {"Key": "Authorization", "Value": "Bearer canary"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "leaves"),
+    [
+        ([ROW], [{"id": "r", "cells": {"Key": "Authorization", "Value": ""}}]),
+        (json.dumps([ROW]), json.dumps([{"id": "r", "cells": {**ROW["cells"], "Value": ""}}])),
+        ([{"name": "apiKey", "value": "canary"}], [{"name": "apiKey", "value": ""}]),
+        ([{"variableName": "TOKEN", "value": 1234}], [{"variableName": "TOKEN", "value": ""}]),
+        ([{"params": {"apiKey": "canary", "prompt": "Do it"}}], None),
+        ('{"password": "canary", "user": "me"}', '{"password": "", "user": "me"}'),
+        ('{"a": <start.a>, "client_secret": "canary"}', '{"a": <start.a>, "client_secret": ""}'),
+        ("https://x.test/a?access_token=canary&page=2", "https://x.test/a?access_token=&page=2"),
+        ("Bearer canary", "Bearer canary"),
+    ],
+)
+def test_what_is_typed_for_a_secret_name_does_not_leave_the_page(page_side, value, leaves):
+    if leaves is None:
+        leaves = [{"params": {"apiKey": "", "prompt": "Do it"}}]
+    cases = [[value, leaves if not isinstance(leaves, str) else compact(leaves)]]
+    assert page_side(leaving(cases)) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"id": "r", "cells": {"Key": "Authorization", "Value": "Bearer {{TOKEN}}"}}],
+        [{"id": "r", "cells": {"Key": "X-Api-Key", "Value": "<start.key>"}}],
+        [{"id": "r", "cells": {"Key": "Accept", "Value": "text/plain"}}],
+        [{"name": "token", "type": "string", "value": ""}],
+        '{"maxTokens": 5, "nextPageToken": "a"}',
+        "const token = {a: 1}; // [",
+        "https://x.test/?token={{TOKEN}}",
+        {"type": "object", "properties": {"token": {"type": "string"}}},
+        None,
+        7,
+    ],
+)
+def test_what_holds_no_typed_secret_leaves_as_it_is(page_side, value):
+    assert page_side(leaving([[value, value]])) == []
+
+
+def compact(text):
+    """Return JSON as JavaScript writes it; other text as it is."""
+    try:
+        return json.dumps(json.loads(text), separators=(",", ":"))
+    except ValueError:
+        return text
+
+
+def leaving(cases):
+    rest = {"names": [], "split": [], "renamed": [], "fields": []}
+    return {**rest, "secrets": {"patterns": PATTERNS, "names": [], "leaving": cases}}
 
 
 def test_a_page_that_differs_would_be_seen(page_side):

@@ -123,6 +123,44 @@ def test_the_form_of_a_run_starts_it_once(opened, site, expect, twice):
     assert len(runs_of(site)) == len(site.simulator.truth()) == 1
 
 
+def test_a_double_click_on_run_leaves_its_form_open(opened, site, expect):
+    page = opened(WITH_INPUTS)
+    run_button(page).dblclick()
+    expect(page.get_by_role("dialog", name="Run")).to_be_visible()
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("button", name="Start the run")).to_be_enabled()
+    assert runs_of(site) == []
+
+
+@pytest.mark.parametrize("label", ["Most ACUs", "Most sessions"])
+@pytest.mark.parametrize("typed", ["0", "-5", "NaN", "abc", "0.5", "1e99", "Infinity", "5 or so"])
+def test_a_limit_that_is_none_starts_no_run(opened, site, expect, label, typed):
+    page = opened(WITH_INPUTS)
+    run_button(page).click()
+    limit = page.get_by_label(label)
+    limit.fill(typed)
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.get_by_role("alert")).to_contain_text("of at least 1, or nothing for no limit")
+    expect(limit).to_be_focused()
+    expect(limit).to_have_attribute("aria-invalid", "true")
+    limit.fill("")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert runs_of(site) == []
+
+
+def test_the_limits_that_are_typed_belong_to_the_run(opened, site, expect):
+    page = opened(WITH_INPUTS)
+    for acus, sessions, expected in (("", " ", (None, None)), ("7.5", "3", (7.5, 3))):
+        run_button(page).click()
+        page.get_by_label("Most ACUs").fill(acus)
+        page.get_by_label("Most sessions").fill(sessions)
+        page.get_by_role("button", name="Start the run").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(run_button(page)).to_be_enabled(timeout=20000)
+        options = site.app.runs.store.run(runs_of(site)[0]["runId"]).options
+        assert (options.get("maxAcu"), options.get("maxSessions")) == expected
+
+
 def test_a_button_says_that_it_is_busy(opened, expect):
     page = opened(BY_HAND)
     held = []
@@ -162,6 +200,7 @@ def test_a_start_whose_answer_was_lost_is_repeated_with_its_key(opened, site, ex
     page.wait_for_timeout(100)
     run_button(page).click()
     expect(status(page)).to_have_text("Paused")
+    expect(page.locator(".notice")).to_contain_text("done already when it was first asked for")
     assert len(runs_of(site)) == 1
     assert len(keys) == 2
     assert keys[0] == keys[1]
@@ -177,7 +216,9 @@ def test_an_answer_that_is_clicked_twice_is_given_once(opened, site, expect):
     assert said(site).count("main") == 1
 
 
-def test_a_message_to_a_session_that_no_run_waits_for_is_sent_once(opened, site, expect):
+@pytest.fixture
+def late_reply(opened, expect):
+    """Return the page of a run that has ended, and the form of its session, which asks."""
     document = json.loads(json.dumps(ASKING))
     field = {"id": "onQuestion", "type": "dropdown", "value": "return"}
     document["state"]["blocks"]["waiter"]["subBlocks"]["onQuestion"] = field
@@ -188,6 +229,22 @@ def test_a_message_to_a_session_that_no_run_waits_for_is_sent_once(opened, site,
     reply = page.get_by_role("form", name="Answer the session")
     expect(reply).to_contain_text("Which branch")
     reply.get_by_label("Your answer").fill("main")
+    return page, reply
+
+
+def test_ctrl_enter_in_an_answer_sends_it_once_and_starts_no_run(late_reply, site, expect):
+    page, reply = late_reply
+    page.wait_for_timeout(800)  # a start that soon after the last would be taken for its repeat
+    slowed(page, "**/messages")
+    page.keyboard.press("Control+Enter")
+    page.keyboard.press("Control+Enter")
+    expect(reply).to_contain_text("Sent: main")
+    assert said(site).count("main") == 1
+    assert len(runs_of(site)) == 1
+
+
+def test_a_message_to_a_session_that_no_run_waits_for_is_sent_once(late_reply, site, expect):
+    page, reply = late_reply
     keys = slowed(page, "**/messages")
     reply.get_by_role("button", name="Send").focus()
     page.keyboard.press("Enter")

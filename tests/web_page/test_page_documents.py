@@ -220,6 +220,31 @@ def test_literal_secrets_are_left_out_of_copies_and_exports(new_workflow, expect
         assert CANARY not in text
 
 
+def test_what_is_typed_into_a_header_of_a_secret_is_left_out_of_copies_and_exports(
+    new_workflow, expect
+):
+    page = new_workflow("Mine")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("[data-block=api]").click()
+    headers = page.get_by_role("group", name="Headers")
+    for number, (key, value) in enumerate(
+        [("Authorization", f"Bearer {CANARY}"), ("X-Api-Key", "{{KEPT}}"), ("Accept", "text/plain")]
+    ):
+        headers.get_by_role("button", name="Add a row").click()
+        headers.get_by_label(f"{number + 1}: Key").fill(key)
+        headers.get_by_label(f"{number + 1}: Value").fill(value)
+    assert CANARY not in card(page, "API").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    card(page, "API").locator(".card-name").click()
+    page.keyboard.press("Control+c")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    for text in (Path(download.value.path()).read_text(), copied):
+        assert all(word in text for word in ("Authorization", "{{KEPT}}", "text/plain"))
+        assert CANARY not in text
+    expect(headers.get_by_label("1: Value")).to_have_value(f"Bearer {CANARY}")
+
+
 def test_a_key_never_comes_back(page, site, expect):
     """Typed on the page, stored by the server, used by a run: seen nowhere afterwards."""
     page.add_init_script(

@@ -188,6 +188,77 @@ def test_a_run_in_which_nothing_ran_says_so(started, expect):
     expect(status(page)).to_have_class(re.compile("is-attention"))
 
 
+def test_a_run_that_ended_lists_the_sessions_that_go_on(started, site, expect):
+    page = started(ending("asks"))
+    expect(status(page)).to_have_text("Finished")
+    left = page.get_by_role("region", name="Sessions that go on")
+    expect(left).to_contain_text("A session goes on at Devin")
+    left.get_by_role("button", name="End it").dblclick()
+    expect(left).to_have_count(0)
+    assert site.simulator.counts["sessions_terminated"] == 1
+
+
+def test_a_run_whose_sessions_are_done_lists_none(started, expect):
+    page = started(ending("finish"))
+    with page.expect_response(re.compile("/sessions$")):
+        expect(status(page)).to_have_text("Finished", timeout=20000)
+    page.wait_for_timeout(100)
+    expect(page.get_by_role("region", name="Sessions that go on")).to_have_count(0)
+
+
+def test_a_stop_shows_what_goes_on_though_the_run_was_hidden(started, expect):
+    page = started(asking(2))
+    expect(card(page, "Waiter").locator(".asks")).to_contain_text("2 wait for an answer")
+    page.get_by_role("button", name="Hide").click()
+    page.locator(".toolbar").get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("region", name="Sessions that go on")).to_be_visible()
+
+
+def test_a_stop_says_so_while_nobody_knows_which_sessions_go_on(started, expect):
+    page = started(asking(2))
+    expect(card(page, "Waiter").locator(".asks")).to_contain_text("2 wait for an answer")
+    held = []
+    page.route("**/sessions", lambda route: held.append(route))
+    page.locator(".toolbar").get_by_role("button", name="Stop").click()
+    looking = page.get_by_text("Sessions at Devin go on until they are ended. Looking which do")
+    expect(looking).to_be_visible()
+    held[0].fulfill(status=502, json={"error": {"message": "The service is away."}})
+    unknown = page.get_by_role("status").filter(has_text="It is not known whether")
+    expect(unknown).to_be_visible()
+    page.unroute("**/sessions")
+    unknown.get_by_role("button", name="Look again").click()
+    expect(page.get_by_role("region", name="Sessions that go on")).to_be_visible()
+
+
+def test_sessions_are_ended_though_one_cannot_be(started, site, expect):
+    page = started(asking(3))
+    expect(card(page, "Waiter").locator(".asks")).to_contain_text("3 wait for an answer")
+    page.locator(".toolbar").get_by_role("button", name="Stop").click()
+    failed = []
+
+    def refuse(route):
+        if failed:
+            return route.continue_()
+        failed.append(route.request.url)
+        return route.fulfill(status=502, json={"error": {"message": "The service is away."}})
+
+    page.route("**/end", refuse)
+    left = page.get_by_role("region", name="Sessions that go on")
+    left.get_by_role("button", name="End all 3 sessions").click()
+    expect(page.get_by_role("alert")).to_contain_text("The service is away")
+    expect(left).to_contain_text("A session goes on at Devin")
+    assert site.simulator.counts["sessions_terminated"] == 2
+
+
+def test_a_warning_of_a_block_is_shown(started, expect):
+    create = {**ASKS, "prompt": "Do it with {{DEVIN_ORG_ID}}"}
+    page = started(chain(START, block("Create", "devin", 300, create)))
+    expect(status(page)).to_have_text("Finished")
+    page.get_by_role("tab", name="Log").click()
+    warned = page.locator(".log li").filter(has_text="warning:")
+    expect(warned).to_contain_text("DEVIN_ORG_ID")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_stop_leaves_no_form_and_offers_to_end_the_sessions(
     started, site, expect, violations, theme

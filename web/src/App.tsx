@@ -3,8 +3,8 @@
 import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
 import { Component, type ReactNode, useEffect, useState } from "react";
 import { ActButton, once } from "./acts";
-import { clipText, duplicate, pasteText, remove, turn, useTidy } from "./actions";
-import { exported, stateOf } from "./document";
+import { clipText, duplicate, leaving, pasteText, remove, turn, useTidy } from "./actions";
+import { stateOf } from "./document";
 import { Dialogs, inputRows, Notice, useAdd } from "./dialogs";
 import { DRAG_TYPE, Flow } from "./Flow";
 import { isBuiltIn } from "./form";
@@ -121,12 +121,12 @@ function run(): void {
 }
 
 function exportFile(): void {
-  const { document: content, workflow } = useCanvas.getState();
+  const content = leaving();
   if (!content) return;
-  const address = URL.createObjectURL(new Blob([JSON.stringify(exported(content, useCanvas.getState().specs), null, 2)], { type: "application/json" }));
+  const address = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], { type: "application/json" }));
   const link = document.createElement("a");
   link.href = address;
-  link.download = `${workflow}.json`;
+  link.download = `${useCanvas.getState().workflow}.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
@@ -232,8 +232,11 @@ function useKeys(): void {
       if (!content || dialog || menu) return false;
       if (mod && key === "k") return show("add"), true;
       if (mod && key === "enter") {
-        // Pressed twice it starts one run, and stops none: stopping takes another key.
+        // Pressed twice it starts one run, and stops none: stopping takes another key. Where an
+        // answer is typed it sends that, and starts nothing.
+        const answer = event.target instanceof Element && event.target.closest<HTMLFormElement>(".pause form, form.pause");
         if (event.shiftKey) void stopRun();
+        else if (answer) void (!event.repeat && answer.querySelector<HTMLButtonElement>("button[type=submit]")?.click());
         else if (!event.repeat && !isActive(current?.status)) run();
         return true;
       }

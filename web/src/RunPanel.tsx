@@ -36,6 +36,7 @@ export function RunPanel() {
   const place = usePlace();
   useEffect(() => {
     if (run?.status === "finished" || run?.status === "failed") setTab("Result");
+    if (run?.status === "cancelled") setOpen(true); // for the sessions that go on
     if (run?.status === "running") setTab((now) => (now === "Timeline" ? now : "Log"));
   }, [run?.status, run?.id]);
   if (!run && !runs.length) return null;
@@ -63,7 +64,7 @@ export function RunPanel() {
       {isOpen && (
         <div className="run-body" id="run-body" role="tabpanel" aria-labelledby={`tab-${tab}`} tabIndex={0}>
           {run?.canResume && <Resume run={run} />}
-          {run && (run.status === "cancelled" || run.status === "failed") && <SessionsLeft key={run.id} run={run} />}
+          {run && ["cancelled", "failed", "finished"].includes(run.status) && <SessionsLeft key={run.id} run={run} />}
           {forms.map((execution) => <PauseForm key={execution.key} run={run!.id} execution={execution} where={place(execution)} />)}
           {tab === "Log" && (run ? <Log run={run} /> : <p className="empty">No run is shown. See History.</p>)}
           {tab === "Timeline" && (run ? <Timeline run={run} /> : <p className="empty">No run is shown. See History.</p>)}
@@ -96,6 +97,7 @@ function lineText(event: RunEvent): string {
     case "block.finished": return event.verdict && event.verdict.tone !== "good" ? `ended in ${duration(event.durationMs ?? 0)}: ${verdictText(event.verdict)}` : `done in ${duration(event.durationMs ?? 0)}`;
     case "block.failed": return `failed: ${event.error ?? ""}${event.errorHandled ? " (handled)" : ""}`;
     case "block.waiting": return `waiting: ${noteOf(event)}`;
+    case "block.warning": return `warning: ${noteOf(event)}`;
     case "block.retrying": return `try ${event.attempt} after: ${event.error ?? ""}`;
     default: return event.event;
   }
@@ -231,19 +233,31 @@ export function BlockOutput({ block }: { block: Block }) {
 /** The sessions of a run that has ended and that may still work: nothing here ends them but these buttons. */
 function SessionsLeft({ run }: { run: RunView }) {
   const [sessions, setSessions] = useState<SessionLine[] | null>(null);
-  const look = () => once(`sessions ${run.id}`, async () => setSessions(await api.sessions(run.id)));
+  const [isUnknown, setUnknown] = useState(false);
+  const look = async () => setUnknown(!(await once(looking, async () => setSessions(await api.sessions(run.id)))));
   useEffect(() => { void look(); }, [run.id, run.status]);
-  const left = sessions?.filter((session) => session.goesOn) ?? [];
+  // Of a run that came to its end, one that cannot be looked at is no news.
+  const left = sessions?.filter((session) => session.goesOn && !(session.error && run.status === "finished")) ?? [];
   const act = `end ${run.id}`;
+  const looking = `sessions ${run.id}`;
   const end = async (ids: string[]) => {
     await once(act, async () => {
+      let failure: unknown;
       for (const id of ids) {
-        const ended = await api.endSession(run.id, id);
-        setSessions((all) => all?.map((session) => (session.sessionId === id ? ended : session)) ?? null);
+        try {
+          const ended = await api.endSession(run.id, id);
+          setSessions((all) => all?.map((session) => (session.sessionId === id ? ended : session)) ?? null);
+        } catch (error) {
+          failure ??= error; // the others are ended all the same
+        }
       }
+      if (failure) throw failure;
     });
   };
-  if (!sessions?.length) return null;
+  const again = <ActButton act={looking} busy="Looking…" onClick={() => void look()}>Look again</ActButton>;
+  if (!sessions && isUnknown) return <p className="sessions-left" role="status">It is not known whether sessions of this run go on at Devin. {again}</p>;
+  if (!sessions && run.status === "cancelled") return <p className="field-help" role="status">Sessions at Devin go on until they are ended. Looking which do…</p>;
+  if (!sessions?.length || (!left.length && run.status === "finished")) return null;
   if (!left.length) return <p className="field-help" role="status">None of this run’s sessions goes on at Devin.</p>;
   const ids = left.flatMap((session) => session.sessionId ?? []);
   return (
@@ -263,7 +277,7 @@ function SessionsLeft({ run }: { run: RunView }) {
       </ul>
       <div className="actions">
         {ids.length > 1 && <ActButton act={act} busy="Ending…" className="danger" onClick={() => void end(ids)}>End all {ids.length} sessions</ActButton>}
-        <ActButton act={`sessions ${run.id}`} busy="Looking…" onClick={() => void look()}>Look again</ActButton>
+        {again}
       </div>
     </section>
   );

@@ -1,8 +1,9 @@
 /** What can be done with blocks from more than one place: keys, panel and menus. */
 
 import { useReactFlow } from "@xyflow/react";
-import { clipOf, exported, parentOf, pasted, stateOf, withBlock, without } from "./document";
+import { clipOf, parentOf, pasted, stateOf, withBlock, without } from "./document";
 import { tidied } from "./layout";
+import { exported, secretNames } from "./secrets";
 import { createWorkflow, edit, report, select, useCanvas } from "./store";
 import type { Document } from "./types";
 
@@ -33,6 +34,12 @@ export function turn(ids: string[]): void {
   });
 }
 
+/** The open document as it leaves, by export or by copying. */
+export function leaving(): Document | null {
+  const { document, specs, info } = useCanvas.getState();
+  return document && info && exported(document, specs, secretNames(info.secretNames));
+}
+
 /** Whether the run that is shown can be taken up again from this block. */
 export function canRunFrom(id: string): boolean {
   const { document, run } = useCanvas.getState();
@@ -41,8 +48,8 @@ export function canRunFrom(id: string): boolean {
 }
 
 export function clipText(ids: string[]): string {
-  const { document, specs } = useCanvas.getState();
-  return document ? JSON.stringify({ type: CLIP, ...clipOf(exported(document, specs), ids) }) : "";
+  const document = leaving();
+  return document ? JSON.stringify({ type: CLIP, ...clipOf(document, ids) }) : "";
 }
 
 /** Take over copied blocks, or a whole workflow as a new one; other text is left alone. */

@@ -15,7 +15,7 @@ export function takeToken(then = ""): boolean {
 }
 
 /** Whether the server answers, and answers us: a new one does not know the token of the old one. */
-export const useConnection = create<{ state: "up" | "down" | "stranger" }>(() => ({ state: "up" }));
+export const useConnection = create<{ state: "up" | "down" | "stranger"; replayed: number }>(() => ({ state: "up", replayed: 0 }));
 
 function answered(response: Response | null): void {
   const state = response === null ? "down" : response.status === 401 ? "stranger" : "up";
@@ -58,6 +58,7 @@ async function request(method: string, path: string, body?: unknown, headers: Re
   }
   answered(response);
   if (response.status < 500 && response.status !== 401) unanswered.delete(act); // else it may be done, and is asked for again
+  if (response.headers.has("Idempotent-Replayed")) useConnection.setState(({ replayed }) => ({ replayed: replayed + 1 }));
   if (!response.ok) {
     const error = ((await response.json().catch(() => ({}))) as { error?: Record<string, Json> }).error ?? {};
     throw new ApiError(

@@ -34,11 +34,16 @@ export function Notice() {
 
 function Frame({ title, children, closable = true }: { title: string; children: React.ReactNode; closable?: boolean }) {
   const frame = useRef<HTMLDialogElement>(null);
+  const isOpening = useRef(true); // until the second half of a double click that opened it is over
   useEffect(() => {
+    const timer = setTimeout(() => { isOpening.current = false; }, 500);
     const before = document.activeElement;
     frame.current?.showModal(); // it puts the focus on the first control, which is the close button
     frame.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
-    return () => { if (before instanceof HTMLElement) before.focus(); };
+    return () => {
+      clearTimeout(timer);
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   // Closed with the key itself: the browser's own close event comes later, after a key that follows at once.
   const onKeyDown = (event: React.KeyboardEvent) => {
@@ -47,7 +52,7 @@ function Frame({ title, children, closable = true }: { title: string; children: 
     show(null);
   };
   return (
-    <dialog ref={frame} aria-label={title} onKeyDown={onKeyDown} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && show(null)}>
+    <dialog ref={frame} aria-label={title} onKeyDown={onKeyDown} onCancel={(event) => { if (!closable) event.preventDefault(); }} onClose={() => show(null)} onClick={(event) => closable && event.target === frame.current && !isOpening.current && show(null)}>
       <header><h1>{title}</h1>{closable && <button type="button" className="quiet" aria-label="Close" onClick={() => show(null)}>✕</button>}</header>
       <Notice />
       {children}
@@ -228,29 +233,52 @@ export function inputRows(blocks: Record<string, Block>): Record<string, Json>[]
   return rowsOf(start?.subBlocks?.inputFormat?.value).filter((row) => row.name);
 }
 
+type Limit = "maxAcu" | "maxSessions";
+const LIMITS: { id: Limit; label: string; isWhole: boolean }[] = [
+  { id: "maxAcu", label: "Most ACUs for all sessions of this run", isWhole: false },
+  { id: "maxSessions", label: "Most sessions that this run may create", isWhole: true },
+];
+
+/** What is wrong with a limit as it was typed: no wrong one is taken for none. */
+function limitProblem(text: string, isWhole: boolean): string {
+  const typed = text.trim();
+  if (typed === "" || (/^\d+(\.\d+)?$/.test(typed) && Number(typed) >= 1 && Number(typed) < 1e9 && (!isWhole || Number.isInteger(Number(typed))))) return "";
+  return `Type a ${isWhole ? "whole number" : "number"} of at least 1, or nothing for no limit.`;
+}
+
 function Inputs() {
   const content = useCanvas((state) => state.document)!;
   const rows = inputRows(stateOf(content).blocks);
   const [values, setValues] = useState<Record<string, string>>(() => Object.fromEntries(rows.map((row) => [String(row.name), plain(row.value)])));
-  const [maxAcu, setMaxAcu] = useState("");
+  const [limits, setLimits] = useState<Record<Limit, string>>({ maxAcu: "", maxSessions: "" });
+  const [asked, setAsked] = useState(false); // what is wrong is told once it was asked to start
   const simulated = useCanvas((state) => state.info?.simulated);
   const start = (event: React.FormEvent) => {
     event.preventDefault();
-    void startRun({ inputs: values, maxAcu: Number(maxAcu) || null });
+    setAsked(true);
+    const wrong = LIMITS.find(({ id, isWhole }) => limitProblem(limits[id], isWhole));
+    if (wrong) document.getElementById(wrong.id)?.focus();
+    else void startRun({ inputs: values, ...Object.fromEntries(LIMITS.map(({ id }) => [id, limits[id].trim() === "" ? null : Number(limits[id])])) });
   };
   return (
     <Frame title="Run">
-      <form onSubmit={start}>
+      <form onSubmit={start} noValidate>
         {rows.map((row, index) => (
           <div className="field" key={String(row.name)}>
             <label htmlFor={`input-${index}`}>{String(row.name)}</label>
             {plain(row.value).length > 50 ? <textarea id={`input-${index}`} rows={3} value={values[String(row.name)]} onChange={(event) => setValues({ ...values, [String(row.name)]: event.target.value })} /> : <input id={`input-${index}`} value={values[String(row.name)]} onChange={(event) => setValues({ ...values, [String(row.name)]: event.target.value })} />}
           </div>
         ))}
-        <div className="field">
-          <label htmlFor="max-acu">Most ACUs for all sessions of this run</label>
-          <input id="max-acu" type="number" min={1} value={maxAcu} placeholder="no limit" onChange={(event) => setMaxAcu(event.target.value)} />
-        </div>
+        {LIMITS.map(({ id, label, isWhole }) => {
+          const problem = asked ? limitProblem(limits[id], isWhole) : "";
+          return (
+            <div className="field" key={id}>
+              <label htmlFor={id}>{label}</label>
+              <input id={id} inputMode={isWhole ? "numeric" : "decimal"} autoComplete="off" value={limits[id]} placeholder="no limit" aria-invalid={!!problem || undefined} aria-describedby={problem ? `${id}-problem` : undefined} onChange={(event) => setLimits({ ...limits, [id]: event.target.value })} />
+              {problem && <p className="field-error" id={`${id}-problem`} role="alert">{problem}</p>}
+            </div>
+          );
+        })}
         <p className="field-help">{simulated ? "Runs against the built-in simulator: no account, nothing is billed." : "Runs against the real service; sessions may be billed."}</p>
         <div className="actions"><ActButton act={START} busy="Starting…" type="submit" className="primary" data-autofocus>Start the run</ActButton><button type="button" onClick={() => show(null)}>Cancel</button></div>
       </form>

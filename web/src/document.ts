@@ -1,7 +1,7 @@
 /** Edits of a document. Every function returns a new one and leaves the rest as it is, by identity. */
 
 import { isSecretMark, rowsOf } from "./form";
-import { normalise, renameReferences, split } from "./references";
+import { normalise, renameReferences } from "./references";
 import type { Block, Document, Edge, Json, Spec, State } from "./types";
 
 export const CONTAINERS = ["loop", "parallel"];
@@ -271,25 +271,6 @@ export function rebuilt(document: Document): Document {
     if (hasBlocks || (state[key] && Object.values(state.blocks).some((block) => isContainer(block.type)))) change[key] = maps[key];
   }
   return Object.keys(change).length ? withState(document, change) : document;
-}
-
-/** What leaves by export or by copying: stored secrets and literal ones are left out, as Sim's export does. */
-export function exported(document: Document, specs: Record<string, Spec>): Document {
-  const { blocks } = stateOf(document);
-  const told = (block: Block): Block => {
-    const secret = new Set(specs[block.type]?.fields.filter((field) => field.secret).map((field) => field.id));
-    const isLeftOut = (key: string, value: Json | undefined) => isSecretMark(value) || (secret.has(key) && isLiteral(value));
-    const entries = Object.entries(block.subBlocks ?? {});
-    if (!entries.some(([key, sub]) => isLeftOut(key, sub?.value))) return block;
-    return { ...block, subBlocks: Object.fromEntries(entries.map(([key, sub]) => [key, isLeftOut(key, sub?.value) ? { ...sub, value: null } : sub])) };
-  };
-  return withState(document, { blocks: Object.fromEntries(Object.entries(blocks).map(([id, block]) => [id, told(block)])) });
-}
-
-/** Whether a value holds anything that is not a reference. */
-export function isLiteral(value: Json | undefined): boolean {
-  if (value === null || value === undefined || value === "") return false;
-  return typeof value !== "string" || split(value).some((segment) => typeof segment === "string" && segment.trim() !== "");
 }
 
 /** Handles a block's edges can leave from, with what they are called. */

@@ -2,8 +2,8 @@
 
 import { useId, useMemo, useRef, useState } from "react";
 import { api } from "./api";
-import { isLiteral, stateOf, withValue } from "./document";
-import { isSecretMark, rowsOf } from "./form";
+import { stateOf, withValue } from "./document";
+import { isLiteral, isSecretMark, rowsOf } from "./form";
 import { plain } from "./nodes";
 import { beingTyped, offers } from "./references";
 import { edit, refreshInfo, report, useCanvas } from "./store";

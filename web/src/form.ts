@@ -1,5 +1,6 @@
 /** The form of a block: which fields are shown and which must have a value, as `FormField` says. */
 
+import { split } from "./references";
 import type { Block, Field, Json, Spec } from "./types";
 
 export type Values = Record<string, Json>;
@@ -56,3 +57,9 @@ export function rowsOf(value: Json | undefined): Record<string, Json>[] {
 
 export const isSecretMark = (value: Json | undefined): boolean =>
   typeof value === "object" && value !== null && !Array.isArray(value) && "$secret" in value;
+
+/** Whether a value holds anything that is not a reference. */
+export function isLiteral(value: Json | undefined): boolean {
+  if (value === null || value === undefined || value === "") return false;
+  return typeof value !== "string" || split(value).some((segment) => typeof segment === "string" && segment.trim() !== "");
+}

@@ -3,7 +3,8 @@
 import { stateOf } from "./document";
 import { isRequired, isShown, type Values } from "./form";
 import { normalise, offers, renameReferences, split } from "./references";
-import type { Block, Document, Field, Spec } from "./types";
+import { exported, secretNames } from "./secrets";
+import type { Block, Document, Field, Json, Spec } from "./types";
 
 interface Golden {
   names: [string, string][];
@@ -11,6 +12,7 @@ interface Golden {
   renamed: { text: string; from: string; to: string; expected: string }[];
   offers?: { about: string; document: Document; block: string; variables?: string[]; offers: string[] }[];
   specs?: Record<string, Spec>; // of the blocks in `offers`, as the server sends them
+  secrets?: { patterns: [string, string]; names: [string, boolean][]; leaving?: [Json, Json][] };
   fields: { about: string; operationField?: string; field: Partial<Field>; cases: { values: Values; shown: boolean; required: boolean }[] }[];
 }
 
@@ -35,5 +37,15 @@ export function differing(golden: Golden): string[] {
   }
   for (const { about, document, block, variables, offers: expected } of golden.offers ?? [])
     same(about, offers(stateOf(document), block, golden.specs ?? {}, variables ?? []).map((offer) => `${offer.text} ${offer.detail}`), expected);
+  if (golden.secrets) {
+    const { patterns, names, leaving } = golden.secrets;
+    const isSecret = secretNames(patterns);
+    for (const [name, expected] of names) same(name, isSecret(name), expected);
+    for (const [value, expected] of leaving ?? []) {
+      const block = { type: "api", subBlocks: { field: { id: "field", type: "code", value } } } as unknown as Block;
+      const left = exported({ blocks: { block }, edges: [] }, {}, isSecret) as { blocks: Record<string, Block> };
+      same(JSON.stringify(value), left.blocks.block?.subBlocks.field?.value, expected);
+    }
+  }
   return found;
 }

@@ -30,10 +30,10 @@ export function plain(value: Json | undefined): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** A value in a few words: a list of named rows by their names. */
+/** A value in a few words: a list of named rows, or of a table's rows, by their names. */
 function short(value: Json | undefined): string {
   const rows = Array.isArray(value) ? rowsOf(value) : [];
-  const names = rows.map((row) => row.name ?? row.variableName).filter(Boolean);
+  const names = rows.map((row) => row.name ?? row.variableName ?? (row.cells as Record<string, Json> | undefined)?.Key).filter(Boolean);
   return names.length && names.length === rows.length ? names.join(", ") : plain(value);
 }
 

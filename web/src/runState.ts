@@ -254,6 +254,7 @@ export function noteOf(event: RunEvent): string {
     return String(event.progress ?? event.reason ?? "");
   }
   if (event.event === "block.retrying") return `try ${event.attempt}: ${event.error ?? ""}`;
+  if (event.event === "block.warning") return event.warning ?? "";
   return event.error ?? "";
 }
 

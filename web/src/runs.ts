@@ -93,11 +93,11 @@ export async function startRun(options: Record<string, unknown> = {}): Promise<v
   const asked = JSON.stringify([workflow, options]);
   const isRepeat = asked === last.asked && performance.now() - last.at < REPEAT;
   if (!document || run?.status === "running" || isRepeat) return;
-  set({ starting: true });
+  set({ starting: true, notice: null });
   await once(START, async () => {
     const started = await api.start({ workflow, document, ...options });
     last = { at: performance.now(), asked };
-    set({ dialog: null, notice: null });
+    set({ dialog: null });
     void watch(started.id);
   });
   set({ starting: isUnderWay(START) });
@@ -143,6 +143,7 @@ export function keepLooking(): void {
   useCanvas.subscribe((now, before) => { if (now.opened !== before.opened) void attach().catch(report); });
   useConnection.subscribe((now, before) => {
     if (now.state === "up" && before.state !== "up") void recover().catch(report);
+    if (now.replayed !== before.replayed) notify("That was done already when it was first asked for; only the answer had been lost. To do it once more, ask again.");
   });
   const look = async () => {
     if (document.visibilityState === "visible" || useConnection.getState().state !== "up") await keepUp();

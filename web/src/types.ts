@@ -96,6 +96,7 @@ export interface Info {
   simulated: boolean;
   speed: number;
   variables: { name: string; set: boolean; stored: boolean }[];
+  secretNames: [plain: string, asWritten: string]; // regular expressions of the names of secrets
 }
 
 export interface PausePoint {
@@ -186,6 +187,7 @@ export interface RunEvent {
   hint?: string;
   errorHandled?: boolean;
   reason?: string;
+  warning?: string;
   attempt?: number;
   progress?: Progress | string;
   highlights?: Highlights;
