@@ -194,8 +194,11 @@ class Runs:
                 on_question="hold",
                 secret_names=self._secrets(),
             )
-        except BaseException:
+        except BaseException as error:
             del self._feeds[run_id]
+            if key is not None and isinstance(error, CallerError):
+                with suppress(UnknownName):  # else another server was first with this start
+                    return self.get(run_id)
             raise
         if workflow:
             self.files.put(run_id, workflow)

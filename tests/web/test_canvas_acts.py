@@ -10,6 +10,7 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
 from test_canvas_durable import ASK, DONE, START, block, with_session, workflow
 
+from sim_devin.errors import UnknownName
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import open_store
@@ -109,6 +110,33 @@ def test_a_start_whose_server_died_before_it_answered_is_not_made_again(canvas, 
         connection.execute("UPDATE acts SET answer = NULL")
     assert canvas.send("POST", "runs", body, key=KEY).json()["id"] == run
     assert runs_of(canvas.app) == [run]
+
+
+def test_a_start_that_another_server_records_meanwhile_is_that_run(
+    canvas, open_app, serve, monkeypatch
+):
+    body = {"document": BY_HAND}
+    with open_app() as app, serve(app) as other:
+        look = other.api.runs.get
+        looks = []
+
+        def found_nothing_first(run_id):
+            if not looks:
+                looks.append(canvas.send("POST", "runs", body, key=KEY).json()["id"])
+                raise UnknownName("run", run_id, ())
+            return look(run_id)
+
+        monkeypatch.setattr(other.api.runs, "get", found_nothing_first)
+        started = other.send("POST", "runs", body, key=KEY)
+    assert started.status_code == 201
+    assert [started.json()["id"]] == looks == runs_of(canvas.app)
+
+
+def test_a_repeat_says_that_it_was_answered_before(canvas):
+    first, again = (
+        canvas.send("POST", "runs", {"document": BY_HAND}, key=KEY).headers for _ in range(2)
+    )
+    assert ("idempotent-replayed" in first, "idempotent-replayed" in again) == (False, True)
 
 
 def test_a_start_that_was_refused_may_be_tried_again_with_its_key(canvas):
