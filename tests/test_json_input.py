@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin.errors import CallerError
-from sim_devin.json_input import DEEPEST, NotJson, parse_json, problem_of, read_json
 from sim_devin.redaction import Redactor
+from sim_devin.specs.json_input import DEEPEST, NotJson, parse_json, problem_of, read_json
 from sim_devin.web.json_text import rewrite
 from tests.durable.flows import block, flow
 

@@ -22,8 +22,8 @@ from sim_devin.errors import (
     MissingCredentials,
     SimDevinError,
 )
-from sim_devin.json_input import NotJson, parse_json
 from sim_devin.redaction import Redactor
+from sim_devin.specs.json_input import NotJson, parse_json
 from sim_devin.specs.models import Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker
 from sim_devin.text import trim

@@ -23,7 +23,7 @@ from sim_devin.errors import (
     ServerError,
     UnreadableResponse,
 )
-from sim_devin.json_input import NotJson, parse_json
+from sim_devin.specs.json_input import NotJson, parse_json
 from sim_devin.specs.models import Schema, SuccessOn, ToolSpec
 
 PROBLEMS_LIMIT = 1500  # characters of all listed problems together

@@ -35,7 +35,7 @@ from sim_devin.code.outcome import (
     to_json,
 )
 from sim_devin.errors import MissingDependency
-from sim_devin.json_input import NotJson, parse_json
+from sim_devin.specs.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 5.0
 DEFAULT_MEMORY = 64 * 1024 * 1024

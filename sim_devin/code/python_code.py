@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.code.outcome import LONGEST, CodeError, Kind, Outcome, at_line, starting, to_json
-from sim_devin.json_input import NotJson, parse_json
+from sim_devin.specs.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MEMORY = 512 * 1024 * 1024

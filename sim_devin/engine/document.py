@@ -22,7 +22,7 @@ from sim_devin.engine.workflow import (
     Workflow,
 )
 from sim_devin.errors import InvalidWorkflow
-from sim_devin.json_input import NotJson, parse_json, problem_of
+from sim_devin.specs.json_input import NotJson, parse_json, problem_of
 
 LOOP_KINDS = ("for", "forEach", "while", "doWhile")
 

@@ -32,9 +32,9 @@ from sim_devin.engine.start import START_TYPES, start_output
 from sim_devin.engine.variables import initial_values
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
-from sim_devin.json_input import require_json
 from sim_devin.redaction import Redactor
 from sim_devin.secret_names import is_secret_name
+from sim_devin.specs.json_input import require_json
 
 MAX_DEPTH = 25  # of child workflows, as in Sim
 WORKERS = 16

@@ -14,7 +14,7 @@ from typing import Any
 
 from sim_devin.engine.references import normalise
 from sim_devin.engine.workflow import NOTE, Block, Loop, Parallel, Workflow
-from sim_devin.json_input import NotJson, parse_json
+from sim_devin.specs.json_input import NotJson, parse_json
 
 SIDE_HANDLES = {"source-top", "source-right", "source-bottom", "source-left"}
 

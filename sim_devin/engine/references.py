@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sim_devin import json_input
-from sim_devin.json_input import NotJson
+from sim_devin.specs import json_input
+from sim_devin.specs.json_input import NotJson
 from sim_devin.text import text as scalar_text
 
 _ANGLE = re.compile(r"<([^<>]+)>")

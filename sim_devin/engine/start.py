@@ -8,7 +8,7 @@ from typing import Any
 from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.engine.workflow import Block, Workflow
 from sim_devin.errors import InvalidWorkflow
-from sim_devin.json_input import require_json
+from sim_devin.specs.json_input import require_json
 from sim_devin.specs.schema import number
 
 START_TYPES = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from sim_devin.errors import InvalidParams
 from sim_devin.functions import dialects
-from sim_devin.json_input import DEEPEST, NotJson, parse_json
+from sim_devin.specs.json_input import DEEPEST, NotJson, parse_json
 from sim_devin.specs.models import Schema
 
 TOO_DEEP = "the arguments are nested too deeply"

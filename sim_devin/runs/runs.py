@@ -20,7 +20,6 @@ from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
-from sim_devin.json_input import require_json
 from sim_devin.runs.answers import Answers
 from sim_devin.runs.fork import record_before
 from sim_devin.runs.reminders import Reminders
@@ -28,6 +27,7 @@ from sim_devin.runs.secrets import SecretsHere, own_secrets
 from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
+from sim_devin.specs.json_input import require_json
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
 from sim_devin.store.sealing import OWN
 from sim_devin.store.sql_store import SqlStore

@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sim_devin.errors import CallerError, CredentialsError, StoreError
-from sim_devin.json_input import read_json
 from sim_devin.service.hooks import Hook
 from sim_devin.service.metrics import Metrics
 from sim_devin.service.starts import start_once
+from sim_devin.specs.json_input import read_json
 
 if TYPE_CHECKING:
     from sim_devin.app import App

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from sim_devin.errors import InvalidSpec, UnknownName
-from sim_devin.json_input import NotJson, parse_json
 from sim_devin.specs import json_schema
+from sim_devin.specs.json_input import NotJson, parse_json
 from sim_devin.specs.models import (
     EXTRA_BODY,
     EXTRA_QUERY,

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from sim_devin.json_input import NotJson, parse_json
 from sim_devin.redaction import MASK, Redactor
 from sim_devin.secret_names import is_secret_name
 from sim_devin.specs import json_schema
+from sim_devin.specs.json_input import NotJson, parse_json
 from sim_devin.specs.models import Schema
 from sim_devin.text import did_you_mean, text, trim
 

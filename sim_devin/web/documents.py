@@ -14,9 +14,9 @@ from typing import Any
 
 from sim_devin.engine.document import parse_workflow
 from sim_devin.errors import CallerError, UnknownName
-from sim_devin.json_input import read_json
+from sim_devin.specs.json_input import read_json
+from sim_devin.store.whole_file import behind_links, write_whole
 from sim_devin.web.json_text import rewrite
-from sim_devin.whole_file import behind_links, write_whole
 
 ENDING = ".json"
 # No separators, no leading dot: a name stays directly in the folder on every system.

@@ -18,8 +18,8 @@ from sim_devin.errors import (
     TransportError,
     UnknownName,
 )
-from sim_devin.json_input import CannotBeTaken, read_json
 from sim_devin.runs.answers import AnsweredAlready
+from sim_devin.specs.json_input import CannotBeTaken, read_json
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
 from sim_devin.web.answer import Answer
 from sim_devin.web.documents import Changed

@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Lock
 
 from sim_devin.errors import CallerError
-from sim_devin.json_input import read_json
-from sim_devin.whole_file import PRIVATE, write_whole
+from sim_devin.specs.json_input import read_json
+from sim_devin.store.whole_file import PRIVATE, write_whole
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 

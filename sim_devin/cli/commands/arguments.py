@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sim_devin.errors import CallerError
-from sim_devin.json_input import read_json
+from sim_devin.specs.json_input import read_json
 
 
 def named_values(items: Iterable[str]) -> dict[str, Any]:

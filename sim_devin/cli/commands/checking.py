@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.errors import CallerError, InvalidSpec
-from sim_devin.json_input import parse_json
+from sim_devin.specs.json_input import parse_json
 from sim_devin.text import did_you_mean
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import CallerError
-from sim_devin.whole_file import PRIVATE, write_whole
+from sim_devin.store.whole_file import PRIVATE, write_whole
 
 
 def read(path: Path) -> dict[str, Any]:

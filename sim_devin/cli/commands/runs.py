@@ -14,7 +14,7 @@ from sim_devin.cli.commands.output import echo_json, echo_table, harmless
 from sim_devin.cli.commands.run_view import reminder
 from sim_devin.cli.commands.runs_report import leave, moment, tell
 from sim_devin.engine.events import RUN_REMINDER
-from sim_devin.json_input import read_json
+from sim_devin.specs.json_input import read_json
 from sim_devin.store.records import RunState
 
 if TYPE_CHECKING:
