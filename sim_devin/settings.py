@@ -26,9 +26,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sim_devin.calls.intents import GRACE, Settle
 from sim_devin.calls.network import SETTING as NETWORK_ALLOW
 from sim_devin.calls.network import NetworkPolicy
-from sim_devin.devin.intents import GRACE, Settle
 from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.specs.models import Connection

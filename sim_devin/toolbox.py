@@ -10,6 +10,7 @@ from typing import Any
 
 from sim_devin.calls import invoke
 from sim_devin.calls.ceilings import CAP, lowered, lowest
+from sim_devin.calls.intents import Ledger, Settle
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.calls.retry import RetryPolicy
@@ -17,7 +18,6 @@ from sim_devin.calls.transport import HttpTransport, Transport, check_base_url
 from sim_devin.clock import Clock
 from sim_devin.devin import wait
 from sim_devin.devin.doubles import end_strays
-from sim_devin.devin.intents import Ledger, Settle
 from sim_devin.devin.run_ledger import Reports, RunLedger
 from sim_devin.devin.turn import SentMessages
 from sim_devin.devin.until import Until, until_named

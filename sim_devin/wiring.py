@@ -10,10 +10,11 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.calls.ceilings import checked, least
+from sim_devin.calls.intents import Ledger, Settle
 from sim_devin.calls.retry import RetryPolicy
 from sim_devin.calls.transport import Transport, check_base_url
 from sim_devin.clock import Clock, RealClock
-from sim_devin.devin.intents import Ledger, MemoryLedger, Settle
+from sim_devin.devin.intents import MemoryLedger
 from sim_devin.engine.services import Model
 from sim_devin.llm.language_model import PydanticAiModel
 from sim_devin.plugins import loading as plugins

@@ -380,7 +380,7 @@ def _outputs(spec):
 
 
 def states():
-    from sim_devin.devin import intents
+    from sim_devin.calls import intents
 
     return {
         "runs": list(get_args(records.RunState)),

@@ -15,8 +15,8 @@ import mcp_types as types
 from mcp import Client, MCPError
 
 import sim_devin
+from sim_devin.calls.intents import Settle
 from sim_devin.calls.response import Response
-from sim_devin.devin.exactly_once import Settle
 from sim_devin.errors import TransportError
 from sim_devin.mcp import server as mcp_server
 from sim_devin.mcp import worker as mcp_worker

@@ -13,15 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin.calls.intents import Intent, Settle
 from sim_devin.calls.invoke import Context
 from sim_devin.clock import ManualClock
-from sim_devin.devin.exactly_once import (
-    STRAYS_FOR,
-    Intent,
-    MemoryLedger,
-    Settle,
-    create_session,
-)
+from sim_devin.devin.exactly_once import STRAYS_FOR, create_session
+from sim_devin.devin.intents import MemoryLedger
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import sim_devin
+from sim_devin.calls.intents import Settle
 from sim_devin.calls.response import Response
 from sim_devin.clock import ManualClock
-from sim_devin.devin.intents import Settle
 from sim_devin.errors import AmbiguousResult, UncertainResult
 
 KEY = "made_up_key_of_a_test_000000"

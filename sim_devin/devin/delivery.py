@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from sim_devin.calls.intents import Intent, Ledger
 from sim_devin.calls.invoke import Context
 from sim_devin.calls.lookup import look_until, while_temporary
 from sim_devin.devin.doubles import end_double
-from sim_devin.devin.intents import CREATE, Intent, Ledger, same_session
+from sim_devin.devin.intents import CREATE, same_session
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import (
     AmbiguousResult,

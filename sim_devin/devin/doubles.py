@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.calls.intents import Intent, Ledger
 from sim_devin.calls.invoke import Context
-from sim_devin.devin.intents import Intent, Ledger, same_session
+from sim_devin.devin.intents import same_session
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import SimDevinError
 

@@ -19,19 +19,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from sim_devin.calls.intents import Intent, Ledger, Settle
 from sim_devin.calls.invoke import Context
 from sim_devin.devin.delivery import Delivery, Output, read_session, words_of
 from sim_devin.devin.doubles import STRAYS_FOR, carriers, end_double, end_strays
-from sim_devin.devin.intents import (
-    CREATE,
-    SEND,
-    Intent,
-    Ledger,
-    MemoryLedger,
-    Settle,
-    digest,
-    same_session,
-)
+from sim_devin.devin.intents import CREATE, SEND, MemoryLedger, digest, same_session
 from sim_devin.devin.same_texts import Copies
 from sim_devin.devin.turn import messages_of
 from sim_devin.devin.verdict import bare

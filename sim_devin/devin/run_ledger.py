@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
-from sim_devin.devin.intents import Intent, Ledger
+from sim_devin.calls.intents import Intent, Ledger
 
 
 class Reports:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.calls.intents import Intent, Ledger
 from sim_devin.calls.invoke import Context
-from sim_devin.devin.intents import Intent, Ledger, digest
+from sim_devin.devin.intents import digest
 from sim_devin.devin.turn import messages_of
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP, lowered
+from sim_devin.calls.intents import Intent, Settle
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.clock import day_of
 from sim_devin.devin import wait_block as devin_wait
-from sim_devin.devin.intents import CREATE, Intent, Settle
+from sim_devin.devin.intents import CREATE
 from sim_devin.engine.budget import caps
 from sim_devin.engine.contract import BlockContext, RunAccess
 from sim_devin.engine.origins import Origins

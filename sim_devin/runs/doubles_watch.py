@@ -10,9 +10,9 @@ import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+from sim_devin.calls.intents import Intent
 from sim_devin.calls.invoke import Context
 from sim_devin.devin.doubles import STRAYS_FOR, end_doubles_of
-from sim_devin.devin.intents import Intent
 from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.runs.looks import Caller, Task, UnderWay
 from sim_devin.runs.places import credentials_here

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sim_devin.devin.intents import Intent
+from sim_devin.calls.intents import Intent
 from sim_devin.engine.contract import BlockError
 from sim_devin.errors import (
     ApiError,

@@ -9,16 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from sim_devin.calls.intents import MAY_ARRIVE, TAG_PREFIX, Intent, State, next_state
 from sim_devin.clock import Clock, day_of
-from sim_devin.devin.intents import (
-    CREATE,
-    MAY_ARRIVE,
-    SEND,
-    TAG_PREFIX,
-    Intent,
-    State,
-    next_state,
-)
+from sim_devin.devin.intents import CREATE, SEND
 from sim_devin.devin.turn import Sent
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import AmbiguousResult, TimedOut

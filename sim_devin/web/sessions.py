@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.devin.exactly_once import Intent
+from sim_devin.calls.intents import Intent
 from sim_devin.devin.verdict import bare, classify
 from sim_devin.errors import CallerError, NotFound, SimDevinError, UnknownName
 from sim_devin.runs.places import place_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sim_devin
-from sim_devin.devin.exactly_once import Settle
+from sim_devin.calls.intents import Settle
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 import sim_devin
-from sim_devin.devin.exactly_once import Settle
+from sim_devin.calls.intents import Settle
 from sim_devin.policy.rules import COSTS_MONEY, Policy
 from sim_devin.simulator.faults import Fault
 from tests.durable.canaries import (

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 import sim_devin
+from sim_devin.calls.intents import Settle
 from sim_devin.clock import RealClock
-from sim_devin.devin.exactly_once import Settle
 from sim_devin.errors import StoreUnavailable
 from sim_devin.simulator import SimClock
 from sim_devin.store.sql_store import SqlStore, open_store

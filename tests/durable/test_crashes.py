@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from sim_devin.calls.intents import Settle
 from sim_devin.calls.response import Response
-from sim_devin.devin.exactly_once import Settle
 from sim_devin.errors import CallerError, NotSent, StoreError
 from sim_devin.policy.rules import COSTS_MONEY, Policy
 from sim_devin.simulator.faults import Fault

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sim_devin.calls.intents import Settle
 from sim_devin.cli.commands.runs_report import lines
-from sim_devin.devin.exactly_once import Settle
 from sim_devin.devin.intents import CREATE, Intent, next_state
 from sim_devin.errors import TimedOut
 from sim_devin.simulator.faults import Fault

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from sim_devin.devin.exactly_once import Settle
+from sim_devin.calls.intents import Settle
 from sim_devin.devin.verdict import classify
 from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim_devin.calls.intents import Settle
 from sim_devin.calls.response import Response
-from sim_devin.devin.exactly_once import Settle
 from sim_devin.devin.intents import CREATE, Intent
 from sim_devin.errors import TransportError as ConnectionLost
 from sim_devin.simulator import SimClock
