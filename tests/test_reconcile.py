@@ -728,6 +728,7 @@ def test_a_message_that_arrived_is_never_reported_as_a_plain_failure():
 
 
 READ_ERRORS = {"method": "GET", "path": r"/sessions/[^/]+$", "times": 12}
+FOR_EVER = {"times": None}
 
 
 def test_what_is_known_to_be_created_is_not_lost_to_errors_that_pass():
@@ -737,10 +738,27 @@ def test_what_is_known_to_be_created_is_not_lost_to_errors_that_pass():
             intent.state, intent.session_id = "done", session_id
             return False
 
-    world, session_id = world_with_session(Fault("status", status=503, **READ_ERRORS))
+    world, session_id = world_with_session(
+        Fault("status", status=503, **READ_ERRORS),
+        Fault("status", status=404, **READ_ERRORS | {"times": 4}),
+    )
     world.app._ledger = Known()
     assert world.create()["sessionId"] == session_id
     assert world.created == 1
+
+
+def test_what_is_known_to_be_created_and_cannot_be_read_is_never_a_plain_failure():
+    class Known(MemoryLedger):
+        def claim(self, intent):
+            super().claim(intent)
+            intent.state, intent.session_id = "done", session_id
+            return False
+
+    world, session_id = world_with_session(Fault("status", status=503, **READ_ERRORS | FOR_EVER))
+    world.app._ledger = Known()
+    with pytest.raises(UnreadableResponse, match="was created") as caught:
+        world.create()
+    assert caught.value.accepted
 
 
 def test_a_message_that_arrived_is_not_lost_to_errors_that_pass():

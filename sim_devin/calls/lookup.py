@@ -52,8 +52,8 @@ def look_until(context: Context, look: Callable[[], T | None], *, grace: float) 
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def while_temporary(context: Context, read: Callable[[], T]) -> T:
-    """Return what `read` reads before anything is sent; temporary errors are waited out.
+def while_temporary(context: Context, read: Callable[[], T], *passing: type[SimDevinError]) -> T:
+    """Return what `read` reads; temporary errors, and those of `passing`, are waited out.
 
     For no longer than the grace window: a service that cannot be read is not sent to.
 
@@ -70,7 +70,8 @@ def while_temporary(context: Context, read: Callable[[], T]) -> T:
         try:
             return read()
         except SimDevinError as error:
-            if not error.means.temporary or clock.monotonic() + pause >= end:
+            passes = error.means.temporary or isinstance(error, passing)
+            if not passes or clock.monotonic() + pause >= end:
                 raise
         if clock.wait(context.cancel, pause):
             raise Cancelled("Cancelled before it was sent.")

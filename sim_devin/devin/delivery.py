@@ -20,10 +20,13 @@ from sim_devin.errors import (
     ApiError,
     Cancelled,
     Conflict,
+    NotFound,
     SimDevinError,
     StoreError,
     TimedOut,
+    TransportError,
     UncertainResult,
+    UnreadableResponse,
 )
 
 log = logging.getLogger("sim_devin")
@@ -193,7 +196,8 @@ class Delivery:
 
     def _known(self, intent: Intent) -> Output:
         """Return the session that an intent is known to have led to."""
-        session = read_session(intent.session_id, self._context)
+        what = (created if intent.tool == CREATE else reached)(intent.session_id)
+        session = read_session(intent.session_id, self._context, what)
         # A create's answer has the same shape with a structured output, which is not there yet.
         return {**session, "structuredOutput": None} if intent.tool == CREATE else session
 
@@ -250,10 +254,33 @@ class Delivery:
             self._ledger.settle(intent.tag, "uncertain", sends=intent.sends)
 
 
-def read_session(session_id: str | None, context: Context) -> Output:
-    """Return a session that something is known to have come to; temporary errors are waited out."""
+def read_session(session_id: str | None, context: Context, what: str) -> Output:
+    """Return the session that something is known to have come to, or to have reached.
+
+    Errors that pass are waited out, and so is a session that is not shown by its id yet.
+
+    Raises:
+        UnreadableResponse: it cannot be read (`accepted` is true); `what` says what was done.
+    """
     read = partial(context.call, "devin_get_session", {"sessionId": session_id})
-    return while_temporary(context, read)
+    try:
+        return while_temporary(context, read, NotFound)
+    except (TransportError, ApiError, UnreadableResponse) as error:
+        raise UnreadableResponse(
+            f"{what}, but the session cannot be read: {error.message}",
+            accepted=True,
+            hint="It is not done again.",
+        ) from None
+
+
+def created(session_id: str | None) -> str:
+    """Return in words that a create led to a session."""
+    return f"{bare(session_id or '')} was created"
+
+
+def reached(session_id: str | None) -> str:
+    """Return in words that a message got to a session."""
+    return f"The message reached {bare(session_id or '')}"
 
 
 def words_of(error: SimDevinError | None) -> str:

@@ -21,22 +21,19 @@ from typing import Any
 
 from sim_devin.calls.intents import Intent, Ledger, Settle
 from sim_devin.calls.invoke import Context
-from sim_devin.devin.delivery import Delivery, Output, read_session, words_of
+from sim_devin.devin.delivery import Delivery, Output, created, reached, read_session, words_of
 from sim_devin.devin.doubles import STRAYS_FOR, carriers, end_double, end_strays
 from sim_devin.devin.intents import CREATE, SEND, MemoryLedger, digest, same_session
 from sim_devin.devin.same_texts import Copies
 from sim_devin.devin.turn import messages_of
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import (
-    ApiError,
     BadRequest,
     Cancelled,
     PermissionDenied,
     SimDevinError,
     StoreError,
-    TransportError,
     UncertainResult,
-    UnreadableResponse,
 )
 
 __all__ = [
@@ -116,7 +113,7 @@ def _adopt(sent: list[Intent], context: Context) -> Output | None:
             if owner is intent and not same_session(twin["sessionId"], kept.session_id):
                 end_double(twin, owner.tag, context)  # one request, carried out twice
         if not same_session(session["sessionId"], kept.session_id):
-            session = read_session(kept.session_id, context)
+            session = read_session(kept.session_id, context, created(kept.session_id))
         # A create's answer has the same shape with a structured output, which is not there yet.
         return {**session, "structuredOutput": None}
     return None
@@ -148,7 +145,7 @@ def _create_untagged(params: Mapping[str, Any], context: Context, why: str) -> O
             ledger.settle(intent.tag, "done", output["sessionId"])
             return output
     elif intent.state == "done" and intent.session_id:
-        session = read_session(intent.session_id, context)
+        session = read_session(intent.session_id, context, created(intent.session_id))
         return {**session, "structuredOutput": None}
     ledger.settle(intent.tag, "uncertain")
     alike = _alike(params, since, context)
@@ -199,7 +196,7 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
         if not copies.arrived(sent):
             return None
         context.ledger.settle(sent[-1].tag, "done", adopted=True)
-        return _after_sending(session_id, context)
+        return read_session(session_id, context, reached(session_id))
 
     def explained() -> bool:
         try:
@@ -219,15 +216,3 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
         hint=f"Read the session first: sim-devin call devin_list_session_messages "
         f"sessionId={session_id}",
     )
-
-
-def _after_sending(session_id: str, context: Context) -> Output:
-    try:
-        return read_session(session_id, context)
-    except (TransportError, ApiError, UnreadableResponse) as error:
-        raise UnreadableResponse(
-            f"The message reached {bare(session_id)}, but the session cannot be read: "
-            f"{error.message}",
-            accepted=True,
-            hint="Do not send it again.",
-        ) from None

@@ -216,6 +216,9 @@ class Calls:
         except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         except SimDevinError as error:
+            if spec.reconcile is not None and error.means.uncertain:
+                # Done, but not readable: the retry of a failed block would do it once more.
+                raise Parked(self.uncertain(error, tool_id)) from error
             budget.settle(shares, error)
             raise
 
@@ -269,7 +272,7 @@ class Calls:
         on_question = self.block.block.values.get("onQuestion") or on_question
         return session_wait(self.around.app, self.run_id, self.step, params, on_question)
 
-    def uncertain(self, error: UncertainResult, tool_id: str) -> Wait:
+    def uncertain(self, error: SimDevinError, tool_id: str) -> Wait:
         """Return the wait for a person who finds out whether something was done."""
         return Wait(
             self.run_id,

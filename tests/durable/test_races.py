@@ -137,6 +137,31 @@ def test_whatever_two_processes_learn_one_session_is_kept_and_none_in_use_is_end
     store.close()
 
 
+@pytest.mark.parametrize("unreadable", ["reset", "status"])
+def test_a_message_that_arrived_is_not_sent_again_because_its_session_could_not_be_read(
+    open_app, store, simulator, unreadable
+):
+    app = open_app(settle=Settle(grace=30.0, policy="retry"))
+    send = devin("send", "send_message", sessionId="<create.sessionId>", message="same")
+    send["retry"] = {"enabled": True, "maxTries": 3, "waitBetweenTriesMs": 0}
+    create = devin("create", "create_session", prompt="Fix it [scenario: never-ends]")
+    simulator.faults.add(
+        Fault("reset", method="POST", path="/messages$", commit=True),
+        Fault(unreadable, method="GET", path="/sessions/[^/]+$", times=None),
+    )
+    run_id = app.runs.start(flow(create, send), env=ENV)
+    app.runs.follow(run_id)
+    shown = app.runs.show(run_id)
+    assert shown["state"] == "uncertain"
+    assert "The message reached" in str(shown["waits"])
+    assert copies(simulator) == 1
+    simulator.faults.clear()
+    app.runs.resume(run_id)
+    app.runs.follow(run_id)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert copies(simulator) == 1
+
+
 @pytest.fixture
 def two_processes(store):
     run = Run("run-1", "ready", store.put_document({}), created=0.0, updated=0.0)
