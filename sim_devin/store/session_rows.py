@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP
 from sim_devin.devin.verdict import bare
+from sim_devin.store.damage import DamagedRow
 from sim_devin.store.records import PARKED, Session
 from sim_devin.store.rows import (
     BY_GROUP,
@@ -169,7 +171,23 @@ class SessionRows(Rows):
         """Return what is recorded of a session; nothing if it is none of ours."""
         names = (bare(session_id), f"devin-{bare(session_id)}")
         rows = self.database.read("SELECT * FROM sessions WHERE session_id IN (?, ?)", names)
-        return [record_of(Session, "sessions", row) for row in rows]
+        return self._sound(rows)
+
+    def _sound(self, rows: Sequence[Any]) -> list[Session]:
+        """Return the sessions of rows. A damaged one is looked at no more, and its run is held."""
+        found = []
+        for row in rows:
+            try:
+                found.append(record_of(Session, "sessions", row))
+            except DamagedRow as error:
+                with self.database.write() as connection:
+                    connection.execute(
+                        "UPDATE sessions SET working = 0, next_look = NULL, over_since = 0 "
+                        "WHERE run_id = ? AND step = ?",
+                        (row["run_id"], row["step"]),
+                    )
+                    self.hold(connection, row["run_id"], error)
+        return found
 
     def sessions_of(self, run_id: str) -> list[Session]:
         """Return the sessions that a run has created, or was about to, oldest first."""
@@ -239,7 +257,7 @@ class SessionRows(Rows):
             "AND coalesce(overtime_look, 0) <= ? ORDER BY created LIMIT ?",
             (before, before - LONGEST, now, limit),
         )
-        return [record_of(Session, "sessions", row) for row in rows]
+        return self._sound(rows)
 
     def session_groups(self, now: float, *, slots: bool) -> list[Group]:
         """Return the groups of the sessions that `sessions_due` would return."""
@@ -269,7 +287,7 @@ class SessionRows(Rows):
             f"{mine} ORDER BY since LIMIT ?",
             (*values, place, credentials or "", *own, limit),
         )
-        return [record_of(Session, "sessions", row) for row in rows]
+        return self._sound(rows)
 
     @staticmethod
     def _due(now: float, slots: bool) -> tuple[str, tuple[float, ...]]:

@@ -3,6 +3,7 @@
 import pytest
 
 from sim_devin.errors import StoreError
+from sim_devin.policy.rules import Policy
 from tests.durable.flows import block, devin, flow, wait
 
 DEEP = "[" * 100_000
@@ -112,3 +113,21 @@ def test_a_document_that_is_damaged_holds_its_run(app, store):
     held = app.runs.show(run_id)
     assert held["state"] == "held"
     assert "damaged" in held["error"]
+
+
+@pytest.mark.parametrize("column", ["created", "since", "over_since", "next_look", "working"])
+@pytest.mark.parametrize("policy", [{}, {"minutes_per_session": 600}], ids=["", "overtime"])
+def test_a_damaged_session_does_not_end_the_worker_of_all(open_app, store, column, policy):
+    if "postgres" in type(store.database).__module__:
+        pytest.skip("PostgreSQL has no numbers that are none")
+    app = open_app(policy=Policy(**policy))
+    create = devin("create", "create_session", prompt="x", maxAcuLimit="5")
+    for name in ("bad-run", "good-run"):
+        app.runs.start(flow(create, wait()), run_id=name)
+        app.runs.worker.drive(app.runs.worker.claim(name), None, None)
+    damage(store, "sessions", column, "{broken")
+    for _ in range(3):
+        app.clock.advance(3600)
+        app.runs.work(once=True)
+    assert app.runs.show("good-run")["state"] == "done"
+    assert app.runs.show("bad-run")["state"] in ("held", "done")
