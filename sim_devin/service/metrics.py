@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, get_args
 
@@ -13,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from sim_devin.engine import events
-from sim_devin.store.records import RunState
+from sim_devin.store.records import ENDED, RunState
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -22,16 +23,28 @@ if TYPE_CHECKING:
     from sim_devin.calls.transport import Transport
     from sim_devin.engine.events import Event
 
+QUICK = 0.1  # seconds that counting may take whenever the metrics are read
+SHARE = 0.01  # of the time that counting takes up at the most where it is slower
+
 
 class Metrics(Collector):
     """What a worker did since it was started, and how the runs of its store stand now.
 
     Counts what `hear` is told and what goes through a `CountedTransport`; asks the store when
-    the metrics are read.
+    the metrics are read. Runs that have ended may be very many: where counting them takes long,
+    they are counted less often.
+
+    Args:
+        app: has the store.
+        timer: measures how long counting takes, in seconds.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, timer: Callable[[], float] = time.monotonic) -> None:
         self._app = app
+        self._timer = timer
+        self._ended: Mapping[str, int] = {}
+        self._count_again = float("-inf")
+        self._counting = Lock()
         self._started = app.clock.monotonic()
         self._drives: Counter[str] = Counter()
         self._calls: Counter[str] = Counter()
@@ -51,6 +64,19 @@ class Metrics(Collector):
         with self._lock:
             self._calls[outcome] += 1
 
+    def _runs(self) -> Mapping[str, int]:
+        """Return how many runs are in each state."""
+        count, states = self._app.runs.store.count, get_args(RunState)
+        with self._counting:  # of several readers at a time one counts
+            began = self._timer()
+            if began >= self._count_again:
+                self._ended = {state: count((state,)) for state in states if state in ENDED}
+                ended = self._timer()
+                took = ended - began
+                self._count_again = ended + (took / SHARE if took > QUICK else 0.0)
+            ended_runs = self._ended
+        return {state: ended_runs[state] if state in ENDED else count((state,)) for state in states}
+
     def text(self) -> bytes:
         """Return the metrics in text format 0.0.4.
 
@@ -68,8 +94,8 @@ class Metrics(Collector):
         with self._lock:
             drives, calls = dict(self._drives), dict(self._calls)
         runs = GaugeMetricFamily("sim_devin_runs", "Runs in the store.", labels=["state"])
-        for state in get_args(RunState):
-            runs.add_metric([state], self._app.runs.store.count((state,)))
+        for state, number in self._runs().items():
+            runs.add_metric([state], number)
         yield runs
         driven = CounterMetricFamily(
             "sim_devin_drives", "Times this worker drove a run.", labels=["outcome"]

@@ -168,6 +168,27 @@ def test_metrics_are_prometheus_text_and_count(worker):
     assert found[("sim_devin_uptime_seconds",)] >= 0
 
 
+def test_runs_that_ended_are_counted_less_often_where_that_takes_long(worker, monkeypatch):
+    now, asked, count = [0.0], [], worker.store.count
+
+    def slow(states):
+        asked.append(states)
+        now[0] += 10 if states == ("done",) else 0
+        return count(states)
+
+    monkeypatch.setattr(worker.app.runs.store, "count", slow)
+    worker.metrics = Metrics(worker.app, timer=lambda: now[0])
+    for _ in range(3):
+        worker.metrics.text()
+    worker.deliver()
+    worker.app.runs.work(once=True)
+    assert asked.count(("done",)) == 1
+    assert asked.count(("ready",)) == 3
+    now[0] += 1000
+    assert b'sim_devin_runs{state="done"} 1.0' in worker.metrics.text()
+    assert asked.count(("done",)) == 2
+
+
 def test_health(worker):
     assert worker.client.get("/healthz").json() == {"ok": True}
 
