@@ -34,14 +34,26 @@ class FoundRuns(Rows):
 
         Raises:
             UnknownName: there is no such run, or several begin like that.
+            DamagedRow: what is recorded of it is damaged.
         """
+        return run_of(self._row(run_id))
+
+    def listed(self, run_id: str) -> Run:
+        """Return a run as `runs` does: one that is damaged says so in its error.
+
+        Raises:
+            UnknownName: there is no such run, or several begin like that.
+        """
+        return _listed(self._row(run_id))
+
+    def _row(self, run_id: str) -> Any:
         rows = self.database.read("SELECT * FROM runs WHERE id = ?", (run_id,))
         if not rows and len(run_id) >= SHORTEST:
             query = f"SELECT * FROM runs WHERE {_FROM} LIMIT 2"
             rows = self.database.read(query, (run_id, run_id + _LAST))
         if len(rows) != 1:
             raise UnknownName("run", run_id, self._newest())
-        return run_of(rows[0])
+        return rows[0]
 
     def is_run(self, run_id: str) -> bool:
         """Return whether there is a run of exactly that id."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sim_devin.engine import events
 from sim_devin.engine.events import Event
 from sim_devin.engine.run import BlockLog, iso
-from sim_devin.errors import UnknownName
+from sim_devin.errors import SimDevinError, StoreUnavailable, UnknownName
 from sim_devin.redaction import Redactor
+from sim_devin.store.damage import DamagedRow
 from sim_devin.store.records import Run, Wait
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.web import history
@@ -105,16 +107,17 @@ class RunFeed:
             self._tell_block(body, event.log)
 
     def look(self, now: float) -> None:
-        """Tell what the store knows and was not heard.
+        """Tell what the store knows and was not heard; of what is damaged there, that it is.
 
         Raises:
             UnknownName: the run has been forgotten.
         """
+        damaged: list[str] = []
         with self._lock:
-            run = self._store.run(self.id)
+            run = self._run()
             if not len(self.feed) and run.started is not None:
                 self._begin(run)
-            waits = self._store.waits(self.id, only_open=True)
+            waits = self._store.waits(self.id, only_open=True, damaged=damaged)
             status = history.status_of(run, waits)
             asked = [wait.id for wait in waits if wait.kind in history.NEEDS_A_FORM]
             is_news = (status, asked) != (self._status, self._asked)
@@ -122,7 +125,9 @@ class RunFeed:
             again = self._over is not None and run.ended not in (None, self._over)
             if again or (status == "running" and self._status != "running"):
                 self._go_on(run, now)
-            self._add_blocks(run)
+            self._add_blocks(run, damaged)
+            if damaged:
+                run = replace(run, error="; ".join(filter(None, (run.error, *damaged))))
             self._add_waits(waits, now, is_over=history.has_ended(run))
             if (is_news or again) and status != "running":
                 self._stand_still(run, status, waits, now)
@@ -156,13 +161,20 @@ class RunFeed:
     def _free_number(self) -> int:
         return 1 + max((*self._logs, *self._numbers.values()), default=0)
 
-    def _add_blocks(self, run: Run) -> None:
+    def _run(self) -> Run:
+        try:
+            return self._store.run(self.id)
+        except DamagedRow:  # nobody can drive it
+            run = self._store.listed(self.id)
+            return run if history.has_ended(run) else replace(run, state="held")
+
+    def _add_blocks(self, run: Run, damaged: list[str]) -> None:
         before = self._looked_until
         while recent := self._store.events(self.id, after=self._looked_until):
             self._looked_until = recent[-1].id
         if self._looked_until == before:
             return
-        outcomes = self._store.outcomes(self.id)
+        outcomes = self._store.outcomes(self.id, damaged)
         for execution, log in history.logs_of(run, outcomes):
             self._tell_block(history.block_event(self.id, log, execution), log)
 
@@ -186,7 +198,12 @@ class RunFeed:
 
     def _begin(self, run: Run) -> None:
         self._tell(history.started_event(run))
-        log = history.start_log(run, self._store.document(run.document))
+        try:
+            log = history.start_log(run, self._store.document(run.document))
+        except StoreUnavailable:
+            raise
+        except SimDevinError:  # damaged: whoever drives the run says so
+            log = None
         if log is not None:
             self._tell_block(history.block_event(self.id, log, of_log(log)), log)
 

@@ -110,7 +110,7 @@ class Runs:
         Raises:
             UnknownName: there is none of that id.
         """
-        (line,) = self._lines([self._app.runs.store.run(run_id)])
+        (line,) = self._lines([self._app.runs.store.listed(run_id)])
         return line
 
     def feed(self, run_id: str) -> RunFeed:
@@ -121,7 +121,7 @@ class Runs:
         """
         found = self._feeds.get(run_id)
         if found is None:
-            run = self._app.runs.store.run(run_id)
+            run = self._app.runs.store.listed(run_id)
             with self._lock:
                 self._forget_oldest()
                 # Counted from the present, so that no reader takes an event for an older one.
