@@ -662,3 +662,10 @@ def test_whatever_a_service_shows_is_believed_within_the_settling_time(
     assert needed in (0.0, turn.EARLY, turn.SETTLING)
     if sent is None and not any(who == "user" for who, _ in said):
         assert needed == 0.0
+
+
+def test_one_id_is_no_sequence_of_letters():
+    world = World()
+    session = world.session()
+    (outcome,) = world.app.wait(session, deadline=3600)
+    assert (outcome.session_id, outcome.state) == (session, "done")

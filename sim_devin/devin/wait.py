@@ -135,7 +135,8 @@ def wait(
     """
     if schema is not None:
         json_schema.require(schema, "schema", "draft 7")
-    return _Wait(list(ids), call, clock, until, timeout, schema, on_progress, minutes, sent).run(
+    ids = [ids] if isinstance(ids, str) else list(ids)  # a text is a sequence of texts, too
+    return _Wait(ids, call, clock, until, timeout, schema, on_progress, minutes, sent).run(
         cancel or threading.Event()
     )
 

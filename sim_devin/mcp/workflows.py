@@ -195,7 +195,7 @@ class WorkflowTools:
         """
         if run_id not in self._mine:
             begun = self._runs.store.events(run_id, limit=50)
-            tools = {event.data["tool"] for event in begun if event.kind == STARTED}
+            tools = {event.data.get("tool") for event in begun if event.kind == STARTED}
             if not tools & self._workflows.keys():
                 raise UnknownName("run", run_id, sorted(self._mine))
             self._mine.add(run_id)
