@@ -79,7 +79,7 @@ def at_the_end(status: str, summary: Mapping[str, Any] | None) -> dict[str, str]
     if status == "finished" and not summary["blocks"]:
         return {
             "tone": "attention",
-            "words": "Nothing ran: from where the run starts no enabled block was reached.",
+            "words": "Nothing ran: no enabled block was reached.",
         }
     counts = summary["sessions"]
     told = {state: f"{counts[state]} {_COUNTED[state]}" for state in _COUNTED if counts.get(state)}

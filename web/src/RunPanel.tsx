@@ -264,6 +264,10 @@ function SessionsLeft({ run }: { run: RunView }) {
     <section className="sessions-left" aria-label="Sessions that go on">
       <h2>{left.length === 1 ? "A session goes on at Devin" : `${left.length} sessions go on at Devin`}</h2>
       <p>The run has ended here; {left.length === 1 ? "its session has not, and" : "its sessions have not, and"} may cost more until ended.</p>
+      <div className="actions">
+        {ids.length > 1 && <ActButton act={act} busy="Ending…" className="danger" onClick={() => void end(ids)}>End all {ids.length} sessions</ActButton>}
+        {again}
+      </div>
       <ul>
         {left.map((session) => (
           <li key={session.sessionId ?? session.error}>
@@ -275,10 +279,6 @@ function SessionsLeft({ run }: { run: RunView }) {
           </li>
         ))}
       </ul>
-      <div className="actions">
-        {ids.length > 1 && <ActButton act={act} busy="Ending…" className="danger" onClick={() => void end(ids)}>End all {ids.length} sessions</ActButton>}
-        {again}
-      </div>
     </section>
   );
 }
