@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo canvas test check workflows fix pin cover mcp record torture bench dist lock clean
+.PHONY: help demo canvas quick test slow check workflows fix pin cover mcp record torture mutate bench dist lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,16 @@ demo: $(READY) ## run a workflow against the built-in simulator: no account need
 canvas: $(READY) ## check and build the canvas's page; needs node 20.19 or newer
 	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
 
-test: check ## everything that has to pass: tests, lint, types, import contracts
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/web_page
+quick: check ## checks, and the tests that need no process, browser or database
+	$(BIN)/python -m pytest -n 2 --quick
+
+test: check ## what has to pass: the checks, and all tests but those of `make slow`
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --ignore tests/web_page
 	# A browser shares the machine with everything else: what failed may show once more that it works.
 	$(BIN)/python -m pytest tests/web_page || $(BIN)/python -m pytest tests/web_page --last-failed
+
+slow: torture mutate ## torture on both stores, mutants, ten times the generated cases
+	EXAMPLES=10 $(BIN)/python -m pytest -n 2 -m "slow or hypothesis" --timeout 1200
 
 check: workflows ## lint, format, types and import contracts alone; changes nothing
 	$(BIN)/ruff check
@@ -62,6 +68,9 @@ torture: $(READY) ## kill durable runs at random points, and count what happened
 	$(BIN)/python scripts/torture.py --postgres
 	$(BIN)/python scripts/torture.py --runs 20 --seconds 20 --descriptors 9
 
+mutate: $(READY) ## change the code in small ways, and see whether the tests notice
+	$(BIN)/python scripts/mutate.py
+
 bench: $(READY) ## speed, as ratios against baselines of the same run
 	$(BIN)/python benchmarks/call.py
 	$(BIN)/python benchmarks/startup.py
@@ -89,4 +98,4 @@ lock: $(READY) ## pin the dependencies anew
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## remove what the other verbs made
-	rm -rf .venv dist build web/node_modules sim_devin/web/page .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build web/node_modules sim_devin/web/page .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .mutate

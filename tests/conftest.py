@@ -1,16 +1,84 @@
 """What all tests share: nothing here may talk to anything but this machine."""
 
+import inspect
 import ipaddress
+import os
+import re
 import socket
+import time
+from functools import cache
 
 import pytest
 from http_server import Server, answer
 from hypothesis import HealthCheck, settings
 
+from tests import lanes
+
 # How fast examples come says something of the machine, not of the code. In a fresh checkout the
 # first text strategy also builds Hypothesis's tables of characters.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+SUITE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+# -- the lanes: make quick, make test, make slow ------------------------------------------------
+
+# What starts processes, browsers and databases says so in its source.
+_HEAVY = re.compile(r"\b(subprocess|Popen|multiprocessing|playwright|psycopg)\b")
+# Of the stores a quick run takes the one in memory; the other two run the same statements.
+_QUICK_STORE = "memory"
+_QUICK_SECONDS = 5.0  # of the processor, for one test
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--quick", action="store_true", help="what needs no process, browser or database"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--quick"):
+        os.environ.setdefault(lanes.VARIABLE, "0.1")
+    settings.register_profile("suite", parent=SUITE, max_examples=lanes.examples(100))
+    settings.load_profile("suite")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--quick"):
+        kept = [item for item in items if _is_quick(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
+
+
+def _store(item):
+    """Return which of the stores a test is run with; None if it says nothing of them."""
+    params = getattr(item, "callspec", None) and item.callspec.params
+    return (params or {}).get("store")
+
+
+def _is_quick(item):
+    if item.get_closest_marker("thorough") or item.get_closest_marker("slow"):
+        return False
+    if _store(item) not in (None, _QUICK_STORE):
+        return False
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    return not _is_heavy(item.module) and not any(_is_heavy(defs[-1].func) for defs in fixtures)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Let a test fail that has no place in a quick run."""
+    began = time.process_time()
+    result = yield
+    if item.config.getoption("--quick") and time.process_time() - began > _QUICK_SECONDS:
+        pytest.fail("too much work for make quick: mark it with pytest.mark.thorough", False)
+    return result
+
+
+@cache
+def _is_heavy(thing):
+    """Return whether a test module, or the function of a fixture, has to do with processes."""
+    try:
+        return bool(_HEAVY.search(inspect.getsource(thing)))
+    except (OSError, TypeError):
+        return False
 
 
 def _is_here(family, address):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sim_devin import open_app
 from sim_devin.calls.response import Response
 from sim_devin.errors import NotSent, SimDevinError, TimedOut, TransportError
+from tests.lanes import examples
 
 ENV = {"SIM_DEVIN_CONFIG": os.devnull}
 CREDENTIALS = {"apiKey": "cog_test_key_000000", "orgId": "org-test"}
@@ -153,7 +154,7 @@ def test_any_parameters_are_a_request_or_an_error(tool, params):
 
 
 @pytest.mark.parametrize("name", PARAMS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(value=param_values)
 def test_any_value_of_each_parameter(name, value):
     good = {
@@ -307,14 +308,14 @@ def assert_untold(key, told):
         assert any(key in text for text in innocent), where[0]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(key=keys)
 def test_no_key_is_ever_told(key):
     assume(key.strip())
     assert_untold(key, everything_told(key))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(value=keys)
 def test_no_session_secret_is_ever_told(value):
     assume(value.strip())

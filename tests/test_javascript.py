@@ -12,6 +12,7 @@ from sim_devin.code import javascript
 from sim_devin.code.javascript import JavaScriptError, evaluate, run, syntax_problem
 from sim_devin.code.outcome import MISSING
 from sim_devin.errors import MissingDependency
+from tests.lanes import examples
 
 DATA = {
     "n": 5,
@@ -376,7 +377,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(value=json_values)
 def test_json_values_cross_both_ways(value):
     assert run("return value", {"value": value}).value == value
@@ -388,7 +389,7 @@ def test_what_json_has_no_word_for_crosses_as_javascript_would_write_it():
     assert run("return v", {"v": value}).value == {"nan": None, "inf": [None], "list": [None]}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(source=st.text(st.sampled_from("ab1 \n'\"`(){}[];,=+/*\\$.<>"), max_size=20))
 def test_any_text_ends_with_a_value_or_a_javascript_error(source):
     for kind, ask in (("expression", evaluate), ("function", run)):

@@ -36,6 +36,7 @@ from sim_devin.errors import (
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, Key, Simulator, Switches
 from tests.durable.flows import block, devin, flow, wait
+from tests.lanes import examples
 
 KEY = "cog_test_key_000000"
 ORG = "org-1"
@@ -824,7 +825,7 @@ list_faults = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     on_creates=st.lists(create_faults, max_size=3),
     on_lists=st.lists(list_faults, max_size=3),
@@ -871,7 +872,7 @@ look_faults = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     on_sends=st.lists(message_faults, max_size=3),
     on_looks=st.lists(look_faults, max_size=3),

@@ -111,6 +111,8 @@ def counted(simulator):
     return prompts, sent
 
 
+pytestmark = pytest.mark.thorough
+
 RETRY = Settle(grace=30.0, policy="retry")
 
 

@@ -66,6 +66,7 @@ def test_a_waiting_run_is_a_row_that_any_process_wakes(open_app, simulator):
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.thorough
 def test_many_waiting_runs_share_their_list_calls(app, simulator):
     runs = [start(app, CREATE, wait()) for _ in range(152)]
     app.runs.work(once=True)

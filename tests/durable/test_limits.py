@@ -14,6 +14,7 @@ from sim_devin.store.sqlite_file import IN_MEMORY
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
 from tests.durable.test_crashes import Killed, Life, MortalFile, MortalTransport
+from tests.lanes import examples
 
 CREATE = devin("create", "create_session", prompt="Fix it")
 
@@ -464,6 +465,7 @@ def test_a_create_that_is_tried_again_counts_once(limited, simulator):
 # -- over processes -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_process_that_dies_anywhere_leaves_the_count_right(limited, store, transport, simulator):
     retry = Settle(grace=30.0, policy="retry")
     every = 1 if store.database.name == IN_MEMORY else 5
@@ -519,16 +521,18 @@ def test_two_workers_at_once_keep_the_limit(limited, simulator, store):
 
 
 @pytest.mark.parametrize("store", ["memory"], indirect=True)
-def test_two_hundred_runs_all_end_with_three_sessions_at_a_time(limited, transport, simulator):
+@pytest.mark.thorough
+def test_many_runs_all_end_with_three_sessions_at_a_time(limited, transport, simulator):
+    runs = examples(60)
     counted = Counted(transport)
     app = limited(3, transport=counted)
-    for number in range(200):
+    for number in range(runs):
         prompt = str(number)
         start(app, devin("create", "create_session", prompt=prompt), wait())
     until_over(app, simulator, step=30, under_way=lambda _: 0)
-    assert app.runs.store.count(("done",)) == 200
+    assert app.runs.store.count(("done",)) == runs
     prompts = Counter(created(simulator))
-    assert len(prompts) == 200
+    assert len(prompts) == runs
     assert set(prompts.values()) == {1}
     assert counted.most == 3
 

@@ -17,6 +17,7 @@ from sim_devin.store.sql_store import open_store
 from sim_devin.store.step_ledger import StepLedger, resolve
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
+from tests.lanes import examples
 
 BOTH = flow(
     devin("create", "create_session", prompt="Fix it [scenario: never-ends]"),
@@ -100,7 +101,7 @@ ACTS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(ACTS, max_size=25))
 def test_whatever_two_processes_learn_one_session_is_kept_and_none_in_use_is_ended(acts):
     store = open_store()

@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multi
 
 from sim_devin.simulator import SimClock, Simulator, Switches
 from sim_devin.simulator.builtin_scenarios import BUILTINS
+from tests.lanes import examples
 
 CONTRACT = json.loads(Path(__file__).with_name("contract.json").read_text())
 PREFIX = "/v3/organizations/org-a"
@@ -225,7 +226,7 @@ class Conversation(RuleBasedStateMachine):
 
 
 Conversation.TestCase.settings = settings(
-    max_examples=120,
+    max_examples=examples(120),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

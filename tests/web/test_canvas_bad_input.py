@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.durable.flows import block, flow
+from tests.lanes import examples
 from tests.test_json_input import BAD
 
 FIELDS = """
@@ -54,7 +55,7 @@ def test_bodies_that_are_no_json(canvas, method, path, text):
         assert answer.json()["error"]["message"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(request=st.sampled_from(REQUESTS), body=st.dictionaries(NAMES, VALUES, max_size=4))
 def test_bodies_of_any_shape(canvas, request, body):
     method, path = request
@@ -63,7 +64,7 @@ def test_bodies_of_any_shape(canvas, request, body):
     assert answer.json() is not None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(place=st.lists(st.integers(0, 30), max_size=6), value=VALUES)
 def test_documents_with_anything_anywhere(canvas, place, value):
     document = flow(block("f", "function", code="return 1"), block("w", "wait", timeValue="1"))

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim_devin.engine.start import START_TYPES
+from tests.lanes import examples
 
 TYPES = [
     *START_TYPES,
@@ -185,7 +186,7 @@ def plain(value):
 
 
 @settings(
-    max_examples=300,
+    max_examples=examples(300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -13,10 +13,13 @@ from sim_devin.engine.contract import Pause, handler
 from sim_devin.engine.document import parse_workflow
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import InvalidWorkflow
+from tests.lanes import examples
 from workflow.fakes import FakeServices, block, document, edge
 
 OPTIONS = ("a", "b", None)
-THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+THOROUGH = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @dataclass
