@@ -250,7 +250,7 @@ class _Look:
         if wait.due is not None and wait.due <= now:
             self.time_out(wait, seen)
             return False
-        changes = {"seen": seen, "pause": min(pause, LONGEST_PAUSE), "next_look": now + pause}
+        changes = {"seen": seen, "pause": pause, "next_look": now + pause}
         return self._store.change_wait(wait, "session", **changes)
 
     def time_out(self, wait: Wait, seen: Mapping[str, Any]) -> None:
