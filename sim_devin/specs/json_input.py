@@ -39,30 +39,35 @@ def parse_json(text: str | bytes, *, clip: bool = False) -> Any:
     Raises:
         NotJson: it is none, or holds what cannot be taken.
     """
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError:
-            raise NotJson("is not UTF-8 text") from None
-    text = text.removeprefix("\ufeff")
-    numbers: dict[str, Any] = {"parse_float": partial(_number, float, clip)}
-    if _LONG.search(text):
-        numbers["parse_int"] = partial(_number, int, clip)
-    try:
-        value = json.loads(text, parse_constant=_no_constant, **numbers)
-    except NotJson:
-        raise
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        # Without the error as a cause, which keeps the whole text.
-        raise NotJson(f"is not JSON: {error.msg} at {place}") from None
-    except RecursionError:
-        raise TooMuch(_too_deep()) from None
-    except ValueError:  # a number of more digits than Python reads
-        raise TooMuch("holds a number that is too large") from None
-    if text.count("[") + text.count("{") > DEEPEST and is_deep(value):
-        raise TooMuch(_too_deep())
+    value, problem = _parsed(text, clip)
+    if problem is not None:  # raised here, without a context, which would keep the whole text
+        raise problem
     return value
+
+
+def _parsed(text: str | bytes, clip: bool) -> tuple[Any, NotJson | None]:
+    """Return the value, or what is wrong."""
+    try:
+        text = (text.decode("utf-8") if isinstance(text, bytes) else text).removeprefix("\ufeff")
+        numbers: dict[str, Any] = {"parse_float": partial(_number, float, clip)}
+        if _LONG.search(text):
+            numbers["parse_int"] = partial(_number, int, clip)
+        value = json.loads(text, parse_constant=_no_constant, **numbers)
+    except NotJson as error:
+        return None, error.with_traceback(None)
+    except UnicodeDecodeError:
+        return None, NotJson("is not UTF-8 text")
+    except json.JSONDecodeError as error:
+        return None, NotJson(
+            f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        )
+    except RecursionError:
+        return None, TooMuch(_too_deep())
+    except ValueError:  # a number of more digits than Python reads
+        return None, TooMuch("holds a number that is too large")
+    if text.count("[") + text.count("{") > DEEPEST and is_deep(value):
+        return None, TooMuch(_too_deep())
+    return value, None
 
 
 def read_json(text: str | bytes, what: str) -> Any:
