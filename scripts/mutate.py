@@ -7,7 +7,7 @@ python scripts/mutate.py --tests tests/test_policy.py sim_devin/policy
 The mutants are those of Cosmic Ray's operators, drawn by a seed: at most one at each place, none
 in annotations. Each is held against the tests that execute its line, those that execute least
 first. Which these are is found by one run of the tests under coverage; it is kept in
-``.mutate/coverage`` until a file of the package or a test changes. Works on copies of the tree.
+``.mutate`` until a file of the package or a test changes. Works on copies of the tree.
 
 Prints every mutant that survived, and exits with 1 if too many did.
 """
@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import Queue
+from typing import Any
+from zlib import crc32
 
 import coverage
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -119,11 +121,10 @@ class Covered:
     """Which tests execute which line, from one run of them under coverage."""
 
     def __init__(self, tests: list[str]) -> None:
-        self._files = {path: path.stat().st_mtime for path in (ROOT / "tests").rglob("test_*.py")}
-        data = KEPT / "coverage"
-        sources = [*(ROOT / "sim_devin").rglob("*.py"), *self._files]
+        data = KEPT / f"coverage-{crc32(' '.join(tests).encode()):08x}"
+        sources = [*(ROOT / "sim_devin").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
         fresh = data.exists() and data.stat().st_mtime > max(p.stat().st_mtime for p in sources)
-        if tests or not fresh:
+        if not fresh:
             _run_under_coverage(data, tests)
         self._data = coverage.CoverageData(str(data))
         self._data.read()
@@ -139,29 +140,26 @@ class Covered:
     def tests(self, mutant: Mutant) -> list[str]:
         """Return the node ids of the tests that execute a mutant's line."""
         contexts = self._lines.get(mutant.path, {}).get(mutant.line, [])
-        found = (self._node(name) for name in sorted(contexts, key=lambda c: self._size[c]) if name)
-        return list(dict.fromkeys(node for node in found if node))
-
-    def _node(self, context: str) -> str:
-        module, _, function = context.rpartition(".")
-        if not function.startswith("test_"):
-            return ""
-        ending = f"/{module.replace('.', '/')}.py"
-        fitting = [path for path in self._files if path.as_posix().endswith(ending)]
-        path = min(fitting, key=lambda path: len(path.parts), default=None)
-        return f"{path.relative_to(ROOT)}::{function}" if path else ""
+        return sorted(filter(None, contexts), key=lambda context: self._size[context])
 
 
 def _run_under_coverage(data: Path, tests: list[str]) -> None:
     KEPT.mkdir(exist_ok=True)
-    settings = KEPT / "coveragerc"
-    settings.write_text("[run]\nsource = sim_devin\ndynamic_context = test_function\n")
-    under = ("-m", "coverage", "run", f"--rcfile={settings}", f"--data-file={data}")
+    under = ("-m", "coverage", "run", "--rcfile=/dev/null", "--source=sim_devin")
     print("running the tests once, to see which execute what", file=sys.stderr)
-    command = [sys.executable, *under, *PYTEST, *(tests or ["--ignore=tests/web_page"])]
-    if subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode != 0:
+    chosen = ["-p", Path(__file__).stem, *(tests or ["--ignore=tests/web_page"])]
+    command = [sys.executable, *under, f"--data-file={data}", *PYTEST, *chosen]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    if subprocess.run(command, cwd=ROOT, env=env, stdout=sys.stderr).returncode != 0:
         data.unlink(missing_ok=True)
         sys.exit("The tests fail without any change.")
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    """Note which test executes what; pytest is given this module as a plugin."""
+    measuring = coverage.Coverage.current()
+    assert measuring is not None
+    measuring.switch_context(item.nodeid)
 
 
 class Copy:
@@ -179,18 +177,19 @@ class Copy:
     def notices(self, mutant: Mutant, tests: list[str]) -> bool:
         """Return whether a test fails, or never ends, with the change."""
         file = self.root / mutant.path.relative_to(ROOT)
-        listed = self.root.parent / "tests.txt"
-        listed.write_text("\n".join(tests))
         file.write_text(mutant.code(), encoding="utf-8")
-        env = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, *PYTEST, "-x", "--timeout=90", f"@{listed}"]
         try:
-            done = subprocess.run(command, cwd=self.root, env=env, capture_output=True)
+            return not self.passes(tests, "-x", "--timeout=90")
         finally:
             shutil.copy2(mutant.path, file)
-        if done.returncode not in (0, 1, 2, 3):  # 4: a test is not found; 5: there is none
-            sys.exit(f"{mutant}\n{done.stdout.decode()[-2000:]}")
-        return done.returncode != 0
+
+    def passes(self, tests: list[str], *options: str) -> bool:
+        """Return whether pytest has nothing against some tests."""
+        listed = self.root.parent / "tests.txt"
+        listed.write_text("\n".join(tests))
+        env = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, *PYTEST, *options, f"@{listed}"]
+        return subprocess.run(command, cwd=self.root, env=env, capture_output=True).returncode == 0
 
 
 def main() -> int:
@@ -215,6 +214,10 @@ def main() -> int:
         copies: Queue[Copy] = Queue()
         for number in range(options.jobs):
             copies.put(Copy(Path(folder, str(number))))
+
+        every = sorted({test for mutant in chosen for test in covered.tests(mutant)})
+        if not copies.queue[0].passes(every, "--collect-only"):
+            sys.exit("The tests that were found for the mutants cannot be collected.")
 
         def survives(mutant: Mutant) -> Mutant | None:
             copy = copies.get()

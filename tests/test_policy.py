@@ -84,11 +84,26 @@ def test_ceilings_lower_a_cap_or_set_one(policy, asked, spent, cap):
     [
         (Policy(acu_per_run=10), Spent(run=10), "of this run"),
         (Policy(acu_per_day=10), Spent(day=9.5), "of this day"),
+        (Policy(sessions_per_run=2), Spent(run_sessions=2), "2 sessions of this run"),
+        (Policy(sessions_per_day=2), Spent(day_sessions=3), "2 sessions of this day"),
     ],
 )
 def test_a_used_up_ceiling_refuses(policy, spent, words):
     assert words in policy.check(CREATE, {}, spent).reason
     assert isinstance(policy.check(SEND, {}, spent), Allowed)  # within the session's own cap
+
+
+@pytest.mark.parametrize(
+    ("policy", "spent"),
+    [
+        (Policy(acu_per_run=10), Spent(run=9)),
+        (Policy(acu_per_day=10), Spent(day=9)),
+        (Policy(sessions_per_run=2), Spent(run_sessions=1)),
+        (Policy(sessions_per_day=2), Spent(day_sessions=1)),
+    ],
+)
+def test_what_is_left_of_a_ceiling_may_be_used(policy, spent):
+    assert isinstance(policy.check(CREATE, {}, spent), Allowed)
 
 
 @pytest.mark.parametrize("ceiling", [0, -1, float("inf"), float("nan")])
