@@ -20,17 +20,17 @@ SUITE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # -- the lanes: make quick, make test, make slow ------------------------------------------------
 
-# What starts processes, browsers and databases says so in its source.
-_HEAVY = re.compile(r"\b(subprocess|Popen|multiprocessing|playwright|psycopg)\b")
-# Of the stores a quick run takes the one in memory; the other two run the same statements.
-_QUICK_STORE = "memory"
+# What starts processes, browsers and databases says so in its source, and so does what loads the
+# large libraries of others.
+_HEAVY = re.compile(
+    r"\b(subprocess|Popen|multiprocessing|playwright|psycopg|pytester"
+    r"|anthropic|devinai|langchain_core|mcp_types|openai|opentelemetry|pydantic_ai)\b"
+)
 _QUICK_SECONDS = 5.0  # of the processor, for one test
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--quick", action="store_true", help="what needs no process, browser or database"
-    )
+    parser.addoption("--quick", action="store_true", help="what needs no process, browser or store")
 
 
 def pytest_configure(config):
@@ -40,6 +40,13 @@ def pytest_configure(config):
     settings.load_profile("suite")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave whole modules out of a quick run before they are imported."""
+    if config.getoption("--quick") and collection_path.suffix == ".py":
+        return bool(_HEAVY.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--quick"):
         kept = [item for item in items if _is_quick(item)]
@@ -47,19 +54,13 @@ def pytest_collection_modifyitems(config, items):
         items[:] = kept
 
 
-def _store(item):
-    """Return which of the stores a test is run with; None if it says nothing of them."""
-    params = getattr(item, "callspec", None) and item.callspec.params
-    return (params or {}).get("store")
-
-
 def _is_quick(item):
     if item.get_closest_marker("thorough") or item.get_closest_marker("slow"):
         return False
-    if _store(item) not in (None, _QUICK_STORE):
-        return False
+    if "store" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec"):
+        return False  # it is run with each of the stores
     fixtures = item._fixtureinfo.name2fixturedefs.values()
-    return not _is_heavy(item.module) and not any(_is_heavy(defs[-1].func) for defs in fixtures)
+    return not any(_is_heavy(defs[-1].func) for defs in fixtures)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,10 +74,9 @@ def pytest_runtest_call(item):
 
 
 @cache
-def _is_heavy(thing):
-    """Return whether a test module, or the function of a fixture, has to do with processes."""
+def _is_heavy(fixture):
     try:
-        return bool(_HEAVY.search(inspect.getsource(thing)))
+        return bool(_HEAVY.search(inspect.getsource(fixture)))
     except (OSError, TypeError):
         return False
 

@@ -82,6 +82,7 @@ def test_every_cassette_belongs_to_a_case():
     assert {str(path.relative_to(tapes.FOLDER)) for path in FILES} == set(CASES)
 
 
+@pytest.mark.thorough
 def test_recording_anew_makes_no_difference(tmp_path):
     (tmp_path / "left_over.yaml").write_text("version: 1\n")
     assert recorder.main(["--folder", str(tmp_path)]) == 0
