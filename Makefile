@@ -22,7 +22,7 @@ demo: $(READY) ## run a workflow against the built-in simulator: no account need
 canvas: $(READY) ## check and build the canvas's page; needs node 20.19 or newer
 	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run check && npm run build
 
-quick: check ## checks, and the tests without processes, browsers and stores
+quick: check ## checks, and the tests without processes, servers and stores
 	$(BIN)/python -m pytest -n 2 --quick
 
 test: check ## what has to pass: the checks, and all tests but those of `make slow`

@@ -20,17 +20,17 @@ SUITE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # -- the lanes: make quick, make test, make slow ------------------------------------------------
 
-# What starts processes, browsers and databases says so in its source, and so does what loads the
+# What starts processes, servers and databases says so in its source, and so does what loads the
 # large libraries of others.
 _HEAVY = re.compile(
-    r"\b(subprocess|Popen|multiprocessing|playwright|psycopg|pytester"
+    r"\b(subprocess|Popen|multiprocessing|playwright|psycopg|pytester|TestClient"
     r"|anthropic|devinai|langchain_core|mcp_types|openai|opentelemetry|pydantic_ai)\b"
 )
 _QUICK_SECONDS = 5.0  # of the processor, for one test
 
 
 def pytest_addoption(parser):
-    parser.addoption("--quick", action="store_true", help="what needs no process, browser or store")
+    parser.addoption("--quick", action="store_true", help="what needs no process, server or store")
 
 
 def pytest_configure(config):
