@@ -113,7 +113,7 @@ def test_a_tool_that_does_not_conform_is_told_why(registry, document, violation)
 @pytest.mark.parametrize(
     ("answer", "violation"),
     [
-        ({"id": 5}, "answers.0: noteId: 5 is not of type 'string'"),
+        ({"id": 5}, "answers.0: reading it raised UnreadableResponse: acme_note was answered"),
         ({"other": 5}, "answers.0: reading it raised UnreadableResponse"),
         (b"<html>", "answers.0: reading it raised UnreadableResponse"),
     ],

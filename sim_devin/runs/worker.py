@@ -203,9 +203,9 @@ class Worker:
                 if active or self._looks.busy():
                     ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
                     ended.clear()
-                elif once and not (moved or busy or self._looks.news()):
-                    break
                 elif not (moved or busy or self._looks.news()):
+                    if once:
+                        break
                     self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
         finally:
             self._leases.give_back(list(active))
