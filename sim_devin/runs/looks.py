@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.errors import Cancelled, StoreError, TimedOut
+from sim_devin.devin.verdict import bare
+from sim_devin.errors import Cancelled, NotFound, StoreError, TimedOut
 from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
@@ -99,6 +100,23 @@ class Caller:
         finally:
             under_way.asked_for += time.monotonic() - began
             under_way.asking_since = None
+
+    def listed(self, session_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Return bare id -> session, of those that one list call shows."""
+        ids = list(dict.fromkeys(session_ids))
+        page = self("devin_list_sessions", {"sessionIds": ids, "limit": 200})
+        return {
+            bare(item["sessionId"]): item
+            for item in page["sessions"]
+            if isinstance(item.get("sessionId"), str)
+        }
+
+    def single(self, session_id: str) -> Mapping[str, Any] | None:
+        """Return a session; None if the service does not know it."""
+        try:
+            return self("devin_get_session", {"sessionId": session_id})
+        except NotFound:
+            return None
 
 
 class Looks:

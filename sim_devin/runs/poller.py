@@ -28,7 +28,6 @@ from sim_devin.devin.wait import (
 from sim_devin.errors import (
     ApiError,
     Cancelled,
-    NotFound,
     RateLimited,
     SimDevinError,
     StoreError,
@@ -149,7 +148,8 @@ class _Look:
     def at(self, batch: list[Wait]) -> None:
         """Look at the sessions and record what was seen."""
         try:
-            listed = self._listed(batch) if len(batch) > 1 else {}
+            ids = [wait.about["sessionId"] for wait in batch]
+            listed = self._call.listed(ids) if len(batch) > 1 else {}
         except (Cancelled, StoreError):
             raise
         except SimDevinError as error:
@@ -158,27 +158,13 @@ class _Look:
             return
         for wait in batch:
             try:
-                session = listed.get(bare(wait.about["sessionId"])) or self._single(wait)
+                session_id = wait.about["sessionId"]
+                session = listed.get(bare(session_id)) or self._call.single(session_id)
                 self._seen(wait, session)
             except (Cancelled, StoreError):
                 raise
             except SimDevinError as error:
                 self._not_seen(wait, error)
-
-    def _listed(self, batch: list[Wait]) -> dict[str, Mapping[str, Any]]:
-        ids = list(dict.fromkeys(wait.about["sessionId"] for wait in batch))
-        page = self._call("devin_list_sessions", {"sessionIds": ids, "limit": 200})
-        return {
-            bare(item["sessionId"]): item
-            for item in page["sessions"]
-            if isinstance(item.get("sessionId"), str)
-        }
-
-    def _single(self, wait: Wait) -> Mapping[str, Any] | None:
-        try:
-            return self._call("devin_get_session", {"sessionId": wait.about["sessionId"]})
-        except NotFound:
-            return None
 
     def _seen(self, wait: Wait, session: Mapping[str, Any] | None) -> None:
         now = self._app.clock.time()
@@ -196,7 +182,7 @@ class _Look:
         if not news:
             session = before["session"]  # a list entry; what is known may be more
         if needs_full(session):
-            session = self._single(wait) or session
+            session = self._call.single(wait.about["sessionId"]) or session
         if news:
             note(self._store, session, now)
         verdict = classify(session, schema=wait.about.get("schema"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from sim_devin.devin.verdict import bare, classify
 from sim_devin.devin.wait import BATCH, MISSING_FOR
-from sim_devin.errors import Cancelled, NotFound, RateLimited, SimDevinError, StoreError
+from sim_devin.errors import Cancelled, RateLimited, SimDevinError, StoreError
 from sim_devin.runs.looks import Caller, Task, UnderWay
 from sim_devin.runs.places import credentials_here
 from sim_devin.store.records import Session
@@ -134,9 +134,10 @@ class SessionWatch:
                 return call.calls
             self._later(batch, SELDOM)
             try:
-                listed = _listed(batch, call)
+                listed = call.listed(str(ours.session_id) for ours in batch)
                 for ours in batch:
-                    found = listed.get(bare(str(ours.session_id))) or _single(ours, call)
+                    session_id = str(ours.session_id)
+                    found = listed.get(bare(session_id)) or call.single(session_id)
                     if found is None:
                         self._missing(ours)
                     else:
@@ -157,20 +158,3 @@ class SessionWatch:
         with self._store.database.write():
             for ours in batch:
                 self._store.change_session(ours, next_look=self._app.clock.time() + pause)
-
-
-def _listed(batch: list[Session], call: Caller) -> dict[str, Mapping[str, Any]]:
-    ids = list(dict.fromkeys(ours.session_id for ours in batch))
-    page = call("devin_list_sessions", {"sessionIds": ids, "limit": 200})
-    return {
-        bare(item["sessionId"]): item
-        for item in page["sessions"]
-        if isinstance(item.get("sessionId"), str)
-    }
-
-
-def _single(ours: Session, call: Caller) -> Mapping[str, Any] | None:
-    try:
-        return call("devin_get_session", {"sessionId": ours.session_id})
-    except NotFound:
-        return None
