@@ -210,6 +210,10 @@ class NotSent(TransportError):
     _meaning = UNTAKEN
 
 
+class NothingSent(NotSent):
+    """What has to be read before a message cannot be read for a whole grace window."""
+
+
 class LocalFault(NotSent):
     """This machine refuses what a call needs: descriptors, threads, memory; nothing was sent.
 

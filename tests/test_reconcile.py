@@ -23,10 +23,10 @@ from sim_devin.errors import (
     BadRequest,
     Cancelled,
     Conflict,
+    NothingSent,
     NotSent,
     OutOfQuota,
     PermissionDenied,
-    ServerError,
     SimDevinError,
     TimedOut,
     TransportError,
@@ -714,7 +714,7 @@ def test_a_refused_message_is_an_error_and_nothing_more():
 def test_nothing_is_sent_when_the_position_cannot_be_read():
     fault = Fault("status", status=500, method="GET", path=MESSAGES, times=None)
     world, session_id = world_with_session(fault)
-    with pytest.raises(ServerError):
+    with pytest.raises(NothingSent, match="500"):
         world.send(session_id)
     assert (world.messages(), world.states) == (0, [])
 

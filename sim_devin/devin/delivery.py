@@ -21,6 +21,7 @@ from sim_devin.errors import (
     Cancelled,
     Conflict,
     NotFound,
+    NothingSent,
     SimDevinError,
     StoreError,
     TimedOut,
@@ -73,12 +74,13 @@ class Delivery:
         """Return the session; None when nobody knows, which is recorded.
 
         Raises:
+            NothingSent: the service cannot be read, so it was not sent to.
             SimDevinError: it was refused, and nothing came of it.
         """
         tries = 2 if self._context.settle.policy == "retry" else 1
         for number in range(tries):
             tag = self._ledger.tag(str(number))
-            intent = while_temporary(self._context, partial(self._make, tag))
+            intent = self._made(tag)
             self.sent = [one for one in self.sent if one.tag != intent.tag] + [intent]
             session = self._try(intent, last=number == tries - 1)
             if session is not None:
@@ -87,6 +89,22 @@ class Delivery:
                 break  # only a human lets it be sent again
         self._leave()
         return None
+
+    def _made(self, tag: str) -> Intent:
+        """Return an intent, whose making may read the service.
+
+        Raises:
+            NothingSent: the service could not be read for a whole window.
+        """
+        try:
+            return while_temporary(self._context, partial(self._make, tag))
+        except SimDevinError as error:
+            if not error.means.temporary:
+                raise
+            raise NothingSent(
+                f"Nothing was sent, since the look before it failed: {error.message}",
+                hint="Try again later.",
+            ) from error
 
     def _try(self, intent: Intent, *, last: bool) -> Output | None:
         """Carry one tag through; None when it is not there after the grace window."""

@@ -179,6 +179,7 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
     Raises:
         UncertainResult: it may have been sent, was not found in the grace window, and the
             policy is to hold; or it cannot be told from messages of the same text.
+        NothingSent: the session's messages could not be read for a whole grace window.
         UnreadableResponse: it was sent, but the session cannot be read (`accepted` is true).
         SimDevinError: the service refused it; nothing was sent.
     """

@@ -265,7 +265,7 @@ class _Block:
 
 
 def _pause_of(wait: Wait) -> Pause:
-    kind: Any = "time" if wait.kind in ("time", "session", "turn") else "human"
+    kind: Any = "time" if wait.kind in ("time", "session", "turn", "service") else "human"
     output = wait.output if isinstance(wait.output, dict) else {}
     return Pause(output, wait.point.get("response", {}), kind, wait.due)
 

@@ -31,6 +31,7 @@ from sim_devin.errors import (
     Cancelled,
     Declined,
     LocalFault,
+    NothingSent,
     SimDevinError,
     StoreError,
     UncertainResult,
@@ -56,6 +57,7 @@ from sim_devin.store.step_ledger import StepLedger
 from sim_devin.store.turns import NotYourTurn
 from sim_devin.toolbox import Toolbox
 
+TRY_AGAIN = 30.0  # seconds until a service is asked again that could not be read
 REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
@@ -210,6 +212,9 @@ class Calls:
             raise Parked(self._turn(error, tool_id, params)) from error
         except UncertainResult as error:
             raise Parked(self.uncertain(error, tool_id)) from error
+        except NothingSent as error:
+            budget.settle(shares, error)
+            raise Parked(self._until_read(error, tool_id)) from error
         except LocalFault as error:
             budget.give_back(shares)
             raise journal.abort(error) from error
@@ -286,6 +291,16 @@ class Calls:
                 'again, {"fail": true} to give it up; or resume the run to look once more.',
             },
             about={"tool": tool_id},
+        )
+
+    def _until_read(self, error: NothingSent, tool_id: str) -> Wait:
+        return Wait(
+            self.run_id,
+            self.step,
+            "service",
+            point={"message": error.message},
+            about={"tool": tool_id},
+            due=self.around.app.clock.time() + TRY_AGAIN,
         )
 
     def _turn(self, error: NotYourTurn, tool_id: str, params: Mapping[str, Any]) -> Wait:

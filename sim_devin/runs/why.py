@@ -28,4 +28,6 @@ def why(wait: Wait, now: float) -> dict[str, Any]:
         return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
     if wait.kind == "turn":
         return {"reason": f"for its turn: {wait.point['message']}"}
+    if wait.kind == "service":
+        return {"reason": f"for the service: {wait.point['message']}"}
     return {"reason": wait.kind}

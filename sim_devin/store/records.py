@@ -24,9 +24,19 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 #   time       a moment
 #   sleep      a moment so near that the run stays in its process
 #   turn       a free slot of an organization, to create a session
+#   service    a moment after which a service that could not be read is asked again
 #   uncertain  a person who says whether something was done
 WaitKind = Literal[
-    "session", "question", "sending", "human", "approval", "time", "sleep", "turn", "uncertain"
+    "session",
+    "question",
+    "sending",
+    "human",
+    "approval",
+    "time",
+    "sleep",
+    "turn",
+    "service",
+    "uncertain",
 ]
 ASKING: tuple[WaitKind, ...] = ("human", "question", "approval", "uncertain")
 

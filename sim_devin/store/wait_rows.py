@@ -27,6 +27,7 @@ _MOMENTS = (
     ("next_look", "open = 1 AND kind = 'session'"),
     ("due", "open = 1 AND kind = 'session' AND due IS NOT NULL"),
     ("due", "open = 1 AND kind = 'time' AND due IS NOT NULL"),
+    ("due", "open = 1 AND kind = 'service' AND due IS NOT NULL"),
 )
 
 
@@ -152,9 +153,11 @@ class WaitRows(Rows):
 
     def finish_due(self, now: float) -> int:
         """End the waits for a moment that has come; return how many."""
-        query = "SELECT * FROM waits WHERE open = 1 AND kind = 'time' AND due <= ? LIMIT 1000"
-        rows = self.database.read(query, (now,))
-        return sum(self.finish_wait(wait, now) for wait in self.sound_waits(rows))
+        query = "SELECT * FROM waits WHERE open = 1 AND kind = ? AND due <= ? LIMIT 1000"
+        over = self.sound_waits(self.database.read(query, ("time", now)))
+        again = self.sound_waits(self.database.read(query, ("service", now)))
+        ended = [self.finish_wait(wait, now) for wait in over]
+        return sum(ended) + sum(self.drop_wait(wait, now) for wait in again)
 
     def unanswered(self, now: float) -> list[Wait]:
         """Return open questions, forms and approvals that it is too late to answer."""
@@ -272,6 +275,10 @@ class WaitRows(Rows):
                 "UPDATE waits SET next_look = ? WHERE run_id = ? AND open = 1 "
                 "AND kind IN ('session', 'sending') AND next_look > ?",
                 (now, run_id, now),
+            )
+            connection.execute(
+                "UPDATE waits SET due = ? WHERE run_id = ? AND open = 1 AND kind = 'service'",
+                (now, run_id),
             )
 
     def next_moment(self, run_id: str | None = None) -> float | None:

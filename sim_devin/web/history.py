@@ -21,7 +21,7 @@ GOES_ON_EVENT = "block.going_on"
 RESULT = "run.result"  # the last event of a feed: how the run ended, or what it needs
 CAN_RESUME = ("failed", "held", "uncertain")  # states of runs that `durable.Runs.resume` moves
 NEEDS_A_FORM = ("human", "approval", "uncertain")
-GOES_ON = ("session", "question", "sending", "time", "sleep", "turn")
+GOES_ON = ("session", "question", "sending", "time", "sleep", "turn", "service")
 
 _STATUS: Mapping[str, str] = {
     "done": "finished",

@@ -127,3 +127,51 @@ def test_a_temporary_error_of_a_look_costs_time_alone(app, simulator, kind, stat
     app.runs.work(once=True)
     simulator.faults.add(Fault(kind, method="GET", path="/sessions", status=status, times=20))
     assert work(app, simulator, run, until="done")["error"] is None
+
+
+def sends(text="Go on"):
+    return devin("send", "send_message", sessionId="<create.sessionId>", message=text)
+
+
+def unreadable(simulator, **options):
+    fault = Fault("status", method="GET", path="/messages$", status=503, times=None, **options)
+    simulator.faults.add(fault)
+
+
+def test_a_message_waits_for_a_service_that_cannot_be_read_and_says_why(app, simulator):
+    unreadable(simulator)
+    run = app.runs.start(flow(CREATE, sends()))
+    found = work(app, simulator, run, until="waiting")
+    (told,) = found["waits"]
+    assert told["kind"] == "service"
+    assert "Nothing was sent" in told["message"]
+    assert "503" in told["message"]
+    for _ in range(20):  # it tries again and again, for as long as it takes
+        simulator.clock.advance(60)
+        app.runs.work(once=True)
+        assert app.runs.show(run)["state"] == "waiting"
+    simulator.faults.clear()
+    work(app, simulator, run, until="done")
+    assert messages(simulator, "Go on") == 1
+
+
+def test_a_message_that_waits_for_a_service_is_tried_at_once_when_its_run_is_resumed(
+    app, simulator
+):
+    unreadable(simulator)
+    run = app.runs.start(flow(CREATE, sends()))
+    work(app, simulator, run, until="waiting")
+    simulator.faults.clear()
+    app.runs.resume(run)
+    app.runs.work(once=True)
+    assert app.runs.show(run)["state"] == "done"
+
+
+def test_a_message_waits_for_a_service_no_longer_than_its_run_may_take(app, simulator):
+    unreadable(simulator)
+    run = app.runs.start(flow(CREATE, sends()), deadline=300.0)
+    began = simulator.clock.time()
+    found = work(app, simulator, run, until="cancelled", step=5)
+    assert simulator.clock.time() - began <= 310
+    assert "ran out of time" in found["error"]
+    assert messages(simulator, "Go on") == 0

@@ -20,6 +20,7 @@ WAITS_FOR = {
     "human": "for a form to be filled in",
     "approval": "for your yes",
     "time": "for a moment to come",
+    "service": "for the service, which cannot be read",
     "turn": "for its turn to create a session",
     "uncertain": "for you to say whether it was done",
 }
