@@ -96,7 +96,7 @@ class Case:
         switches: how the simulator behaves, where that is not as usual.
         session: fields of the session that is there before; None for no session.
         keys: the keys the simulator knows; None for any.
-        org: the organisation that is asked.
+        org: the organization that is asked.
         live: whether it can be recorded from the real service without harm.
     """
 

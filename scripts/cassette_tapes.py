@@ -34,7 +34,7 @@ class Tapes:
     """Cassettes below `folder`, recorded from or played back as the service at `base_url`.
 
     `names` are texts to be replaced wherever they stand, such as the ids of a real
-    organisation. `origin` says in each file where it comes from.
+    organization. `origin` says in each file where it comes from.
     """
 
     def __init__(

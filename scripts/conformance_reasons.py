@@ -30,14 +30,14 @@ REASONS = {
         "an id with characters that mean something in an address",
         "put into the address as it is",
         "percent-encoded as one segment, after the same trimming",
-        "`../` would reach another organisation, `?` and `#` would cut the address off",
+        "`../` would reach another organization, `?` and `#` would cut the address off",
     ),
     "path_segment": Reason(
         "request",
         "an id that is `.` or `..`",
         "sent; the address collapses to another one",
         "refused",
-        "no session or organisation is called that",
+        "no session or organization is called that",
     ),
     "blank_required": Reason(
         "request",
@@ -49,7 +49,7 @@ REASONS = {
     ),
     "blank_credential": Reason(
         "request",
-        "a missing or blank API key or organisation id",
+        "a missing or blank API key or organization id",
         "sent as `Bearer undefined`, or to an address with a hole in it",
         "refused, naming the variable to set",
         "it cannot succeed",

@@ -47,7 +47,7 @@ M = TypeVar("M", bound=Answer)
 
 
 class Devin:
-    """A client for one organisation.
+    """A client for one organization.
 
     `api_key` and `org_id` come from ``DEVIN_API_KEY`` and ``DEVIN_ORG_ID`` (or the config
     file) unless given; further arguments are those of `sim_devin.open_app`::

@@ -12,7 +12,7 @@
     │   │   ├── AddressRefused          a workflow's request leads to an address that is not public
     │   │   └── Declined                it needs a person's yes, and there is none
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
-    ├── CredentialsError             3  no usable API key or organisation id
+    ├── CredentialsError             3  no usable API key or organization id
     │   ├── MissingCredentials          which variable to set
     │   ├── AuthenticationFailed        401 (also an ApiError)
     │   └── PermissionDenied            403 (also an ApiError)
@@ -187,7 +187,7 @@ class MissingDependency(CallerError):
 
 
 class CredentialsError(SimDevinError):
-    """There is no usable API key or organisation id."""
+    """There is no usable API key or organization id."""
 
     exit_code = 3
     _meaning = ACCESS
@@ -313,7 +313,7 @@ class PermissionDenied(ApiError, CredentialsError):
 
 
 class OutOfQuota(ApiError):
-    """The organisation's money or quota ran out. A billing matter, not a wrong key."""
+    """The organization's money or quota ran out. A billing matter, not a wrong key."""
 
     _meaning = replace(ACCESS, final=True)
 
@@ -325,7 +325,7 @@ class BadRequest(ApiError):
 
 
 class NotFound(ApiError):
-    """404: no such session or organisation."""
+    """404: no such session or organization."""
 
     _meaning = WRONG
 

@@ -30,7 +30,7 @@ class SimulatedTransport:
     """A transport that hands requests to a simulator in this process.
 
     Attributes:
-        simulator: the pretended Devin.
+        simulator: the simulated Devin.
         clock: the time both live in. Unless given one, it moves only when somebody waits,
             so that hours pass in no time.
     """

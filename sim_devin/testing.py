@@ -87,7 +87,7 @@ def offline_app(
         transport: answers instead of the simulator, such as a `StubTransport`.
         simulator: the simulator to talk to; a new one unless given.
         credentials: fields of further connections; Devin's are made up.
-        options: as in `sim_devin.open_app`; the model is a pretended one unless given.
+        options: as in `sim_devin.open_app`; the model is a simulated one unless given.
 
     Raises:
         PluginError: a plugin is broken.
@@ -129,7 +129,7 @@ def sim_devin_plugins() -> Iterable[object]:
 
 @pytest.fixture
 def devin_simulator() -> Simulator:
-    """A pretended Devin whose time stands still until somebody waits or advances it."""
+    """A simulated Devin whose time stands still until somebody waits or advances it."""
     from sim_devin.simulator import SimClock, Simulator
 
     return Simulator(clock=SimClock(speed=0), seed=0)

@@ -54,7 +54,7 @@ def open_app(
     Args:
         transport: carries requests; `HttpTransport` unless given.
         llm: the model of agent, router and evaluator blocks, see `engine.services.Model`;
-            any provider through pydantic-ai (extra ``agent``) unless given, or a pretended
+            any provider through pydantic-ai (extra ``agent``) unless given, or a simulated
             one with `simulate`.
         store: keeps runs: an object, or the place of durable runs as `SIM_DEVIN_STORE` has it:
             a file, a ``postgresql://`` address, ``memory``. With a simulator, ``memory`` unless
@@ -65,7 +65,7 @@ def open_app(
         credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
         specs: folders of spec files to load as plugins.
         discover: whether to load installed plugins.
-        simulate: talk to the built-in simulator of Devin, and to a pretended language model:
+        simulate: talk to the built-in simulator of Devin, and to a simulated language model:
             no account, no key, no network.
         retries: tries after the first one; 0 turns retrying off.
         max_acu: ceiling for the ACU limit of every session; it can only lower one.

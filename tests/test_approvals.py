@@ -21,7 +21,7 @@ TERMINATE = devin("end", "terminate_session", sessionId="<create.sessionId>")
 
 @pytest.fixture
 def open_app(tmp_path):
-    """Return a function that opens an app under a policy, over one pretended Devin."""
+    """Return a function that opens an app under a policy, over one simulated Devin."""
     transport = SimulatedTransport()
 
     def open_one(policy=None, **options):

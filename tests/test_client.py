@@ -91,7 +91,7 @@ def test_a_session_runs_to_its_end_and_everything_is_collected(devin):
 
 
 def test_a_session_that_asks_is_reported_and_goes_on_after_an_answer(devin):
-    run = devin.run_session("Choose a colour [scenario: asks]")
+    run = devin.run_session("Choose a color [scenario: asks]")
     assert run.outcome == "blocked_on_user"
     devin.send_message(run.session.session_id, "Blue.")
     (outcome,) = devin.wait([run.session.session_id])

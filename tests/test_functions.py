@@ -445,7 +445,7 @@ def test_the_apps_ceiling_holds_too(kept):
     assert kept.requests[0].json["max_acu_limit"] == 4
 
 
-def test_other_organisation_or_host_is_out_of_reach(app, kept):
+def test_other_organization_or_host_is_out_of_reach(app, kept):
     for said in (
         {"sessionId": "../../organizations/org-other/sessions/x"},
         {"sessionId": "x", "orgId": "org-other", "apiKey": "cog_evil"},

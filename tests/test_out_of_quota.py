@@ -22,12 +22,12 @@ CREATE = "devin_create_session"
 @pytest.mark.parametrize(
     ("detail", "scope"),
     [
-        ("out_of_quota", "organisation"),
-        ("out-of-quota", "organisation"),
-        ("OUT_OF_QUOTA", "organisation"),
-        ("OutOfQuota", "organisation"),
-        ("no_quota_allocation", "organisation"),
-        ("out_of_credits", "organisation"),
+        ("out_of_quota", "organization"),
+        ("out-of-quota", "organization"),
+        ("OUT_OF_QUOTA", "organization"),
+        ("OutOfQuota", "organization"),
+        ("no_quota_allocation", "organization"),
+        ("out_of_credits", "organization"),
         ("user_usage_limit_exceeded", "user"),
         ("usage_limit_exceeded", "session"),
     ],

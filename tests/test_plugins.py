@@ -232,7 +232,7 @@ def test_a_hook_of_a_later_version_may_be_marked_optional(site):
             "register: 'sim_devin_spec' is not a hook. Did you mean 'sim_devin_specs'",
         ),
         (
-            "@sim_devin.hookimpl\ndef sim_devin_specs(colour):\n    return 1",
+            "@sim_devin.hookimpl\ndef sim_devin_specs(color):\n    return 1",
             "register: pluggy._manager.PluginValidationError",
         ),
         (SPECS + "raise RuntimeError('no')", "sim_devin_specs: RuntimeError: no"),
@@ -282,7 +282,7 @@ def test_a_misspelt_hook_does_not_cost_the_others(site):
 
 
 def test_one_broken_file_costs_only_itself(site):
-    package = site.install("acme", BRINGS_FILES, tool("acme_look"), tool("acme_bad", colour="red"))
+    package = site.install("acme", BRINGS_FILES, tool("acme_look"), tool("acme_bad", color="red"))
     (package / "acme_worse.tool.json").write_text("{")
     plugin = load()["acme"]
     assert ids(plugin) == ["acme_look"]
@@ -295,7 +295,7 @@ def test_one_broken_file_costs_only_itself(site):
 def test_attaching_to_a_tool_whose_file_is_broken_does_not_cost_the_rest(site):
     code = BRINGS_FILES + '    .attach("acme_bad", read=print)\n'
     code = code.replace("files(__name__))\n    .", "files(__name__)).")
-    site.install("acme", code, tool("acme_look"), tool("acme_bad", colour="red"))
+    site.install("acme", code, tool("acme_look"), tool("acme_bad", color="red"))
     plugin = load()["acme"]
     assert ids(plugin) == ["acme_look"]
     assert len(plugin.failures) == 1

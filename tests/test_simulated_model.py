@@ -1,4 +1,4 @@
-"""The pretended language model of ``--simulate``: no account, no key, no network, to the end."""
+"""The simulated language model of ``--simulate``: no account, no key, no network, to the end."""
 
 import json
 from pathlib import Path

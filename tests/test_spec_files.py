@@ -106,7 +106,7 @@ def test_files_that_are_no_documents(tmp_path, content, told):
     ("tool", "told"),
     [
         (changed(titel="x"), ["titel: is not part of the language. Did you mean 'title'"]),
-        (changed(colour="x"), ["colour: is not part of the language."]),
+        (changed(color="x"), ["color: is not part of the language."]),
         (changed(description=None, title=5), ["title: input should be a valid string"]),
         (changed(id="Bad-Id"), ["id: string should match pattern"]),
         (with_request(method="FETCH"), ["request.method: input should be 'GET', 'POST'"]),

@@ -84,7 +84,7 @@ CONNECTION = "devin.connection.json"
     [
         (TOOL, "id", None),
         (TOOL, "id", "Not-An-Id"),
-        (TOOL, "colour", "red"),
+        (TOOL, "color", "red"),
         (TOOL, "request.method", "FETCH"),
         (TOOL, "request.path", "sessions"),
         (TOOL, "request.headers", {"X-A": "b"}),

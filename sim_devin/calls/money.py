@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-Scope = Literal["session", "user", "organisation", "unknown"]
+Scope = Literal["session", "user", "organization", "unknown"]
 
 # What the service says when money is gone, by the letters alone: spellings vary.
 _MONEY: dict[str, Scope] = {
     "usage_limit_exceeded": "session",
     "total_session_limit_exceeded": "unknown",
     "user_usage_limit_exceeded": "user",
-    "org_usage_limit_exceeded": "organisation",
-    "out_of_credits": "organisation",
-    "out_of_quota": "organisation",
-    "no_quota_allocation": "organisation",
-    "payment_declined": "organisation",
-    "contract_expired": "organisation",
+    "org_usage_limit_exceeded": "organization",
+    "out_of_credits": "organization",
+    "out_of_quota": "organization",
+    "no_quota_allocation": "organization",
+    "payment_declined": "organization",
+    "contract_expired": "organization",
 }
 _LETTERS = re.compile("[^a-z]")
 _BY_LETTERS = {_LETTERS.sub("", code): scope for code, scope in _MONEY.items()}

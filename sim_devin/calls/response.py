@@ -242,12 +242,12 @@ def _classify(response: Response, permission: str) -> tuple[type[ApiError], str]
     if status == 401:
         return AuthenticationFailed, "The API key is missing, wrong or revoked; set a valid one."
     if is_about_money(response):
-        return OutOfQuota, "The organisation is out of quota or credits: a billing matter."
+        return OutOfQuota, "The organization is out of quota or credits: a billing matter."
     if status == 403:
         needed = f" It needs the permission {permission}." if permission else ""
         return PermissionDenied, f"The key may not do this (or none was sent).{needed}"
     if status == 404:
-        return NotFound, "Check the session id and the organisation id."
+        return NotFound, "Check the session id and the organization id."
     if status == 409:
         return Conflict, "The session's state does not allow this; look at it first."
     if status in (400, 422):

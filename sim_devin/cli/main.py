@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check spec files and workflows, and say what is wrong.",
     "mcp": "Offer the tools to MCP clients.",
     "serve": "Serve the canvas: draw, run and watch workflows.",
-    "simulate": "Serve a pretended Devin on this machine.",
+    "simulate": "Serve a simulated Devin on this machine.",
     "plugins": "List the plugins; explain or start one.",
     "config": "Show the settings and where they come from; store a key.",
     "completion": "Print the completion script of a shell.",

@@ -46,7 +46,7 @@ _OUTCOME: dict[str, Any] = {
     "reason": {"type": "string", "description": "The outcome in words."},
     "scope": {
         "type": ["string", "null"],
-        "description": "Whose money ran out: session, user, organisation or unknown.",
+        "description": "Whose money ran out: session, user, organization or unknown.",
     },
     "timedOut": {"type": "boolean", "description": "Whether the time ran out first."},
     "waitedSeconds": {"type": "number", "description": "How long the wait took, in seconds."},

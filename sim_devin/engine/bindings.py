@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import normalise
+from sim_devin.engine.references import normalize
 from sim_devin.engine.serializer import missing_fields, unset_credentials
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start
@@ -56,9 +56,9 @@ def find_block(workflow: Workflow, name: str) -> Block | None:
     """Return the block of this id, or of this name as references spell it."""
     if name in workflow.blocks:
         return workflow.blocks[name]
-    wanted = normalise(name)
+    wanted = normalize(name)
     return next(
-        (block for block in workflow.blocks.values() if normalise(block.name) == wanted), None
+        (block for block in workflow.blocks.values() if normalize(block.name) == wanted), None
     )
 
 

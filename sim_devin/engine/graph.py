@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.engine.references import normalise
+from sim_devin.engine.references import normalize
 from sim_devin.engine.workflow import NOTE, Block, Loop, Parallel, Workflow
 from sim_devin.specs.json_input import NotJson, parse_json
 
@@ -220,7 +220,7 @@ def downstream(graph: Graph, block_id: str) -> set[int]:
 
 
 def names(blocks: Iterable[Block]) -> dict[str, str]:
-    """Return normalised name -> block id.
+    """Return normalized name -> block id.
 
     The first block of a name wins, except that a name without dots takes over from one
     with dots.
@@ -228,7 +228,7 @@ def names(blocks: Iterable[Block]) -> dict[str, str]:
     found: dict[str, str] = {}
     dotted: dict[str, bool] = {}
     for block in blocks:
-        name, has_dot = normalise(block.name), "." in block.name
+        name, has_dot = normalize(block.name), "." in block.name
         if name not in found or (dotted[name] and not has_dot):
             found[name] = block.id
             dotted[name] = has_dot

@@ -18,12 +18,12 @@ from sim_devin.engine.origins import EVERY, NOTHING, OWN, Origins, Provenance, m
 from sim_devin.engine.references import EnvName, Reference, value_text
 from sim_devin.redaction import MASK, SHORTEST, spellings
 
-WORD = 2  # characters from which a value is recognised as a word of a longer text
+WORD = 2  # characters from which a value is recognized as a word of a longer text
 
 REASON = "a model reads this field, so it gets {} as written, never the value"
 WAY_OUT = (
     "Use an input of the run or a workflow variable with a value of its own; give Devin secrets "
-    "with sessionSecrets or as secrets of the organisation."
+    "with sessionSecrets or as secrets of the organization."
 )
 
 

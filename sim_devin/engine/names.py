@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.graph import Graph, names
-from sim_devin.engine.references import MISSING, Reference, normalise, walk
+from sim_devin.engine.references import MISSING, Reference, normalize, walk
 from sim_devin.engine.scopes import Scope
 from sim_devin.engine.workflow import Loop
 from sim_devin.specs.models import Schema
@@ -68,7 +68,7 @@ class Names:
         }
         self.variables: dict[str, str] = {}
         for variable in workflow.variables.values():
-            self.variables.setdefault(normalise(variable.name), variable.id)
+            self.variables.setdefault(normalize(variable.name), variable.id)
         self._found: dict[str, Lookup] = {}
 
     def lookup(self, reference: Reference) -> Lookup:
@@ -96,11 +96,11 @@ class Names:
             return ("variable", key) if key else ("", "")
         if head in self.containers:
             return "container", self.containers[head]
-        block_id = self.blocks.get(normalise(head))
+        block_id = self.blocks.get(normalize(head))
         return ("block", block_id) if block_id else ("", "")
 
     def _variable_id(self, name: str) -> str | None:
-        known = self.variables.get(normalise(name))
+        known = self.variables.get(normalize(name))
         return known or (name if name in self.graph.workflow.variables else None)
 
     def _bind(self, reference: Reference) -> Lookup:
@@ -112,7 +112,7 @@ class Names:
         container = self.containers.get(head)
         if container is not None:
             return self._container(reference, container)
-        block_id = self.blocks.get(normalise(head))
+        block_id = self.blocks.get(normalize(head))
         return _nothing if block_id is None else self._block(reference, block_id)
 
     def _variable(self, reference: Reference) -> Lookup:
@@ -188,7 +188,7 @@ class Names:
         )
         if not declared or not path or is_declared(declared, path):
             return
-        name = normalise(reference.head)
+        name = normalize(reference.head)
         raise BlockError(
             f'"{reference.path_text}" doesn\'t exist on block "{name}". '
             f"Available fields: {', '.join(declared)}",

@@ -11,7 +11,7 @@ from sim_devin.engine.graph import Graph, option_rows
 from sim_devin.engine.names import is_declared
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import EnvName, Reference, normalise, split
+from sim_devin.engine.references import EnvName, Reference, normalize, split
 from sim_devin.engine.serializer import params
 from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import Block, Loop
@@ -102,7 +102,7 @@ def _reference(
 
     head, workflow = reference.head, program.workflow
     if head == "variable":
-        name = normalise(str(reference.path[0])) if reference.path else ""
+        name = normalize(str(reference.path[0])) if reference.path else ""
         if name not in program.names.variables:
             known = [item.name for item in workflow.variables.values()]
             hint = did_you_mean(name, known) or "Add the variable to the workflow."
@@ -114,7 +114,7 @@ def _reference(
     ):
         yield from _pass_reference(program, block, field, reference, container_id, problem)
         return
-    target_id = container_id or program.names.blocks.get(normalise(head))
+    target_id = container_id or program.names.blocks.get(normalize(head))
     if target_id is None:
         known = [item.name for item in workflow.blocks.values()]
         hint = did_you_mean(head, known) or "Is it meant as text? Then there is nothing to do."

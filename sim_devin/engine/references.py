@@ -63,7 +63,7 @@ class EnvName:
 Segment = str | Reference | EnvName
 
 
-def normalise(name: str) -> str:
+def normalize(name: str) -> str:
     """Return a block's or variable's name as references spell it."""
     return re.sub(r"\s+", "", name).replace(".", "").lower()
 

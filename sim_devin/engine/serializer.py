@@ -1,4 +1,4 @@
-"""From a block's stored sub-blocks to its parameters, as Sim serialises them before a run."""
+"""From a block's stored sub-blocks to its parameters, as Sim serializes them before a run."""
 
 from __future__ import annotations
 

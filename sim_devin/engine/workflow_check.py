@@ -16,7 +16,7 @@ from sim_devin.engine.names import Names
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
-from sim_devin.engine.references import Reference, normalise, split
+from sim_devin.engine.references import Reference, normalize, split
 from sim_devin.engine.schema_check import schema_problems
 from sim_devin.engine.serializer import missing_fields, params, unset_credentials
 from sim_devin.engine.services import Services
@@ -163,7 +163,7 @@ def _name_problems(workflow: Workflow) -> Iterator[Problem]:
     for block in workflow.blocks.values():
         if block.type == NOTE:
             continue
-        name = normalise(block.name)
+        name = normalize(block.name)
         if name in RESERVED_NAMES:
             yield Problem(
                 f"a block called {name!r} cannot be referred to: the name is taken",

@@ -1,7 +1,7 @@
 """Tools as functions of a language model: what it is shown, and what its calls mean.
 
 A model never sees and never sets what belongs to the user: the connection's fields (key,
-organisation), parameters marked ``user-only``, and whatever was bound beforehand.
+organization), parameters marked ``user-only``, and whatever was bound beforehand.
 """
 
 from __future__ import annotations

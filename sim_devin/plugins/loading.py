@@ -286,7 +286,7 @@ def _ask(report: Loaded, strict: bool, *, thorough: bool = True) -> None:
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse what pluggy passes over in silence: misspelt hooks, and a plugin without any."""
+    """Refuse what pluggy passes over in silence: misspelled hooks, and a plugin without any."""
     callers = manager.get_hookcallers(plugin) or []
     if not callers:
         raise PluginError("it has no hooks.", hint="Mark its functions with @sim_devin.hookimpl.")

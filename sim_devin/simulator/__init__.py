@@ -1,4 +1,4 @@
-"""A pretended Devin: its API, its sessions and their time, with no account and no network.
+"""A simulated Devin: its API, its sessions and their time, with no account and no network.
 
 It shares no code with the client it is used to test. `sim_devin.simulator.server` and
 `sim_devin.simulator.asgi` put a `Simulator` on the network.

@@ -1,4 +1,4 @@
-"""``python -m sim_devin.simulator``: serve a pretended Devin on this machine.
+"""``python -m sim_devin.simulator``: serve a simulated Devin on this machine.
 
 Options: ``--port N`` (8787), ``--speed X`` (60, simulated seconds in a real one), ``--scenario
 FILE`` (repeatable; the last one becomes the default), ``--switch NAME=VALUE`` (repeatable).
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     """Serve until interrupted or until `stop` is set; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m sim_devin.simulator",
-        description="Serve a pretended Devin on this machine.",
+        description="Serve a simulated Devin on this machine.",
     )
     parser.add_argument("--port", type=int, default=8787, help="0 takes a free one")
     parser.add_argument("--speed", type=float, default=60.0, help="simulated seconds in a second")

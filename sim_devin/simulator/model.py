@@ -1,4 +1,4 @@
-"""What the pretended service remembers, and how it looks on the wire."""
+"""What the simulated service remembers, and how it looks on the wire."""
 
 from __future__ import annotations
 

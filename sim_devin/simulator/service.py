@@ -1,4 +1,4 @@
-"""The operations of the pretended service on its state. Nothing here knows HTTP."""
+"""The operations of the simulated service on its state. Nothing here knows HTTP."""
 
 from __future__ import annotations
 

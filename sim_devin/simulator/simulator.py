@@ -1,4 +1,4 @@
-"""The pretended Devin as one object: requests in, answers out, no network."""
+"""The simulated Devin as one object: requests in, answers out, no network."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LogEntry:
 
 
 class Simulator:
-    """A pretended Devin API v3: `handle` takes a request and returns the answer. Thread-safe.
+    """A simulated Devin API v3: `handle` takes a request and returns the answer. Thread-safe.
 
     `clock` is anything with ``time()`` in seconds, a `SimClock` in real time when left out.
     `scenarios` are chosen by their ``match``, else `default_scenario` is played; a prompt

@@ -24,7 +24,7 @@ def _switch(default: Any, about: str, *allowed: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Switches:
-    """How the pretended service behaves where the real one is unknown or varies.
+    """How the simulated service behaves where the real one is unknown or varies.
 
     Times are in simulated seconds, statuses are HTTP status codes. Raises `SwitchError` for
     a value a switch does not take. `describe` lists name, default, choices and meaning.

@@ -73,7 +73,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """A pretended Devin whose time stands still; it knows one key."""
+    """A simulated Devin whose time stands still; it knows one key."""
     return Simulator(clock=SimClock(speed=0), keys={KEY: Key(ORG)}, seed=1)
 
 

@@ -58,10 +58,10 @@ def test_doctor_with_nothing_to_do(invoke):
 )
 def test_doctor_explains_what_is_broken(invoke, specs, before, strict, monkeypatch):
     monkeypatch.setenv("SIM_DEVIN_STRICT", strict)
-    change(specs, colour="red")
+    change(specs, color="red")
     result = invoke(*before)
     assert result.exit_code == 1
-    assert "acme_look.tool.json: colour: is not part of the language" in result.stdout
+    assert "acme_look.tool.json: color: is not part of the language" in result.stdout
     assert "Traceback" in result.stdout or "InvalidSpec" in result.stdout
     assert "1 broken" in result.stdout
     report = json.loads(invoke(*before, "--json").stdout)
@@ -70,7 +70,7 @@ def test_doctor_explains_what_is_broken(invoke, specs, before, strict, monkeypat
 
 
 def test_a_broken_plugin_shows_in_the_list(invoke, specs):
-    change(specs, colour="red")
+    change(specs, color="red")
     result = invoke("plugins", "--specs", specs)
     assert result.exit_code == 0
     assert "broken" in result.stdout
@@ -136,7 +136,7 @@ def test_good_spec_files(invoke, specs):
 @pytest.mark.parametrize(
     ("values", "place", "problem"),
     [
-        ({"colour": "red"}, "colour", "not part of the language"),
+        ({"color": "red"}, "color", "not part of the language"),
         ({"connection": "devon"}, "connection", "Did you mean 'devin'?"),
         ({"examples": [{"sessionId": 1}]}, "examples.0", "sessionId"),
         (
@@ -160,7 +160,7 @@ def test_bad_spec_files_say_where_and_why(invoke, specs, values, place, problem,
 
 
 def test_problems_of_other_files_are_not_shown(invoke, specs):
-    change(specs, colour="red")
+    change(specs, color="red")
     assert invoke("check", specs / "shapes.json").exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""A store, a pretended Devin, and apps over both as processes that come and go."""
+"""A store, a simulated Devin, and apps over both as processes that come and go."""
 
 import itertools
 import os

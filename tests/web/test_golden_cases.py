@@ -12,7 +12,7 @@ import pytest
 from sim_devin.engine import workflow_check
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.program import Program
-from sim_devin.engine.references import EnvName, Reference, normalise, split
+from sim_devin.engine.references import EnvName, Reference, normalize, split
 from sim_devin.runs.services import AppServices
 from sim_devin.secret_names import PATTERNS, is_secret_name
 from sim_devin.specs.forms import FormField
@@ -38,7 +38,7 @@ def shown(segment):
 
 @pytest.mark.parametrize(("name", "expected"), GOLDEN["names"])
 def test_the_engine_normalises_names_so(name, expected):
-    assert normalise(name) == expected
+    assert normalize(name) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), GOLDEN["split"])
@@ -51,9 +51,9 @@ def test_what_is_renamed_is_what_the_engine_takes_for_a_reference(case):
     """A rename changes the heads that mean the block, and not a letter else."""
 
     def renamed(segment):
-        if not isinstance(segment, Reference) or normalise(segment.head) != normalise(case["from"]):
+        if not isinstance(segment, Reference) or normalize(segment.head) != normalize(case["from"]):
             return segment if isinstance(segment, str) else segment.text
-        return f"<{normalise(case['to'])}{segment.text[1 + len(segment.head) :]}"
+        return f"<{normalize(case['to'])}{segment.text[1 + len(segment.head) :]}"
 
     assert "".join(renamed(segment) for segment in split(case["text"])) == case["expected"]
 
@@ -112,7 +112,7 @@ def test_everything_that_the_engine_declares_is_offered(app, case):
     program = Program(workflow, AppServices(app))
     named = offered(case)
     for block in workflow.blocks.values():
-        head = normalise(block.name)
+        head = normalize(block.name)
         declared = program.declared_outputs(block.id)
         if head not in named or block.is_container or declared is None:
             continue

@@ -154,14 +154,14 @@ def test_a_session_that_is_not_done_is_never_green(started, expect, scenario, wo
     expect(shown).to_have_class(re.compile(f"has-{kind}"))
     green = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--ok')")
     line = card(page, "Waiter").locator(".status")
-    colour = line.evaluate("node => getComputedStyle(node).color")
+    color = line.evaluate("node => getComputedStyle(node).color")
     want = page.evaluate(
         "(name) => { const probe = document.createElement('i'); probe.style.color = name;"
         " document.body.append(probe); const found = getComputedStyle(probe).color;"
         " probe.remove(); return found }",
         green,
     )
-    assert colour != want
+    assert color != want
     assert status(page).evaluate("node => getComputedStyle(node).color") != want
     expect(page.get_by_test_id("run-summary")).to_contain_text("1 session not done")
     page.get_by_role("tab", name="History").click()

@@ -1,4 +1,4 @@
-"""A third party's block on the page: in the palette with its owner and colour, drawn and run."""
+"""A third party's block on the page: in the palette with its owner and color, drawn and run."""
 
 import pytest
 from page_flows import card
@@ -16,7 +16,7 @@ def greet(block):
 
 
 class Greetings:
-    """Brings a block with a colour, letters and a handler of its own."""
+    """Brings a block with a color, letters and a handler of its own."""
 
     __name__ = "acme-greetings"
 

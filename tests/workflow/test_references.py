@@ -12,7 +12,7 @@ from sim_devin.engine.references import (
     EnvName,
     Reference,
     json_text,
-    normalise,
+    normalize,
     parse_reference,
     split,
     value_text,
@@ -135,7 +135,7 @@ def test_which_paths_a_declaration_allows(path, allowed):
 
 
 def test_names_are_compared_without_blanks_dots_and_case():
-    assert normalise("My Get.Block 2") == "mygetblock2"
+    assert normalize("My Get.Block 2") == "mygetblock2"
 
 
 def test_environment_names_are_exact():

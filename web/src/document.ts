@@ -1,7 +1,7 @@
 /** Edits of a document. Every function returns a new one and leaves the rest as it is, by identity. */
 
 import { isSecretMark, rowsOf } from "./form";
-import { normalise, renameReferences } from "./references";
+import { normalize, renameReferences } from "./references";
 import type { Block, Document, Edge, Json, Spec, State } from "./types";
 
 export const CONTAINERS = ["loop", "parallel"];
@@ -87,10 +87,10 @@ export const mayConnect = (state: State, edge: { source: string; target: string 
 };
 
 export function uniqueName(state: State, wanted: string, except = ""): string {
-  const taken = new Set(Object.values(state.blocks).filter((block) => block.id !== except).map((block) => normalise(block.name)));
-  if (!taken.has(normalise(wanted))) return wanted;
+  const taken = new Set(Object.values(state.blocks).filter((block) => block.id !== except).map((block) => normalize(block.name)));
+  if (!taken.has(normalize(wanted))) return wanted;
   const stem = wanted.replace(/ \d+$/, "");
-  for (let number = 2; ; number++) if (!taken.has(normalise(`${stem} ${number}`))) return `${stem} ${number}`;
+  for (let number = 2; ; number++) if (!taken.has(normalize(`${stem} ${number}`))) return `${stem} ${number}`;
 }
 
 export function newBlock(state: State, spec: Spec, position: Block["position"], parent: string | null): Block {

@@ -2,7 +2,7 @@
 
 import { stateOf } from "./document";
 import { isRequired, isShown, type Values } from "./form";
-import { normalise, offers, renameReferences, split } from "./references";
+import { normalize, offers, renameReferences, split } from "./references";
 import { exported, secretNames } from "./secrets";
 import type { Block, Document, Field, Json, Spec } from "./types";
 
@@ -24,7 +24,7 @@ export function differing(golden: Golden): string[] {
   const same = (what: string, given: unknown, expected: unknown) => {
     if (JSON.stringify(given) !== JSON.stringify(expected)) found.push(`${what}: ${JSON.stringify(given)}, not ${JSON.stringify(expected)}`);
   };
-  for (const [name, expected] of golden.names) same(name, normalise(name), expected);
+  for (const [name, expected] of golden.names) same(name, normalize(name), expected);
   for (const [text, expected] of golden.split) same(text, split(text), expected);
   for (const { text, from, to, expected } of golden.renamed) {
     const block = { subBlocks: { field: { id: "field", type: "short-input", value: text } } } as unknown as Block;

@@ -3,7 +3,7 @@
 import { operationOf, rowsOf } from "./form";
 import type { Block, Json, Spec, State } from "./types";
 
-export const normalise = (name: string): string => name.replace(/\s+/g, "").replaceAll(".", "").toLowerCase();
+export const normalize = (name: string): string => name.replace(/\s+/g, "").replaceAll(".", "").toLowerCase();
 
 export interface Reference {
   ref: string; // as written
@@ -129,19 +129,19 @@ export function offers(state: State, id: string, specs: Record<string, Spec>, va
   }
   for (const block of new Set([...upstream(state, id), ...inside.map((key) => state.blocks[key]!)])) {
     if (around.includes(block.id)) {
-      const head = around[0] === block.id ? block.type : normalise(block.name);
+      const head = around[0] === block.id ? block.type : normalize(block.name);
       found.push({ text: `<${head}.index>`, detail: `number · ${block.name}` });
       if (hasItems(block)) found.push({ text: `<${head}.currentItem>`, detail: `any · ${block.name}` }, { text: `<${head}.items>`, detail: `array · ${block.name}` });
       continue;
     }
     const failed: [string, string][] = state.edges.some((edge) => edge.source === block.id && edge.sourceHandle === "error") ? [["error", "string"]] : [];
     for (const [name, kind] of [...outputsOf(block, specs[block.type]), ...failed])
-      found.push({ text: `<${normalise(block.name)}.${name}>`, detail: `${kind} · ${block.name}` });
+      found.push({ text: `<${normalize(block.name)}.${name}>`, detail: `${kind} · ${block.name}` });
   }
   const stored = state.variables;
   for (const item of stored && typeof stored === "object" ? Object.values(stored) : []) {
     const variable = item as { name?: Json; type?: Json } | null;
-    if (variable?.name) found.push({ text: `<variable.${normalise(String(variable.name))}>`, detail: String(variable.type ?? "any") });
+    if (variable?.name) found.push({ text: `<variable.${normalize(String(variable.name))}>`, detail: String(variable.type ?? "any") });
   }
   for (const name of variables) found.push({ text: `{{${name}}}`, detail: "variable" });
   return found.filter((offer) => isReference(offer.text));
@@ -158,7 +158,7 @@ function respelled(text: string, from: string, to: string): string {
   const spelled = (part: Segment): string => {
     if (typeof part === "string") return part;
     if ("env" in part) return `{{${part.env}}}`;
-    return normalise(part.head) === from ? `<${to}${part.ref.slice(1 + part.head.length)}` : part.ref;
+    return normalize(part.head) === from ? `<${to}${part.ref.slice(1 + part.head.length)}` : part.ref;
   };
   return split(text).map(spelled).join("");
 }
@@ -178,7 +178,7 @@ function replaced(value: Json, from: string, to: string): Json {
 
 /** Return the block with references to a block of the old name spelled with the new one. */
 export function renameReferences(block: Block, from: string, to: string): Block {
-  const [old, name] = [normalise(from), normalise(to)];
+  const [old, name] = [normalize(from), normalize(to)];
   const subBlocks = replaced(block.subBlocks as unknown as Json, old, name) as unknown as Block["subBlocks"];
   const data = replaced((block.data ?? null) as Json, old, name) as Block["data"];
   if (subBlocks === block.subBlocks && (data ?? null) === (block.data ?? null)) return block;

@@ -19,7 +19,7 @@ SIMULATED = "sim_devin.simulated"  # the command talks to its own simulator
 REDACTOR = "sim_devin.redactor"  # masks what the opened app knows to be secret
 
 ISOLATED = (
-    "Each command with --simulate has a pretended Devin of its own; for one that stays, use "
+    "Each command with --simulate has a simulated Devin of its own; for one that stays, use "
     "sim-devin simulate."
 )
 

@@ -71,12 +71,12 @@ def environment(app: App, given: Mapping[str, str], *, simulated: bool) -> dict[
     """Return what ``{{NAME}}`` stands for; a simulated run needs no credentials of one's own."""
     from sim_devin.wiring import SIMULATED_CREDENTIALS
 
-    pretended: dict[str, str] = {}
+    made_up: dict[str, str] = {}
     if simulated:
-        pretended = {
+        made_up = {
             field.env: SIMULATED_CREDENTIALS[name]
             for connection in app.registry.connections.values()
             for name, field in connection.fields.items()
             if name in SIMULATED_CREDENTIALS
         }
-    return {**os.environ, **pretended, **given}
+    return {**os.environ, **made_up, **given}

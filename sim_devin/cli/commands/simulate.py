@@ -1,4 +1,4 @@
-"""``sim-devin simulate``: a pretended Devin that other programs can talk to."""
+"""``sim-devin simulate``: a simulated Devin that other programs can talk to."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def command(
     show: bool,
     allow_remote: bool,
 ) -> None:
-    """Serve a pretended Devin on this machine until Ctrl-C.
+    """Serve a simulated Devin on this machine until Ctrl-C.
 
     Prints the lines to paste into another terminal; every program that speaks Devin's v3 API
     can then talk to it. A prompt with [scenario: NAME] picks what happens in the session.
@@ -91,7 +91,7 @@ def command(
 
 def _announce(url: str, speed: float) -> None:
     pace = f"its time runs {speed:g} times as fast" if speed else "its time stands still"
-    click.echo(f"A pretended Devin listens on {url}; {pace}.")
+    click.echo(f"A simulated Devin listens on {url}; {pace}.")
     click.echo("Paste this into another terminal:\n")
     for name, value in (("DEVIN_BASE_URL", url), ("DEVIN_API_KEY", KEY), ("DEVIN_ORG_ID", ORG)):
         click.echo(f"export {name}={value}")
