@@ -92,6 +92,12 @@ _REFINED: dict[tuple[str, str], dict[str, Any]] = {
                             "description": "Whether forms fold it away at first.",
                             "type": "boolean",
                         },
+                        "x-keepEmpty": {
+                            "description": "Whether an empty list or object means something else "
+                            "than leaving the parameter out. A model's is taken for left out "
+                            "otherwise.",
+                            "type": "boolean",
+                        },
                     },
                 },
             },

@@ -98,7 +98,10 @@ def test_bounds_are_said_in_words(app, dialect):
 def test_mcp_keeps_bounds_and_says_all_hints(app):
     (function,) = app.function_schemas("mcp", tools=["devin_list_sessions"])
     limit = function["inputSchema"]["properties"]["limit"]
-    assert (limit["minimum"], limit["maximum"]) == (1, 200)
+    assert limit["anyOf"] == [
+        {"type": "integer", "minimum": 1, "maximum": 200},
+        {"type": "null"},
+    ]
     assert function["annotations"] == {
         "title": "List Devin sessions",
         "readOnlyHint": True,
@@ -107,6 +110,29 @@ def test_mcp_keeps_bounds_and_says_all_hints(app):
         "openWorldHint": True,
     }
     assert function["outputSchema"]["properties"]["sessions"]["type"] == "array"
+
+
+@pytest.mark.parametrize("dialect", ["mcp", "jsonschema"])
+def test_what_others_rewrite_lets_optional_be_null_and_says_what_is_open(app, dialect):
+    for function in app.function_schemas(dialect):
+        name, _, schema = parts(function, dialect)
+        for prop, item in schema["properties"].items():
+            optional = prop not in schema.get("required", ())
+            assert optional is ({"type": "null"} in item.get("anyOf", ())) or prop == "anything"
+        assert not any(isinstance(node.get("type"), list) for node in nodes(function)), name
+    (create,) = app.function_schemas(dialect, tools=["devin_create_session"])
+    free = parts(create, dialect)[2]["properties"]["structuredOutputSchema"]
+    assert free["anyOf"][0] == {"type": "object", "additionalProperties": True}
+
+
+def nodes(value):
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from nodes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from nodes(item)
 
 
 def test_strict_openai_requires_all_and_lets_optional_be_null(app):
@@ -361,6 +387,47 @@ def test_stringified_values_are_read(app, kept, said, meant):
     body = kept.requests[0].json
     del body["prompt"]
     assert list(body.values()) == [meant]
+
+
+FORCED = {"tags": [], "repos": [], "structuredOutputSchema": {}, "title": None, "platform": ""}
+
+
+@pytest.mark.parametrize("said", [FORCED, {**FORCED, "repos": "[]", "tags": " [ ] "}])
+def test_what_a_model_was_forced_to_send_is_absent(app, kept, said):
+    assert not app.call_function("devin_create_session", {"prompt": "p", **said}).is_error
+    assert kept.requests[0].json == {"prompt": "p"}
+
+
+def test_empty_stays_where_it_has_a_meaning_or_is_required(app, kept):
+    said = {"prompt": "p", "knowledgeIds": [], "structuredOutputSchema": {"required": []}}
+    assert not app.call_function("devin_create_session", said).is_error
+    assert kept.requests[0].json["knowledge_ids"] == []
+    assert kept.requests[0].json["structured_output_schema"] == {"required": []}
+    app.call_function("devin_replace_session_tags", {"sessionId": "s", "tags": []})
+    assert kept.requests[1].json == {"tags": []}
+
+
+def test_empty_inside_of_a_parameter_is_absent_where_it_is_optional(app):
+    said = {"kind": "report", "who": {"name": "Ada"}, "labels": {}, "rows": [{}], "both": None}
+    said["tree"] = {"label": "a", "children": []}
+    answer = app.call_function("acme_report", said)
+    expected = {"kind": "report", "who": {"name": "Ada"}, "rows": [{}], "tree": {"label": "a"}}
+    assert answer.output["got"] == expected
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}])
+@pytest.mark.parametrize(
+    ("tool", "said", "place"),
+    [
+        ("devin_create_session", {"prompt": "p", "maxAcuLimitt": ...}, "'maxAcuLimit'"),
+        ("acme_report", {"kind": "report", "who": {"name": "Ada", "nam": ...}}, "who: got"),
+    ],
+)
+def test_a_slip_in_a_name_is_told_whatever_its_value(app, kept, tool, said, place, value):
+    said = json.loads(json.dumps(said, default=lambda _: value))
+    answer = app.call_function(tool, said)
+    assert place in json.dumps(json.loads(answer)), answer
+    assert not kept.requests
 
 
 def test_nested_text_nulls_and_user_values(app):

@@ -88,7 +88,7 @@ async def test_every_tool_is_listed_with_its_schemas_and_hints(app, connect):
         assert tool.output_schema["type"] == "object"
         assert tool.input_schema["additionalProperties"] is False
         assert "orgId" not in tool.input_schema["properties"]
-    limit = tools["devin_list_sessions"].input_schema["properties"]["limit"]
+    limit = tools["devin_list_sessions"].input_schema["properties"]["limit"]["anyOf"][0]
     assert (limit["minimum"], limit["maximum"]) == (1, 200)
     assert "at most 50 seconds" in tools["devin_wait_for_session"].description
 
@@ -544,7 +544,8 @@ async def test_a_workflow_is_a_tool(connect, tmp_path):
     async with connect(workflows=[workflow(tmp_path)]) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         tool = tools["run_fix_issue"]
-        assert tool.input_schema["properties"]["issue"]["type"] == "string"
+        issue = tool.input_schema["properties"]["issue"]
+        assert issue["anyOf"] == [{"type": "string"}, {"type": "null"}]
         assert tool.annotations.read_only_hint is False
         result = await client.call_tool("run_fix_issue", {"issue": "42"}, progress_callback=hear)
         assert not result.is_error, text(result)

@@ -293,6 +293,23 @@ async def test_a_field_that_is_called_like_the_cap_gets_it(connect, transport):
     assert session["messages"][0]["message"] == "At most 4"
 
 
+async def test_an_empty_input_reaches_the_run_and_null_is_left_out(connect):
+    kinds = {"rows": "array", "map": "object", "text": "string", "more": "array"}
+    fields = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    told = block(
+        "told",
+        "response",
+        "Told",
+        dataMode="json",
+        data='{"rows": <start.rows>, "map": <start.map>}',
+    )
+    start = block("start", "start_trigger", "Start", inputFormat=fields)
+    async with connect(named("Tell", flow(start, told, start=False))) as client:
+        given = {"rows": [], "map": {}, "text": None, "more": None}
+        result = await client.call_tool("run_tell", given)
+    assert result.structured_content["output"]["data"] == {"rows": [], "map": {}}
+
+
 async def test_what_is_shown_does_not_look_like_more_than_it_is(connect):
     client_options, asked = person(accept(approved=True))
     async with connect(form(), client=client_options) as client:

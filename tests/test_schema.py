@@ -53,6 +53,12 @@ def test_tags(given_tags, tags):
     assert sent("create_session", "tags", given_tags, prompt="p") == tags
 
 
+@pytest.mark.parametrize("value", [None, "", 1])
+def test_an_unknown_name_is_told_whatever_its_value(value):
+    (problem,) = problems("create_session", {"prompt": "p", "maxAcuLimitt": value})
+    assert "Did you mean 'maxAcuLimit'?" in problem
+
+
 @pytest.mark.parametrize("nothing", ["", "  ", ",,", " , ", None, [""], [" ", ""], '[""]'])
 def test_tags_of_nothing_are_no_tags(nothing):
     assert sent("create_session", "tags", nothing, prompt="p") is None

@@ -1,4 +1,4 @@
-"""Read what a model wrote as arguments: JSON that may hold JSON text, and null for absent."""
+"""Read what a model wrote as arguments: JSON that may hold JSON text, and nothing for absent."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.errors import InvalidParams
-from sim_devin.functions import dialects
+from sim_devin.specs import rewriting
 from sim_devin.specs.json_input import DEEPEST, NotJson, parse_json
 from sim_devin.specs.models import Schema
 
+KEEP_EMPTY = "x-keepEmpty"  # of a parameter: empty is not the same as left out
 TOO_DEEP = "the arguments are nested too deeply"
 
 
@@ -39,7 +40,9 @@ def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, 
 def read(name: str, schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of the function `name` as their schema means them.
 
-    JSON text is parsed where no text is wanted, and a null that is not wanted is left out.
+    JSON text is parsed where no text is wanted. Many a model has to send every parameter: a null
+    that is not wanted is left out, and so is an empty list or object of an optional parameter,
+    unless it is marked `x-keepEmpty`.
 
     Raises:
         InvalidParams: they are nested too deeply.
@@ -52,28 +55,38 @@ def read(name: str, schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _read(schema: Any, value: Any, root: Schema, depth: int) -> Any:
-    """Return a value as its schema means it: JSON text parsed, nulls for absent left out."""
     if depth > DEEPEST:
         raise RecursionError
-    schema = dialects.resolve(schema, root)
+    schema = rewriting.resolve(schema, root)
     if isinstance(value, str):
         value = _untexted(schema, value, root)
     if isinstance(value, Mapping):
-        properties = schema.get("properties", {})
-        others = None if schema.get("additionalProperties") is False else {"type": "null"}
-        return {
-            key: _read(properties.get(key, {}), item, root, depth + 1)
-            for key, item in value.items()
-            if item is not None or "null" in dialects.types(properties.get(key, others), root)
-        }
+        properties, required = schema.get("properties", {}), schema.get("required", ())
+        result = {}
+        for key, item in value.items():
+            declared = properties.get(key)
+            read = _read(declared or {}, item, root, depth + 1)
+            # What is not declared is kept: it may be a slip of the name, which is to be told.
+            if declared is None or not _is_absent(declared, read, root, required=key in required):
+                result[key] = read
+        return result
     if isinstance(value, list):
         return [_read(schema.get("items", {}), item, root, depth + 1) for item in value]
     return value
 
 
+def _is_absent(schema: Any, value: Any, root: Schema, *, required: bool) -> bool:
+    """Return whether a value only says that the parameter is not wanted."""
+    if value is None:
+        return "null" not in rewriting.types(schema, root)
+    if required or value not in ([], {}):
+        return False
+    return not rewriting.resolve(schema, root).get(KEEP_EMPTY)
+
+
 def _untexted(schema: Schema, text: str, root: Schema) -> Any:
     """Return what JSON text holds, where the schema wants something else than text."""
-    wanted = dialects.types(schema, root)
+    wanted = rewriting.types(schema, root)
     if not wanted or "string" in wanted:
         return text
     try:

@@ -17,18 +17,26 @@ from typing import Any, Literal, get_args
 
 from sim_devin.errors import UnknownName
 from sim_devin.specs.models import Schema
+from sim_devin.specs.rewriting import (
+    DEEPEST,
+    MARKS,
+    REMARKS,
+    branched,
+    is_of,
+    merged,
+    resolve,
+    types,
+    without,
+)
 
 Dialect = Literal["openai", "openai-responses", "anthropic", "gemini", "mcp", "jsonschema"]
 DIALECTS: tuple[str, ...] = get_args(Dialect)
 
-DEEPEST = 5  # levels of nesting that every strict mode accepts
 QUOTED = 400  # characters of a schema worth repeating in a description
 
 _STRUCTURE = ("type", "properties", "required", "items", "additionalProperties", "enum", "const")
 _COMPOSITION = ("anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions")
-_REMARKS = ("$schema", "$id", "$comment", "description", "title", "examples", "example")
-_MARKS = ("deprecated", "readOnly", "writeOnly")
-_SAID_OTHERWISE = frozenset((*_STRUCTURE, *_COMPOSITION, *_REMARKS, *_MARKS))
+_SAID_OTHERWISE = frozenset((*_STRUCTURE, *_COMPOSITION, *REMARKS, *MARKS))
 
 
 @dataclass(frozen=True)
@@ -75,56 +83,14 @@ def has_strict(dialect: str) -> bool:
 def rewrite(schema: Schema, dialect: str, *, strict: bool = False) -> Schema:
     """Return a function's parameters, an object schema, in the dialect.
 
-    ``mcp`` and ``jsonschema`` take the schema as it is. `strict` counts where `has_strict`.
+    ``mcp`` and ``jsonschema`` get all of JSON Schema, as `branched` writes it. `strict` counts
+    where `has_strict`.
     """
     if dialect in ("mcp", "jsonschema"):
-        return schema
+        return branched(schema, optional_null=True)
     family = "openai" if dialect == "openai-responses" else dialect
     rules = _RULES[family, strict and has_strict(dialect)]
     return _Rewriting(schema, rules).object(schema, depth=1)
-
-
-def resolve(schema: Any, root: Schema) -> Schema:
-    """Return a schema with a local reference followed; a boolean schema says nothing."""
-    if not isinstance(schema, Mapping):
-        return {}
-    reference = schema.get("$ref")
-    if not isinstance(reference, str):
-        return dict(schema)
-    target: Any = root
-    for part in reference.removeprefix("#").split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        target = target.get(name, {}) if isinstance(target, Mapping) else {}
-    siblings = {key: value for key, value in schema.items() if key != "$ref"}
-    return {**target, **siblings} if isinstance(target, Mapping) else siblings
-
-
-def types(schema: Any, root: Schema, _depth: int = 0) -> frozenset[str]:
-    """Return the JSON types a schema accepts, as far as it says so; empty for any."""
-    schema = resolve(schema, root)
-    if _depth > DEEPEST:
-        return frozenset()
-    declared = schema.get("type")
-    if declared is not None:
-        return frozenset([declared] if isinstance(declared, str) else declared)
-    if "const" in schema or "enum" in schema:
-        values = schema.get("enum", [schema.get("const")])
-        return frozenset(_type_of(value) for value in values)
-    branches = schema.get("anyOf") or schema.get("oneOf") or ()
-    found = [types(branch, root, _depth + 1) for branch in branches]
-    if not found or not all(found):
-        return frozenset({"object"} if "properties" in schema else ())
-    return frozenset().union(*found)
-
-
-def _type_of(value: Any) -> str:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
-    return "null" if value is None else names.get(type(value), "object")
-
-
-def _is_of(value: Any, kind: str) -> bool:
-    found = _type_of(value)
-    return found == kind or (found, kind) == ("integer", "number")
 
 
 class _Rewriting:
@@ -144,14 +110,14 @@ class _Rewriting:
                 return self.any(resolve(schema, self.root), depth)
             finally:
                 self.open.pop()
-        schema = _merged(resolve(schema, self.root), self.root)
+        schema = merged(resolve(schema, self.root), self.root)
         branches = schema.get("anyOf") or schema.get("oneOf")
         if branches:
             return self.union(schema, branches, depth)
         kinds = sorted(types(schema, self.root) - {"null"})
         nullable = "null" in types(schema, self.root)
         if len(kinds) > 1:
-            split = [{**_without(schema, "description"), "type": kind} for kind in kinds]
+            split = [{**without(schema, "description"), "type": kind} for kind in kinds]
             return self.union(schema, [*split, *([{"type": "null"}] if nullable else [])], depth)
         result = self.single(schema, kinds[0] if kinds else "", depth)
         return self.or_null(result) if nullable else result
@@ -172,7 +138,7 @@ class _Rewriting:
                 return self.text(schema)
             result["items"] = items
         listed = schema.get("enum", [schema["const"]] if "const" in schema else ())
-        values = [value for value in listed if _is_of(value, kind)]
+        values = [value for value in listed if is_of(value, kind)]
         if values:
             if kind == "string":
                 result["enum"] = values
@@ -227,7 +193,7 @@ class _Rewriting:
             return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
         if self.rules.null == "branch":
             said = {key: value for key, value in schema.items() if key == "description"}
-            return {"anyOf": [_without(schema, "description"), {"type": "null"}], **said}
+            return {"anyOf": [without(schema, "description"), {"type": "null"}], **said}
         kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
         result = {**schema, "type": list(dict.fromkeys([*kinds, "null"]))}
         if "enum" in schema:
@@ -236,38 +202,17 @@ class _Rewriting:
 
     def text(self, schema: Schema) -> Schema:
         """Return a text that holds JSON, for what the dialect cannot say."""
-        shape = json.dumps(_without(schema, "description"), ensure_ascii=False)
+        shape = json.dumps(without(schema, "description"), ensure_ascii=False)
         trivial = shape in ("{}", '{"type": "object"}')
         fits = "" if trivial or len(shape) > QUOTED else f" It has to fit this schema: {shape}"
         words = f"{schema.get('description', '')} Write it as JSON text.{fits}"
         return {"type": "string", "description": words.strip()}
 
 
-def _merged(schema: Schema, root: Schema, depth: int = 0) -> Schema:
-    """Return a schema with its `allOf` merged into it, as far as that is said by addition."""
-    if "allOf" not in schema:
-        return schema
-    if depth > DEEPEST:  # it may hold itself
-        return _without(schema, "allOf")
-    merged: Schema = {}
-    for part in [*schema["allOf"], _without(schema, "allOf")]:
-        resolved = _merged(resolve(part, root), root, depth + 1)
-        properties = {**merged.get("properties", {}), **resolved.get("properties", {})}
-        required = [*merged.get("required", ()), *resolved.get("required", ())]
-        merged |= resolved
-        merged |= {"properties": properties} if properties else {}
-        merged |= {"required": list(dict.fromkeys(required))} if required else {}
-    return merged
-
-
 def _texts(schema: Schema) -> list[str]:
     """Return the texts that a schema enumerates; empty if it is anything else."""
     values: list[Any] = schema.get("enum", [schema["const"]] if "const" in schema else [])
     return values if all(isinstance(value, str) for value in values) else []
-
-
-def _without(schema: Schema, key: str) -> Schema:
-    return {name: value for name, value in schema.items() if name != key}
 
 
 # -- words -----------------------------------------------------------------------------------
@@ -300,7 +245,7 @@ def _sentences(schema: Schema) -> Iterable[str]:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         yield f"From {low} to {high}."
-        schema = _without(_without(schema, "minimum"), "maximum")
+        schema = without(without(schema, "minimum"), "maximum")
     for key, value in schema.items():
         if key in _WORDS:
             quoted = value if key in ("pattern", "format") else json.dumps(value)

@@ -18,6 +18,7 @@ from sim_devin.functions import dialects
 from sim_devin.plugins.registry import Registry
 from sim_devin.specs.forms import NOTHING
 from sim_devin.specs.models import Schema, ToolSpec
+from sim_devin.specs.rewriting import branched
 from sim_devin.specs.schema import Checker, publish
 from sim_devin.text import did_you_mean
 from sim_devin.toolbox import Toolbox
@@ -114,8 +115,9 @@ class Functions:
     ) -> FunctionCall:
         """Return a model's call, merged with what the user bound.
 
-        Text that holds JSON is taken for what it holds where no text is wanted, and null for
-        absent. What belongs to the user is dropped from the model's arguments.
+        Text that holds JSON is taken for what it holds where no text is wanted. Null, and an
+        empty list or object that the parameter gives no meaning, stand for absent. What belongs
+        to the user is dropped from the model's arguments.
 
         Raises:
             UnknownName: there is no such function.
@@ -131,7 +133,7 @@ class Functions:
             if key not in bound and not self._is_users(spec, key)
         }
         checker = self.visible(spec, bound)
-        read = function_arguments.read(name, checker.schema, given)
+        read = function_arguments.read(name, spec.params, given)
         problems = checker.problems(checker.coerce(read), read)
         if problems:
             raise InvalidParams(name, problems, hint="Nothing was sent; call again with all of it.")
@@ -237,7 +239,7 @@ def _export(spec: ToolSpec, visible: Schema, dialect: str, *, strict: bool) -> d
                 **described,
                 "title": spec.title,
                 "inputSchema": schema,
-                "outputSchema": publish(spec.answer),
+                "outputSchema": branched(publish(spec.answer)),
                 "annotations": hints(spec),
             }
         case _:

@@ -20,6 +20,7 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, NotAllowed, RunFailed, UnknownName
+from sim_devin.functions.arguments import KEEP_EMPTY
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
 from sim_devin.policy.rules import Allowed
@@ -338,6 +339,8 @@ def _params(fields: Iterable[Mapping[str, Any]]) -> Schema:
         schema: Schema = {"type": kind} if kind else {}
         if kind == "array":
             schema["items"] = {}
+        if kind in ("array", "object"):
+            schema[KEEP_EMPTY] = True  # a workflow is given what it was called with
         if row.get("description"):
             schema["description"] = str(row["description"])
         properties[row["name"]] = schema

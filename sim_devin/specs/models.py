@@ -110,8 +110,8 @@ class ToolSpec(Model):
         connection: id of the connection that says where to send the request and as whom.
         request: the HTTP request.
         params: JSON Schema of what a caller may pass. Besides the standard keywords a
-            property may carry `x-visibility` (`user-only` hides it from models) and
-            `x-advanced`.
+            property may carry `x-visibility` (`user-only` hides it from models), `x-advanced`
+            and `x-keepEmpty` (an empty list or object is not the same as left out).
         output: JSON Schema of what comes back, with `x-from` naming the wire key, or a
             reference into the folder's shapes.json.
         traits: what it does to the world.

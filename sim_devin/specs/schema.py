@@ -56,7 +56,9 @@ class Checker:
             for name in self.required
             if _is_blank(values.get(name), given.get(name))
         ]
-        problems += [self._unknown(name) for name in values if name not in self.properties]
+        # A slip of the name counts even where its value says nothing.
+        names = dict.fromkeys([*values, *given])
+        problems += [self._unknown(name) for name in names if name not in self.properties]
         odd = [name for name in values if name in self.properties and not is_json(values[name])]
         problems += [self._odd(name, values[name]) for name in odd]
         if odd:
