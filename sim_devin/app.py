@@ -265,8 +265,21 @@ class App(Toolbox):
     ) -> FunctionAnswer:
         """Execute a model's function call; return the text to answer it with.
 
-        See `sim_devin.functions.calls.call`. What went wrong is in the text, so that the model can
-        mend it; `FunctionAnswer.output` and `.error` hold the same for a program.
+        What went wrong is in the text, so that the model can mend it; `FunctionAnswer.output` and
+        `.error` hold the same for a program.
+
+        Args:
+            name: the function's name.
+            arguments: JSON text or an object, as the provider handed it over.
+            bind: parameter -> value fixed by the user, credentials and ceilings included.
+            credentials: the connection's fields, over the app's own.
+            ceilings: parameter -> the most it may be; the model can only stay below.
+            gate: the policy to obey, and what has been spent under it; the app's own unless given.
+            approve: asked when the policy wants a person's yes; without it the answer is no.
+            reconcile: settle an ambiguous create or message by looking for it.
+            cancel: set it to give up.
+            deadline: seconds from now in which the call has to end.
+            on_progress: told about the steps of a long call.
 
         Raises:
             Cancelled: `cancel` was set.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ from sim_devin.engine.bindings import bind
 from sim_devin.engine.budget import Budget
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.document import load_workflow
-from sim_devin.engine.events import Listener
 from sim_devin.engine.execution import Execution
 from sim_devin.engine.from_block import require_block, start_at
 from sim_devin.engine.origins import Origins
 from sim_devin.engine.program import Program
 from sim_devin.engine.run import RunResult
+from sim_devin.engine.run_state import Control
 from sim_devin.engine.secret_fields import (
     literal_secrets,
     literal_texts,
@@ -37,7 +36,6 @@ from sim_devin.secret_names import is_secret_name
 from sim_devin.specs.json_input import require_json
 
 MAX_DEPTH = 25  # of child workflows, as in Sim
-WORKERS = 16
 
 Source = Workflow | Mapping[str, Any] | str | Path
 Children = Mapping[str, Any] | Callable[[str], Any]
@@ -55,28 +53,39 @@ class Bound:
     origins: Origins = field(default_factory=dict)  # of the inputs, for a child run
 
 
-def run(
-    workflow: Source,
-    inputs: Any = None,
-    *,
-    services: Services,
-    env: Mapping[str, str] | None = None,
-    trigger: str = "manual",
-    run_id: str | None = None,
-    children: Children | None = None,
-    from_block: str | None = None,
-    snapshot: Mapping[str, Any] | None = None,
-    stop_after: str | None = None,
-    deadline: float | None = None,
-    cancel: threading.Event | None = None,
-    bindings: Mapping[str, Any] | None = None,
-    ceilings: Mapping[str, float] | None = None,
-    call_ceilings: Mapping[str, float] | None = None,
-    sessions: int | None = None,
-    on_event: Listener | None = None,
-    workers: int = WORKERS,
-    max_logs: int = 10_000,
-) -> RunResult:
+@dataclass(frozen=True, kw_only=True)
+class Given(Control):
+    """What a run of a document is given besides its inputs.
+
+    Attributes:
+        env: what ``{{NAME}}`` stands for; the process's environment unless given.
+        bindings: values for fields that exports leave out, ``"Block name.field"`` -> value.
+        children: workflow id -> document or path for Workflow blocks, or a function of the id;
+            the registered ones unless given.
+        trigger: ``manual``, ``api``, ``chat``, or ``external`` for webhooks and schedules.
+        from_block: run only this block and what follows it, on the outputs of `snapshot`.
+        snapshot: `RunResult.snapshot` of an earlier run.
+        ceilings: tool parameter -> the most all calls of the run may have of it together.
+        call_ceilings: the same for each of them alone.
+        sessions: the most sessions that the calls of the run may start.
+    """
+
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    bindings: Mapping[str, Any] | None = field(default=None, repr=False)
+    children: Children | None = None
+    trigger: str = "manual"
+    from_block: str | None = None
+    snapshot: Mapping[str, Any] | None = field(default=None, repr=False)
+    ceilings: Mapping[str, float] | None = None
+    call_ceilings: Mapping[str, float] | None = None
+    sessions: int | None = None
+
+    def budget(self, left: Mapping[str, float] | None = None) -> Budget:
+        """Return the ceilings, of which a run that was set aside has this `left`."""
+        return Budget(self.ceilings or {}, self.call_ceilings, sessions=self.sessions, left=left)
+
+
+def run(workflow: Source, inputs: Any = None, *, services: Services, **given: Any) -> RunResult:
     """Run a workflow and return how it ended.
 
     A failing block is not an exception: the result says so. What is wrong with the document
@@ -86,53 +95,27 @@ def run(
         workflow: a Sim export as parsed JSON, the path of one, or a `Workflow`.
         inputs: what the start block is given.
         services: everything outside.
-        env: what ``{{NAME}}`` stands for; the process's environment unless given.
-        trigger: ``manual``, ``api``, ``chat``, or ``external`` for webhooks and schedules.
-        run_id: the run's id; made up unless given.
-        children: workflow id -> document or path for Workflow blocks, or a function of the id;
-            the registered ones unless given.
-        from_block: run only this block and what follows it, on the outputs of `snapshot`.
-        snapshot: `RunResult.snapshot` of an earlier run.
-        stop_after: id of a block after which nothing new starts.
-        deadline: seconds from now after which the run is cancelled.
-        cancel: set it to cancel the run.
-        bindings: values for fields that exports leave out, ``"Block name.field"`` -> value.
-        ceilings: tool parameter -> the most all calls of the run may have of it together.
-        call_ceilings: the same for each of them alone.
-        sessions: the most sessions that the calls of the run may start.
-        on_event: told what happens, see `events`.
-        workers: blocks that do I/O at the same time, at most.
-        max_logs: log entries kept; the oldest are dropped beyond it.
+        given: the fields of a `Given`.
 
     Raises:
         InvalidWorkflow: the document cannot be run; lists every problem.
         MissingCredentials: a credential refers to a variable that is not set.
         UnknownName: no such block to start or stop at.
     """
-    document = bind(load_workflow(workflow), bindings or {})
-    program = Program(document, services, kind=trigger, everything=from_block is not None)
-    if from_block is not None:
-        require_block(program, from_block)
+    asked = Given(**given)
+    document = bind(load_workflow(workflow), asked.bindings or {})
+    everything = asked.from_block is not None
+    program = Program(document, services, kind=asked.trigger, everything=everything)
+    if asked.from_block is not None:
+        require_block(program, asked.from_block)
     bound = Bound(
-        env=os.environ if env is None else env,
-        bindings={**_literal_secrets(program), **(bindings or {})},
-        children=children,
-        budget=Budget(ceilings or {}, call_ceilings, sessions=sessions),
+        env=os.environ if asked.env is None else asked.env,
+        bindings={**_literal_secrets(program), **(asked.bindings or {})},
+        children=asked.children,
+        budget=asked.budget(),
     )
-    return run_program(
-        program,
-        inputs,
-        bound=bound,
-        run_id=run_id,
-        from_block=from_block,
-        earlier=snapshot,
-        stop_after=stop_after,
-        deadline=deadline,
-        cancel=cancel,
-        on_event=on_event,
-        workers=workers,
-        max_logs=max_logs,
-    )
+    begin = asked.from_block, asked.snapshot
+    return _run_program(program, inputs, bound, asked, *begin)
 
 
 def run_program(
@@ -140,38 +123,41 @@ def run_program(
     inputs: Any = None,
     *,
     bound: Bound,
-    run_id: str | None = None,
     from_block: str | None = None,
     earlier: Mapping[str, Any] | None = None,
-    stop_after: str | None = None,
-    deadline: float | None = None,
-    cancel: threading.Event | None = None,
-    on_event: Listener | None = None,
-    workers: int = WORKERS,
-    max_logs: int = 10_000,
+    **control: Any,
 ) -> RunResult:
-    """Run a compiled workflow; see `run` for the arguments. A program can be run many times.
+    """Run a compiled workflow. A program can be run many times.
+
+    Args:
+        program: the workflow.
+        inputs: what the start block is given.
+        bound: what else the run is given.
+        from_block: run only this block and what follows it, on the outputs of `earlier`.
+        earlier: `RunResult.snapshot` of an earlier run.
+        control: the fields of a `Control`.
 
     Raises:
         InvalidWorkflow, MissingCredentials, UnknownName: as `run` does.
     """
+    return _run_program(program, inputs, bound, Control(**control), from_block, earlier)
+
+
+def _run_program(
+    program: Program,
+    inputs: Any,
+    bound: Bound,
+    control: Control,
+    from_block: str | None,
+    earlier: Mapping[str, Any] | None,
+) -> RunResult:
+    stop_after = control.stop_after
     if stop_after is not None and stop_after not in program.workflow.blocks:
         raise UnknownName("block", stop_after, program.workflow.blocks)
     external = program.start.type not in START_TYPES
     first = start_output(program.start, inputs, external=external)
     program.require_fields(bound.env)
-    execution = _execution(
-        program,
-        bound,
-        run_id=run_id,
-        start_output=first,
-        stop_after=stop_after,
-        deadline=deadline,
-        cancel=cancel,
-        on_event=on_event,
-        workers=workers,
-        max_logs=max_logs,
-    )
+    execution = _execution(program, bound, control, start_output=first)
     if from_block is None:
         execution.begin(execution.root, program.graph.place[program.start.id][1])
     else:
@@ -185,17 +171,7 @@ def resume(
     *,
     services: Services,
     context_id: str | None = None,
-    env: Mapping[str, str] | None = None,
-    children: Children | None = None,
-    deadline: float | None = None,
-    cancel: threading.Event | None = None,
-    bindings: Mapping[str, Any] | None = None,
-    ceilings: Mapping[str, float] | None = None,
-    call_ceilings: Mapping[str, float] | None = None,
-    sessions: int | None = None,
-    on_event: Listener | None = None,
-    workers: int = WORKERS,
-    max_logs: int = 10_000,
+    **given: Any,
 ) -> RunResult:
     """Answer a pause of a run and let it go on.
 
@@ -206,47 +182,29 @@ def resume(
         answer: the fields of the form, or anything; for a ``time`` pause nothing is needed.
         services: everything outside.
         context_id: which pause is answered; the first one unless given.
-        env: as for `run`, like the rest.
-        children: see `run`.
-        deadline: see `run`.
-        cancel: see `run`.
-        bindings: see `run`.
-        ceilings: see `run`; for a run of another process.
-        call_ceilings: see `run`; the same.
-        sessions: see `run`; the same.
-        on_event: see `run`.
-        workers: see `run`.
-        max_logs: see `run`.
+        given: the fields of a `Given`; the ceilings are for a run of another process.
 
     Raises:
         CallerError: the run is not paused, has no such pause, or the answer cannot be JSON.
         InvalidWorkflow: the snapshot cannot be read.
     """
     require_json(answer, "The answer")
+    asked = Given(**given)
     known = paused.bound if isinstance(paused, RunResult) else None
     state = snapshots.check(paused.snapshot if isinstance(paused, RunResult) else paused)
+    env, bindings, children = asked.env, asked.bindings, asked.children
     bound = Bound(
         env=env if env is not None else known.env if known else os.environ,
         bindings=bindings if bindings is not None else known.bindings if known else {},
         children=children if children is not None else known.children if known else None,
-        budget=(known and known.budget)
-        or Budget(ceilings or {}, call_ceilings, sessions=sessions, left=state.get("left")),
+        budget=(known and known.budget) or asked.budget(state.get("left")),
     )
     if not state["pauses"]:
         raise CallerError("This run is not paused.", hint="Only a paused run can be resumed.")
     document = bind(load_workflow(state["workflow"]), bound.bindings)
     program = Program(document, services, kind=state["trigger"])
     program.require_fields(bound.env)
-    execution = _execution(
-        program,
-        bound,
-        run_id=state["runId"],
-        deadline=deadline,
-        cancel=cancel,
-        on_event=on_event,
-        workers=workers,
-        max_logs=max_logs,
-    )
+    execution = _execution(program, bound, replace(asked, run_id=state["runId"]))
     snapshots.restore(execution, state)
     _answer(execution, context_id, answer)
     return _conclude(execution, bound)
@@ -258,7 +216,9 @@ def _literal_secrets(program: Program) -> dict[str, str]:
     return {f"{block_id}.{field}": value for (block_id, field), value in secrets.items()}
 
 
-def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
+def _execution(
+    program: Program, bound: Bound, control: Control, start_output: dict[str, Any] | None = None
+) -> Execution:
     return Execution(
         program,
         env=bound.env,
@@ -270,7 +230,8 @@ def _execution(program: Program, bound: Bound, **options: Any) -> Execution:
         ),
         find_child=lambda workflow_id: _child_source(program.services, bound.children, workflow_id),
         origins=bound.origins,
-        **options,
+        start_output=start_output,
+        control=control,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sim_devin.engine.driver import Driver
@@ -16,6 +17,29 @@ from sim_devin.engine.scopes import Scope
 from sim_devin.redaction import Redactor
 
 logger = logging.getLogger("sim_devin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """How one run is carried out, whatever its workflow.
+
+    Attributes:
+        run_id: the run's id; made up unless given.
+        stop_after: id of a block after which nothing new starts.
+        deadline: seconds from now after which the run is cancelled.
+        cancel: set it to cancel the run.
+        on_event: told what happens, see `events`.
+        workers: blocks that do I/O at the same time, at most.
+        max_logs: log entries kept; the oldest are dropped beyond it.
+    """
+
+    run_id: str | None = None
+    stop_after: str | None = None
+    deadline: float | None = None
+    cancel: threading.Event | None = None
+    on_event: Listener | None = None
+    workers: int = 16
+    max_logs: int = 10_000
 
 
 class RunState(Driver):
@@ -31,34 +55,33 @@ class RunState(Driver):
         self,
         program: Program,
         *,
-        run_id: str | None = None,
         env: Mapping[str, str],
         variables: dict[str, Any],
         redactor: Redactor,
-        on_event: Listener | None = None,
-        cancel: threading.Event | None = None,
-        deadline: float | None = None,
-        stop_after: str | None = None,
-        workers: int = 16,
-        max_logs: int = 10_000,
+        control: Control,
     ) -> None:
-        super().__init__(program.services.clock, cancel=cancel, deadline=deadline, workers=workers)
+        super().__init__(
+            program.services.clock,
+            cancel=control.cancel,
+            deadline=control.deadline,
+            workers=control.workers,
+        )
         self.program = program
         self.services = program.services
-        self.run_id = run_id or str(uuid.uuid4())
+        self.run_id = control.run_id or str(uuid.uuid4())
         self.env = env
         self.variables = variables
         self.redactor = redactor
         self.outputs: dict[str, Any] = {}
         self.root = Scope(program.graph, program.graph.root)
-        self.logs = Logs(max_logs)
+        self.logs = Logs(control.max_logs)
         self.output: Any = {}
         self.locked = False
         self.failure: tuple[str, str, str] | None = None
         self.started = self.clock.time()
         self.order = 0
-        self.stop_after = stop_after
-        self.listener = on_event
+        self.stop_after = control.stop_after
+        self.listener = control.on_event
 
     def begin(self, scope: Scope, index: int) -> None:
         """Make a node ready."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -67,12 +66,7 @@ def call(
     bind: Mapping[str, Any] | None = None,
     credentials: Mapping[str, str] | None = None,
     ceilings: Mapping[str, float] | None = None,
-    gate: Gate | None = None,
-    approve: Approve | None = None,
-    reconcile: bool = False,
-    cancel: threading.Event | None = None,
-    deadline: float | None = None,
-    on_progress: Callable[[Any], None] | None = None,
+    **options: Any,
 ) -> FunctionAnswer:
     """Execute a model's function call and return the text to answer it with.
 
@@ -83,12 +77,8 @@ def call(
         bind: parameter -> value fixed by the user, credentials and ceilings included.
         credentials: the connection's fields, over the app's own.
         ceilings: parameter -> the most it may be; the model can only stay below.
-        gate: the policy to obey, and what has been spent under it; the app's own unless given.
-        approve: asked when the policy wants a person's yes; without it the answer is no.
-        reconcile: settle an ambiguous create or message by looking for it.
-        cancel: set it to give up.
-        deadline: seconds from now in which the call has to end.
-        on_progress: told about the steps of a long call.
+        options: those of `carry_out`, and of the `App.call` that it makes: `gate`, `approve`,
+            `reconcile`, `cancel`, `deadline`, `on_progress`.
 
     Raises:
         Cancelled: `cancel` was set.
@@ -100,18 +90,7 @@ def call(
     except (InvalidParams, UnknownName) as error:
         return failed(app, name, error)
     try:
-        output = carry_out(
-            app,
-            called,
-            gate=gate,
-            approve=approve,
-            credentials=credentials,
-            ceilings=ceilings,
-            reconcile=reconcile,
-            cancel=cancel,
-            deadline=deadline,
-            on_progress=on_progress,
-        )
+        output = carry_out(app, called, ceilings=ceilings, credentials=credentials, **options)
     except Cancelled:
         raise
     except SimDevinError as error:
@@ -139,8 +118,10 @@ def carry_out(
 ) -> dict[str, Any]:
     """Carry out a call that was read, under the policy, and return the tool's output.
 
-    `act` carries it out; `App.call` unless given, whose `options` it takes. Under a dry run
-    the output is what would be sent.
+    `gate` is the policy to obey, and what has been spent under it; the app's own unless given.
+    `approve` is asked when the policy wants a person's yes; without it the answer is no. `act`
+    carries the call out; `App.call` unless given, whose `options` it takes. Under a dry run the
+    output is what would be sent.
 
     Raises:
         NotAllowed: the policy refuses it, or nobody said yes.

@@ -24,6 +24,7 @@ from sim_devin.functions.arguments import KEEP_EMPTY
 from sim_devin.mcp import asking
 from sim_devin.mcp.driving import Driving
 from sim_devin.policy.rules import Allowed
+from sim_devin.runs.starting import RunRequest
 from sim_devin.specs.models import Schema, ToolSpec, Traits
 from sim_devin.store.records import ASKING, Event, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY
@@ -178,12 +179,10 @@ class WorkflowTools:
         inputs = {name: value for name, value in params.items() if name != CAP}
         if most is not None and tool_id in self._take_cap:
             inputs[CAP] = most
-        run_id = self._runs.start(
-            self._workflows[tool_id],
-            inputs,
-            max_acu=most,
-            on_question="hold",
+        request = RunRequest(
+            workflow=self._workflows[tool_id], inputs=inputs, max_acu=most, on_question="hold"
         )
+        run_id = self._runs.start(request)
         now = self._app.clock.time()
         self._runs.store.add_event(Event(run_id, now, STARTED, {"tool": tool_id}))
         self._mine.add(run_id)

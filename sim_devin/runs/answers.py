@@ -72,7 +72,7 @@ class Answers:
         now = self._app.clock.time()
         settled = 0
         for wait in self._store.unanswered(now):
-            default = self._store.run(wait.run_id).options.get("defaultAnswer")
+            default = self._store.run(wait.run_id).chosen.default_answer
             try:
                 default = self._seals(wait.run_id).open(default)
             except MissingCredentials:  # another process may know the secrets in it

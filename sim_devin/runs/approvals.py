@@ -65,7 +65,7 @@ def admitted(
 
 
 def _question(journal: Journal, needed: NeedsApproval, step: str, call: str) -> Wait:
-    within = journal.run.options.get("answerWithin")
+    within = journal.run.chosen.answer_within
     return Wait(
         journal.run.id,
         step,

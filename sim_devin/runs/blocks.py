@@ -231,7 +231,7 @@ class _Block:
         return self._add(wait, block)
 
     def _answer_by(self, pause: Pause) -> float | None:
-        within = self._journal.run.options.get("answerWithin")
+        within = self._journal.run.chosen.answer_within
         if within is None or pause.kind != "human":
             return None
         return float(self._journal.clock.time() + within)

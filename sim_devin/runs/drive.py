@@ -41,7 +41,6 @@ class Drive:
         run: Run,
         program: Program,
         children: Mapping[str, Workflow],
-        env: Mapping[str, str],
         secrets: SecretsHere,
         stop: threading.Event,
         on_event: Listener | None,
@@ -51,11 +50,11 @@ class Drive:
         self._run = run
         self._program = program
         self._children = children
-        self._env = env
+        self._env = secrets.environment(run.id)
         self._secrets = secrets
         self._stop = stop
         self._journal = Journal(store, run, secrets.seal(run.id), app.clock, stop, on_event)
-        self._budget = RunBudget(self._journal, app.policy, run.options)
+        self._budget = RunBudget(self._journal, app.policy, run.chosen)
         self._around = Surroundings(
             app,
             self._journal,
@@ -63,8 +62,8 @@ class Drive:
             app.settle,
             app.policy.of_one_call(),
             self._run_child,
-            allows_python=bool(run.options.get("allowPython")),
-            hold_questions=run.options.get("onQuestion") == "hold",
+            allows_python=run.chosen.allow_python,
+            hold_questions=run.chosen.on_question == "hold",
         )
         wrap(program, self._around)
 
@@ -80,7 +79,7 @@ class Drive:
             StoreError: the store failed; nothing recorded is lost, and the run is taken up
                 again once its lease is over.
         """
-        run, clock = self._run, self._app.clock
+        run, clock, chosen = self._run, self._app.clock, self._run.chosen
         left = None if run.deadline is None else max(0.0, run.deadline - clock.time())
         result = engine.run_program(
             self._program,
@@ -88,10 +87,10 @@ class Drive:
             bound=engine.Bound(
                 env=self._env, bindings={}, children=self._find_child, budget=self._budget
             ),
+            from_block=chosen.from_block,
+            earlier=chosen.snapshot,
             run_id=run.id,
-            from_block=run.options.get("fromBlock"),
-            earlier=run.options.get("snapshot"),
-            stop_after=run.options.get("stopAfter"),
+            stop_after=chosen.stop_after,
             deadline=left,
             cancel=self._stop,
             on_event=self._journal.hear,

@@ -40,8 +40,9 @@ def origins_of(store: SqlStore, run: Run, services: Services) -> dict[str, Origi
 
 def _program(store: SqlStore, run: Run, services: Services) -> Program:
     document = load_workflow(store.document(run.document))
-    everything = run.options.get("fromBlock") is not None
-    return Program(document, services, kind=run.options["trigger"], everything=everything)
+    chosen = run.chosen
+    everything = chosen.from_block is not None
+    return Program(document, services, kind=chosen.trigger, everything=everything)
 
 
 def _outermost(key: str) -> str:

@@ -278,7 +278,7 @@ class _Look:
             "url": session.get("url"),
             "since": self._app.clock.time(),
         }
-        within = self._store.run(wait.run_id).options.get("answerWithin")
+        within = self._store.run(wait.run_id).chosen.answer_within
         return self._store.change_wait(
             wait,
             "session",

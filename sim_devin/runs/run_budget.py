@@ -10,6 +10,7 @@ from sim_devin.calls.ceilings import CAP, SESSIONS
 from sim_devin.engine.budget import Budget
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.journal import Journal
+from sim_devin.store.records import RunOptions
 from sim_devin.store.step_ledger import Share, shares_of
 
 
@@ -25,13 +26,13 @@ class RunBudget(Budget):
         options: the run's: its own ceilings can only lower those of the policy.
     """
 
-    def __init__(self, journal: Journal, policy: Policy, options: Mapping[str, Any]) -> None:
+    def __init__(self, journal: Journal, policy: Policy, options: RunOptions) -> None:
         self._store, self._run_id = journal.store, journal.run.id
         self._unused: dict[str, float] = {}
         self._again: dict[str, dict[str, float]] = {}
         self._looking = threading.Lock()
-        policy = policy.tightened(Policy(sessions_per_run=options.get("maxSessions")))
-        ceilings, used = policy.run_ceilings(options.get("maxAcu")), {CAP: 0.0, SESSIONS: 0.0}
+        policy = policy.tightened(Policy(sessions_per_run=options.max_sessions))
+        ceilings, used = policy.run_ceilings(options.max_acu), {CAP: 0.0, SESSIONS: 0.0}
         steps, recorded = self._store.steps(self._run_id), journal.recorded
         for share in self._shares():
             used[share.ceiling] += share.amount

@@ -13,6 +13,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sim_devin.clock import day_of
@@ -25,7 +26,7 @@ from sim_devin.runs.fork import record_before
 from sim_devin.runs.reminders import Reminders
 from sim_devin.runs.secrets import SecretsHere, own_secrets
 from sim_devin.runs.services import AppServices
-from sim_devin.runs.starting import new_run
+from sim_devin.runs.starting import RunRequest, new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
 from sim_devin.specs.json_input import require_json
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
@@ -58,7 +59,7 @@ class Runs:
 
     def start(
         self,
-        workflow: engine.Source,
+        workflow: engine.Source | RunRequest,
         inputs: Any = None,
         *,
         env: Mapping[str, str] | None = None,
@@ -81,7 +82,8 @@ class Runs:
     ) -> str:
         """Record a run and return its id. A worker, or `follow`, drives it.
 
-        The arguments are those of `App.run`, with these differences: the documents of the
+        A `RunRequest` in the place of the workflow says everything at once. The arguments are
+        those of `App.run`, with these differences: the documents of the
         workflow and of its children are kept as they are now; `env` is not stored, and
         another process uses its own; `deadline` counts from now, waiting included.
         `on_question` says what a Devin Wait block does when Devin asks something: ``return``
@@ -98,14 +100,12 @@ class Runs:
             CredentialsError: a credential refers to a variable that is not set.
             StoreError: the run cannot be recorded.
         """
-        env = self._app.environment() if env is None else env
-        # At once, so that nobody forgets a document that the run is about to use.
-        with self.store.database.write():
-            run, given = new_run(
-                self._app,
-                self.store,
-                workflow,
-                inputs,
+        asked = (
+            workflow
+            if isinstance(workflow, RunRequest)
+            else RunRequest(
+                workflow=workflow,
+                inputs=inputs,
                 env=env,
                 trigger=trigger,
                 run_id=run_id,
@@ -124,6 +124,11 @@ class Runs:
                 remind_every=remind_every,
                 secret_names=secret_names,
             )
+        )
+        env = self._app.environment() if asked.env is None else asked.env
+        # At once, so that nobody forgets a document that the run is about to use.
+        with self.store.database.write():
+            run, given = new_run(self._app, self.store, asked, env)
             self._secrets.add(run.id, given, env)
             self.store.add_run(run)
         return run.id
@@ -237,7 +242,7 @@ class Runs:
             name=old.name,
             children=old.children,
             inputs=old.inputs,
-            options={**old.options, "stopAfter": None, "forkedFrom": old.id},
+            options=replace(old.chosen, stop_after=None, forked_from=old.id).to_json(),
             secrets=old.secrets,
             created=now,
             updated=now,

@@ -1,9 +1,13 @@
-"""A durable run as it begins: checked as a whole, its document kept without a secret."""
+"""What is asked for when a run is started, and the run as it begins.
+
+It is checked as a whole, and its document is kept without a secret.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sim_devin.calls.ceilings import checked
@@ -16,67 +20,81 @@ from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.secrets import known_of, sealed_document
 from sim_devin.runs.services import AppServices
-from sim_devin.store.records import Run
+from sim_devin.store.records import Run, RunOptions
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(RunOptions):
+    """Everything that is asked for when a run is started, by whatever surface.
+
+    Attributes:
+        workflow: a Sim export as parsed JSON, the path of one, or one that was read.
+        inputs: what the start block is given.
+        env: what ``{{NAME}}`` stands for; the app's environment unless given. Not stored.
+        run_id: the run's id; made up unless given.
+        children: workflow id -> document or path, for Workflow blocks.
+        deadline: seconds from now after which the run is cancelled, waiting included.
+        bindings: values of fields that exports leave out, ``"Block.field"`` -> value.
+        secret_names: variables that are secret though neither their name nor the fields they
+            stand in say so.
+    """
+
+    workflow: engine.Source
+    inputs: Any = None
+    env: Mapping[str, str] | None = None
+    run_id: str | None = None
+    children: Mapping[str, Any] | None = None
+    deadline: float | None = None
+    bindings: Mapping[str, Any] | None = None
+    secret_names: Iterable[str] = ()
+
+    @property
+    def options(self) -> RunOptions:
+        """What of it is stored as it is."""
+        return RunOptions(**{item.name: getattr(self, item.name) for item in fields(RunOptions)})
+
+
 def new_run(
-    app: Toolbox,
-    store: SqlStore,
-    workflow: engine.Source,
-    inputs: Any,
-    *,
-    env: Mapping[str, str],
-    trigger: str,
-    run_id: str | None,
-    children: Mapping[str, Any] | None,
-    from_block: str | None,
-    snapshot: Mapping[str, Any] | None,
-    stop_after: str | None,
-    deadline: float | None,
-    bindings: Mapping[str, Any] | None,
-    max_acu: int | None,
-    max_sessions: int | None,
-    allow_python: bool,
-    on_question: str,
-    answer_within: float | None,
-    default_answer: Any,
-    remind_every: float | None,
-    secret_names: Iterable[str],
+    app: Toolbox, store: SqlStore, request: RunRequest, env: Mapping[str, str]
 ) -> tuple[Run, dict[str, str]]:
-    """Return a run to be recorded, and its secrets by name. See `Runs.start` for the arguments.
+    """Return a run to be recorded, and its secrets by name.
 
     Raises:
         InvalidWorkflow: the document cannot be run; every problem is listed.
         CredentialsError: a credential refers to a variable that is not set.
         StoreError: the documents cannot be kept.
     """
-    if on_question not in ("return", "hold"):
-        raise CallerError(f"on_question is {on_question!r}; it must be return or hold.")
-    if remind_every is not None and not remind_every > 0:
-        raise CallerError(f"remind_every is {remind_every!r}; it must be a number of seconds.")
-    checked("max_acu", max_acu)
-    Policy(sessions_per_run=max_sessions)  # raises if it is none
-    services = AppServices(app, allows_python=allow_python)
-    document = bind(load_workflow(workflow), bindings or {})
-    program = Program(document, services, kind=trigger, everything=from_block is not None)
-    if from_block is not None:
-        require_block(program, from_block)
+    if request.on_question not in ("return", "hold"):
+        raise CallerError(f"on_question is {request.on_question!r}; it must be return or hold.")
+    if request.remind_every is not None and not request.remind_every > 0:
+        raise CallerError(
+            f"remind_every is {request.remind_every!r}; it must be a number of seconds."
+        )
+    checked("max_acu", request.max_acu)
+    Policy(sessions_per_run=request.max_sessions)  # raises if it is none
+    services = AppServices(app, allows_python=request.allow_python)
+    document = bind(load_workflow(request.workflow), request.bindings or {})
+    everything = request.from_block is not None
+    program = Program(document, services, kind=request.trigger, everything=everything)
+    if request.from_block is not None:
+        require_block(program, request.from_block)
     program.require_fields(env)
-    start.start_output(program.start, inputs, external=program.start.type not in start.START_TYPES)
+    external = program.start.type not in start.START_TYPES
+    start.start_output(program.start, request.inputs, external=external)
     programs = {"": program} | {
         f"{key}/": Program(load_workflow(source), services, kind="child")
-        for key, source in (children or {}).items()
+        for key, source in (request.children or {}).items()
     }
     every = {**app.environment(), **env}
-    given = app.secrets(every, [f"env:{name}" for name in secret_names])
+    given = app.secrets(every, [f"env:{name}" for name in request.secret_names])
     given |= known_of(programs, env)
     seal = Seal(given)
     now = app.clock.time()
     run = Run(
-        id=run_id or str(uuid.uuid4()),
+        id=request.run_id or str(uuid.uuid4()),
         state="ready",
         name=document.name,
         document=store.put_document(sealed_document(program, seal), seal),
@@ -85,23 +103,11 @@ def new_run(
             for prefix, child in programs.items()
             if prefix
         },
-        inputs=inputs,
-        options={
-            "trigger": trigger,
-            "fromBlock": from_block,
-            "snapshot": snapshot,
-            "stopAfter": stop_after,
-            "maxAcu": max_acu,
-            "maxSessions": max_sessions,
-            "allowPython": allow_python,
-            "onQuestion": on_question,
-            "answerWithin": answer_within,
-            "defaultAnswer": default_answer,
-            "remindEvery": remind_every,
-        },
+        inputs=request.inputs,
+        options=request.options.to_json(),
         secrets=sorted(given),
         created=now,
         updated=now,
-        deadline=None if deadline is None else now + deadline,
+        deadline=None if request.deadline is None else now + request.deadline,
     )
     return run, given

@@ -342,12 +342,12 @@ class Worker:
                 return None
 
     def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
-        env = self._secrets.environment(run.id)
-        services = AppServices(self._app, allows_python=bool(run.options.get("allowPython")))
+        env, chosen = self._secrets.environment(run.id), run.chosen
+        services = AppServices(self._app, allows_python=chosen.allow_python)
         seal = self._secrets.seal(run.id)
         document = load_workflow(seal.open(self._store.document(run.document)))
-        everything = run.options.get("fromBlock") is not None
-        program = Program(document, services, kind=run.options["trigger"], everything=everything)
+        everything = chosen.from_block is not None
+        program = Program(document, services, kind=chosen.trigger, everything=everything)
         program.require_fields(env)
         children = {
             key: load_workflow(seal.open(self._store.document(document_id)))
@@ -363,11 +363,11 @@ class Worker:
             inputs=seal.open(run.inputs),
             options={
                 **seal.open_known(run.options),
-                "snapshot": seal.open(run.options.get("snapshot")),
+                "snapshot": seal.open(chosen.snapshot),
             },
         )
         return Drive(
-            self._app, self._store, opened, program, children, env, self._secrets, stop, on_event
+            self._app, self._store, opened, program, children, self._secrets, stop, on_event
         )
 
 

@@ -9,6 +9,7 @@ from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, CredentialsError
+from sim_devin.runs.starting import RunRequest
 
 if TYPE_CHECKING:
     from sim_devin.app import App
@@ -26,7 +27,10 @@ def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
         return False
     try:
         document = load_workflow(workflow)
-        app.runs.start(document, inputs, trigger=_trigger(document), run_id=run_id)
+        request = RunRequest(
+            workflow=document, inputs=inputs, trigger=_trigger(document), run_id=run_id
+        )
+        app.runs.start(request)
         app.runs.store.put_file(run_id, workflow, app.clock.time())
     except (CallerError, CredentialsError):
         if is_known(app, run_id):  # another worker was quicker

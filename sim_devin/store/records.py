@@ -6,7 +6,7 @@ Texts that hold secrets are `sealing.Hidden` in records that were read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 RunState = Literal[
@@ -50,6 +50,59 @@ FILE_EVENT = (
 )
 
 
+def _camel_case(name: str) -> str:
+    first, *more = name.split("_")
+    return first + "".join(map(str.capitalize, more))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out: what of a `RunRequest` is stored with the run.
+
+    Attributes:
+        trigger: how it starts: ``manual``, ``api``, ``chat`` or ``external``.
+        from_block: id of the block that it starts from, on the outputs of `snapshot`.
+        snapshot: what an earlier run left behind, see `RunResult.snapshot`.
+        stop_after: id of the block after which nothing new starts.
+        max_acu: ceiling for the ACU limits of all its sessions together.
+        max_sessions: the most sessions that it may create.
+        allow_python: whether Function blocks may run Python.
+        on_question: what a Devin Wait block does when Devin asks: ``return`` or ``hold``.
+        answer_within: seconds in which a question or form has to be answered.
+        default_answer: the answer that is given then.
+        remind_every: seconds between two reminders of a question or form.
+        forked_from: id of the run whose record it began with.
+    """
+
+    trigger: str = "manual"
+    from_block: str | None = None
+    snapshot: Mapping[str, Any] | None = None
+    stop_after: str | None = None
+    max_acu: int | None = None
+    max_sessions: int | None = None
+    allow_python: bool = False
+    on_question: str = "return"
+    answer_within: float | None = None
+    default_answer: Any = None
+    remind_every: float | None = None
+    forked_from: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as they are stored."""
+        stored = {key: getattr(self, name) for name, key in _STORED.items()}
+        if self.forked_from is None:  # only forks have it
+            del stored["forkedFrom"]
+        return stored
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> RunOptions:
+        """Return the options that were stored; what an earlier version did not know is unset."""
+        return cls(**{name: stored[key] for name, key in _STORED.items() if key in stored})
+
+
+_STORED = {item.name: _camel_case(item.name) for item in fields(RunOptions)}
+
+
 @dataclass
 class Run:
     """One durable run.
@@ -62,7 +115,7 @@ class Run:
         document: id of the workflow document it started with.
         children: workflow id -> id of the document, of child workflows.
         inputs: what the start block is given; secrets replaced by their names.
-        options: how it runs, see `durable.Runs.start`.
+        options: how it is carried out, as stored; `chosen` has them typed.
         secrets: the names of the secrets that can stand in what is recorded of it.
         owner: the process that drives it; `fence` grows with each.
         lease_until: until when that process holds it without a further sign of life.
@@ -90,6 +143,11 @@ class Run:
     result: dict[str, Any] | None = None
     error: str | None = None
     summary: dict[str, Any] | None = None
+
+    @property
+    def chosen(self) -> RunOptions:
+        """How it is carried out."""
+        return RunOptions.of_json(self.options)
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON data, without its document and result."""

@@ -53,7 +53,7 @@ class WaitRows(Rows):
                 without=("id",),
                 # What tells sessions of one key from those of another.
                 credentials=text(self.closed(connection, run.id, credentials)),
-                remind_every=run.options.get("remindEvery"),
+                remind_every=run.chosen.remind_every,
             )
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
             self.put_event(connection, Event(run.id, wait.created, "block.waiting", data))

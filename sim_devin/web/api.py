@@ -26,6 +26,7 @@ from sim_devin.errors import (
     UnknownName,
 )
 from sim_devin.runs.services import AppServices
+from sim_devin.runs.starting import RunRequest
 from sim_devin.secret_names import PATTERNS
 from sim_devin.web import secret_fields
 from sim_devin.web.acts import Acts
@@ -240,17 +241,20 @@ class Api:
         for name in ("deadline", "maxAcu", "maxSessions"):
             if body.get(name) is not None and not _is_above_zero(body[name]):
                 raise CallerError(f"{name} has to be a number above 0.")
-        run = self.runs.start(
-            document,
-            body.get("inputs"),
-            workflow=str(body.get("workflow") or ""),
-            literals=literals,
+        asked = RunRequest(
+            workflow=document,
+            inputs=body.get("inputs"),
             from_block=body.get("fromBlock"),
-            earlier=body.get("earlier"),
             stop_after=body.get("stopAfter"),
             deadline=body.get("deadline"),
             max_acu=body.get("maxAcu"),
             max_sessions=body.get("maxSessions"),
+        )
+        run = self.runs.start(
+            asked,
+            file=str(body.get("workflow") or ""),
+            literals=literals,
+            earlier=body.get("earlier"),
             key=request.state.key,
         )
         return Answer(run, 201)

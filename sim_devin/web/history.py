@@ -245,7 +245,7 @@ def start_log(run: Run, document: Mapping[str, Any]) -> dict[str, Any] | None:
         for block in workflow.blocks.values()
         if block.type == kind and block.enabled
     ]
-    if not starts or run.started is None or run.options.get("fromBlock") is not None:
+    if not starts or run.started is None or run.chosen.from_block is not None:
         return None
     return {
         "blockId": starts[0].id,

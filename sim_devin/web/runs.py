@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.app import App
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import Event
 from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.runs.fork import origins_of
 from sim_devin.runs.services import AppServices
+from sim_devin.runs.starting import RunRequest
 from sim_devin.store import records
 from sim_devin.web import history
 from sim_devin.web.conversations import Conversations, is_about
@@ -137,32 +139,21 @@ class Runs:
 
     def start(
         self,
-        document: Mapping[str, Any],
-        inputs: Any = None,
+        request: RunRequest,
         *,
-        workflow: str = "",
+        file: str = "",
         literals: list[str] | None = None,
-        from_block: str | None = None,
         earlier: str | None = None,
-        stop_after: str | None = None,
-        deadline: float | None = None,
-        max_acu: int | None = None,
-        max_sessions: int | None = None,
         key: str | None = None,
     ) -> dict[str, Any]:
         """Record a run, to be driven at once, and return it as a line of the history.
 
         Args:
-            document: the workflow.
-            inputs: what its start block is given.
-            workflow: name of the file it came from.
+            request: what is asked for; its environment, and what runs of the page have in
+                common, are added to it.
+            file: name of the file that its workflow came from.
             literals: secrets that stand in the document.
-            from_block: run only this block and what follows, on the outputs of `earlier`.
-            earlier: id of a run.
-            stop_after: id of a block after which nothing new starts.
-            deadline: seconds after which the run is cancelled.
-            max_acu: ceiling for the ACU limits of all its sessions together.
-            max_sessions: most sessions that it may create.
+            earlier: id of a run on whose outputs one from a block goes on.
             key: of this start; the run that was started with it before is returned, if any.
 
         Raises:
@@ -172,36 +163,31 @@ class Runs:
         run_id = str(uuid.uuid4() if key is None else uuid.uuid5(uuid.NAMESPACE_OID, key))
         with suppress(UnknownName):
             return self.get(run_id)
-        snapshot = None if earlier is None else self._left_behind(earlier)
+        request = replace(
+            request,
+            run_id=run_id,
+            env=self._environment(),
+            snapshot=None if earlier is None else self._left_behind(earlier),
+            allow_python=self._allow_python,
+            on_question="hold",
+            secret_names=self._secrets(),
+        )
         # Before the run is recorded, since it may be under way the moment it is.
-        feed = RunFeed(run_id, runs.store, self.redactor(literals), document=document)
+        masks = self.redactor(literals)
+        feed = RunFeed(run_id, runs.store, masks, document=load_workflow(request.workflow).document)
         with self._lock:
             self._forget_oldest()
             self._feeds[run_id] = feed
         try:
-            runs.start(
-                document,
-                inputs,
-                env=self._environment(),
-                run_id=run_id,
-                from_block=from_block,
-                snapshot=snapshot,
-                stop_after=stop_after,
-                deadline=deadline,
-                max_acu=max_acu,
-                max_sessions=max_sessions,
-                allow_python=self._allow_python,
-                on_question="hold",
-                secret_names=self._secrets(),
-            )
+            runs.start(request)
         except BaseException as error:
             del self._feeds[run_id]
             if key is not None and isinstance(error, CallerError):
                 with suppress(UnknownName):  # else another server was first with this start
                     return self.get(run_id)
             raise
-        if workflow:
-            self.files.put(run_id, workflow)
+        if file:
+            self.files.put(run_id, file)
         self._news.set()
         return self.get(run_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,16 +126,11 @@ LONGEST_CALL = 50.0
 def command(
     options: AppOptions,
     http: bool,
-    host: str,
-    port: int,
-    no_token: bool,
-    hosts: tuple[str, ...],
-    origins: tuple[str, ...],
     allow: tuple[str, ...],
     workflows: tuple[Path, ...],
     model_may_answer: bool,
     longest_call: float,
-    **policy: Any,
+    **given: Any,
 ) -> None:
     """Offer the tools to clients of the Model Context Protocol.
 
@@ -150,7 +146,8 @@ def command(
     from sim_devin.mcp import server as mcp_server
     from sim_devin.policy.rules import Policy
 
-    with options.open(policy=_policy(**policy)) as app:
+    address = {name: given.pop(name) for name in ("host", "port", "hosts", "origins", "no_token")}
+    with options.open(policy=_policy(given)) as app:
         server = mcp_server.build(
             app,
             policy=Policy(allow=allow),  # what is offered; blocks of workflows do not go by it
@@ -160,46 +157,28 @@ def command(
         )
         try:
             if http:
-                _serve_http(server, host, port, hosts, origins, no_token=no_token)
+                _serve_http(server, **address)
             else:
                 _serve_stdio(server)
         except KeyboardInterrupt:
             click.get_current_context().exit(Cancelled.exit_code)
 
 
-def _policy(
-    *,
-    read_only: bool,
-    deny: tuple[str, ...],
-    confirm: tuple[str, ...],
-    confirm_destructive: bool,
-    confirm_spending: bool,
-    max_acu: int | None,
-    max_acu_run: int | None,
-    max_acu_day: int | None,
-    max_sessions_run: int | None,
-    max_sessions_day: int | None,
-    max_minutes: int | None,
-    dry_run: bool,
-) -> Policy:
+def _policy(given: Mapping[str, Any]) -> Policy:
     from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
 
-    traits = [
-        trait
-        for trait, wanted in ((DESTRUCTIVE, confirm_destructive), (COSTS_MONEY, confirm_spending))
-        if wanted
-    ]
+    wanted = {DESTRUCTIVE: given["confirm_destructive"], COSTS_MONEY: given["confirm_spending"]}
     return Policy(
-        read_only=read_only,
-        deny=deny,
-        confirm=(*confirm, *traits),
-        acu_per_call=max_acu,
-        acu_per_run=max_acu_run,
-        acu_per_day=max_acu_day,
-        sessions_per_run=max_sessions_run,
-        sessions_per_day=max_sessions_day,
-        minutes_per_session=max_minutes,
-        dry_run=dry_run,
+        read_only=given["read_only"],
+        deny=given["deny"],
+        confirm=(*given["confirm"], *(trait for trait in wanted if wanted[trait])),
+        acu_per_call=given["max_acu"],
+        acu_per_run=given["max_acu_run"],
+        acu_per_day=given["max_acu_day"],
+        sessions_per_run=given["max_sessions_run"],
+        sessions_per_day=given["max_sessions_day"],
+        minutes_per_session=given["max_minutes"],
+        dry_run=given["dry_run"],
     )
 
 

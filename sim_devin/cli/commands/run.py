@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from sim_devin.app import App
     from sim_devin.engine.events import Listener
     from sim_devin.engine.run import RunResult
+    from sim_devin.engine.workflow import Workflow
+    from sim_devin.runs.starting import RunRequest
 
 TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 
@@ -182,38 +185,7 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
 @quiet_option
 @app_options()
 @click.pass_context
-def command(
-    ctx: click.Context,
-    workflow: str | None,
-    resume_id: str | None,
-    inputs: tuple[str, ...],
-    input_json: str | None,
-    env_items: tuple[str, ...],
-    settings: tuple[str, ...],
-    bindings: str | None,
-    children: tuple[str, ...],
-    trigger: str,
-    from_block: str | None,
-    snapshot: str | None,
-    save_snapshot: Path | None,
-    stop_after: str | None,
-    deadline: float | None,
-    answers: tuple[str, ...],
-    max_acu: int | None,
-    max_sessions: int | None,
-    on_question: str,
-    answer_within: float | None,
-    default_answer: str | None,
-    remind_every: float | None,
-    detach: bool,
-    no_record: bool,
-    allow_python: bool,
-    speed: float,
-    events: bool,
-    as_json: bool,
-    quiet: bool,
-    options: AppOptions,
-) -> None:
+def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
     """Run a workflow that was exported from Sim and show how it went.
 
     WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets that the export
@@ -227,75 +199,126 @@ def command(
     Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
     nobody answered. 130: it was cancelled.
     """
-    if resume_id is not None:
+    asked = _Asked(**given)
+    if asked.resume_id is not None:
         ctx.invoke(
             durable_runs.resume,
-            run_id=resume_id,
-            settings=settings,
-            as_json=as_json,
+            run_id=asked.resume_id,
+            settings=asked.settings,
+            as_json=asked.as_json,
             **vars(options),
         )
-    if workflow is None:
+    if asked.workflow is None:
         raise click.UsageError("Name a workflow file, or a run with --resume.", ctx)
-    given: dict[str, Any] = json_object(input_json) if input_json is not None else {}
-    given |= named_values(inputs)
-    values: dict[str, Any] = json_object(bindings) if bindings is not None else {}
-    values |= named_values(settings)
-    if detach:
+    if asked.detach:
         _refuse_with_detach(
-            ctx, env=env_items, answer=answers, save_snapshot=save_snapshot, no_record=no_record
+            ctx,
+            env=asked.env_items,
+            answer=asked.answers,
+            save_snapshot=asked.save_snapshot,
+            no_record=asked.no_record,
         )
-    _warn(*env_items, *settings)
-    with options.open(speed=speed, store="memory" if no_record else None) as app:
-        document = run_input.document(workflow)
+    inputs, values = asked.inputs_given(), asked.values_given()
+    _warn(*asked.env_items, *asked.settings)
+    with options.open(speed=asked.speed, store="memory" if asked.no_record else None) as app:
+        document = run_input.document(asked.workflow)
         simulated = bool(ctx.meta.get(SIMULATED))
-        if detach and simulated:
+        if asked.detach and simulated:
             raise click.UsageError("A simulated run ends with its process: no worker has it.", ctx)
-        env = run_input.environment(app, named_texts(env_items), simulated=simulated)
-        run_input.require_values(app, document, values, env, trigger)
-        run_id = app.runs.start(
-            document,
-            given,
-            env=env,
-            trigger=trigger,
-            children={key: Path(file) for key, file in named_texts(children).items()} or None,
-            from_block=run_input.block(document, from_block),
-            snapshot=json_object(snapshot) if snapshot is not None else None,
-            stop_after=run_input.block(document, stop_after),
-            deadline=deadline,
-            bindings=values,
-            max_acu=max_acu,
-            max_sessions=max_sessions,
-            allow_python=allow_python,
-            on_question=on_question,
-            answer_within=answer_within,
-            default_answer=None if default_answer is None else text_or_object(default_answer),
-            remind_every=remind_every,
-        )
-        if workflow != "-":
-            app.runs.store.put_file(run_id, workflow, app.clock.time())
-        if detach:
-            echo_json({"runId": run_id}, compact=True) if as_json else click.echo(run_id)
+        env = run_input.environment(app, named_texts(asked.env_items), simulated=simulated)
+        run_input.require_values(app, document, values, env, asked.trigger)
+        request = asked.request(document)
+        run_id = app.runs.start(replace(request, inputs=inputs, env=env, bindings=values))
+        if asked.workflow != "-":
+            app.runs.store.put_file(run_id, asked.workflow, app.clock.time())
+        if asked.detach:
+            echo_json({"runId": run_id}, compact=True) if asked.as_json else click.echo(run_id)
             return
         run, result = follow(
             app,
             run_id,
-            partial(_listening, app, events=events, quiet=quiet),
-            iter([text_or_object(item) for item in answers]),
-            ask=not (as_json or events or quiet),
+            partial(_listening, app, events=asked.events, quiet=asked.quiet),
+            iter([text_or_object(item) for item in asked.answers]),
+            ask=not (asked.as_json or asked.events or asked.quiet),
         )
-        if save_snapshot is not None and result is not None:
-            _save(save_snapshot, result.snapshot)
-        if events:
+        if asked.save_snapshot is not None and result is not None:
+            _save(asked.save_snapshot, result.snapshot)
+        if asked.events:
             body = follow_json(run, result)
             echo_json({"event": "result", "result": body}, compact=True)
-        elif as_json:
+        elif asked.as_json:
             echo_json(follow_json(run, result))
         elif result is None:
             tell(run, as_json=False)
         else:
-            report(result, run, kept=not (no_record or simulated))
+            report(result, run, kept=not (asked.no_record or simulated))
     ctx.exit(_exit_code(run, result))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What was typed, as click read it."""
+
+    workflow: str | None
+    resume_id: str | None
+    inputs: tuple[str, ...]
+    input_json: str | None
+    env_items: tuple[str, ...]
+    settings: tuple[str, ...]
+    bindings: str | None
+    children: tuple[str, ...]
+    trigger: str
+    from_block: str | None
+    snapshot: str | None
+    save_snapshot: Path | None
+    stop_after: str | None
+    deadline: float | None
+    answers: tuple[str, ...]
+    max_acu: int | None
+    max_sessions: int | None
+    on_question: str
+    answer_within: float | None
+    default_answer: str | None
+    remind_every: float | None
+    detach: bool
+    no_record: bool
+    allow_python: bool
+    speed: float
+    events: bool
+    as_json: bool
+    quiet: bool
+
+    def inputs_given(self) -> dict[str, Any]:
+        """Return the inputs of the start block."""
+        given = json_object(self.input_json) if self.input_json is not None else {}
+        return {**given, **named_values(self.inputs)}
+
+    def values_given(self) -> dict[str, Any]:
+        """Return the values of fields."""
+        given = json_object(self.bindings) if self.bindings is not None else {}
+        return {**given, **named_values(self.settings)}
+
+    def request(self, document: Workflow) -> RunRequest:
+        """Return what is asked for, without inputs, environment and values of fields."""
+        from sim_devin.runs.starting import RunRequest
+
+        default = self.default_answer
+        return RunRequest(
+            workflow=document,
+            trigger=self.trigger,
+            children={key: Path(file) for key, file in named_texts(self.children).items()} or None,
+            from_block=run_input.block(document, self.from_block),
+            snapshot=json_object(self.snapshot) if self.snapshot is not None else None,
+            stop_after=run_input.block(document, self.stop_after),
+            deadline=self.deadline,
+            max_acu=self.max_acu,
+            max_sessions=self.max_sessions,
+            allow_python=self.allow_python,
+            on_question=self.on_question,
+            answer_within=self.answer_within,
+            default_answer=None if default is None else text_or_object(default),
+            remind_every=self.remind_every,
+        )
 
 
 def _refuse_with_detach(ctx: click.Context, **given: Any) -> None:

@@ -160,12 +160,10 @@ def answer(
     run_id: str,
     answer: tuple[str, ...],
     json_answer: str | None,
-    approve: bool,
-    decline: bool,
-    because: str | None,
     context: str | None,
     as_json: bool,
     options: AppOptions,
+    **verdict: Any,
 ) -> None:
     """Answer what a run asks: a text for Devin, or the fields of a form as NAME=VALUE.
 
@@ -173,6 +171,8 @@ def answer(
     sessionId=…, repeat=true, or fail=true. A worker, or ``sim-devin runs resume``, drives the
     run on.
     """
+    approve, decline = verdict["approve"], verdict["decline"]
+    because = verdict["because"]
     if approve + decline + bool(answer or json_answer is not None) > 1:
         raise click.UsageError("Give one answer.")
     if because is not None and not (approve or decline):
