@@ -25,8 +25,9 @@ out wherever a tool is called: command line, Python, a workflow's block, an MCP 
 function call. `sim-devin tools NAME` shows a tool on the terminal.
 
 Texts are converted to the declared type: `"50"` to a whole number, `"true"` to a boolean,
-`"a, b"` to a list, JSON text to an object. Whatever is wrong is reported at once, before
-anything is sent. *Who may set it*: a parameter that only people may set is not shown to models.
+`"a, b"` to a list, JSON text to an object; a number where text is wanted is that text. Whatever is
+wrong is reported at once, before anything is sent. *Who may set it*: a parameter that only people
+may set is not shown to models.
 """
 
 _RETRIES = {

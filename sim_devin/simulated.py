@@ -18,8 +18,8 @@ from sim_devin.calls.response import Response
 from sim_devin.clock import Clock
 from sim_devin.errors import TimedOut, TransportError
 from sim_devin.simulator import SimClock, Simulator
-from sim_devin.simulator.schema_check import fits
 from sim_devin.simulator.schema_example import instance
+from sim_devin.specs import json_schema
 
 NAME = "simulated"
 COST = {"input": 0, "output": 0, "total": 0}
@@ -125,12 +125,13 @@ def _known(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _filled(schema: Mapping[str, Any], known: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return a valid object: what is known by its name, `text` where any text will do."""
     made = instance(schema)
+    fitting = json_schema.validator(schema)
     for name, example in made.items():
         options = [known[name]] if name in known else []
         if example == "example":
             options.append(text)
         for option in options:
-            if fits({**made, name: option}, schema):
+            if fitting.is_valid({**made, name: option}):
                 made[name] = option
                 break
     return made

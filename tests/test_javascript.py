@@ -12,6 +12,7 @@ from sim_devin.code import javascript
 from sim_devin.code.javascript import JavaScriptError, evaluate, run, syntax_problem
 from sim_devin.code.outcome import MISSING
 from sim_devin.errors import MissingDependency
+from sim_devin.specs.helper_process import HelperPool
 from tests.lanes import examples
 
 DATA = {
@@ -466,13 +467,13 @@ def test_a_helper_that_was_killed_is_replaced():
     assert evaluate("true", {})
     assert javascript._pool._idle
     for worker in javascript._pool._idle:
-        worker.process.kill()
+        worker.kill()
     assert evaluate("true", {})
 
 
 def test_without_the_engine_the_error_names_the_extra(monkeypatch):
     assert javascript.available()
-    monkeypatch.setattr(javascript, "_pool", javascript._Pool())
+    monkeypatch.setattr(javascript, "_pool", HelperPool(javascript._start))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not javascript.available()
     for ask in (

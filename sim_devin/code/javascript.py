@@ -11,16 +11,10 @@ and the measurements.
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
-import os
 import re
-import subprocess  # the helper process
-import sys
-import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -35,13 +29,13 @@ from sim_devin.code.outcome import (
     to_json,
 )
 from sim_devin.errors import MissingDependency
+from sim_devin.specs.helper_process import HelperPool, Process, start
 from sim_devin.specs.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 5.0
 DEFAULT_MEMORY = 64 * 1024 * 1024
 
 _WORKER = Path(__file__).with_name("javascript_worker.py")
-_IDLE_WORKERS = 4
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*\Z", re.ASCII)
 _FRAME = re.compile(r"^\s*at .*\(<input>:(\d+)", re.MULTILINE)  # a call
@@ -261,92 +255,12 @@ def _worded(message: str) -> str:
     return f"{message} ({_NO_HOST})" if missing in _HOST_NAMES and missing != message else message
 
 
-class _Worker:
-    """One helper process. Only one thread may use it at a time."""
-
-    def __init__(self) -> None:
-        engine = importlib.util.find_spec("quickjs")
-        if engine is None or engine.origin is None:
-            raise MissingDependency("JavaScript in a workflow", "js")
-        folder = Path(engine.origin).parent.parent
-        with starting():
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own script
-                [sys.executable, "-I", "-S", "-B", str(_WORKER), str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                # Windows cannot start a process without this one.
-                env={name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ},
-                start_new_session=True,  # an interrupt at the terminal is the caller's to handle
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
-
-    def ask(self, request: bytes) -> bytes:
-        """Return the reply line, or nothing if the process died over it."""
-        stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError("the helper process has no pipes")
-        try:
-            stdin.write(request)
-            stdin.flush()
-        except OSError:
-            return b""
-        return stdout.readline()
-
-    def close(self) -> None:
-        """End the process."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        self.process.kill()
-        self.process.wait()
+def _start() -> Process:
+    engine = importlib.util.find_spec("quickjs")
+    if engine is None or engine.origin is None:
+        raise MissingDependency("JavaScript in a workflow", "js")
+    with starting():
+        return start(str(_WORKER), str(Path(engine.origin).parent.parent))
 
 
-class _Pool:
-    """Idle helper processes, ready for the next evaluation."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: list[_Worker] = []
-        self._inherited: list[_Worker] = []
-
-    def ask(self, request: bytes, *, fresh: bool) -> bytes:
-        """Return the reply of an idle or a fresh helper, or nothing if it died over it."""
-        worker = _Worker() if fresh else self._take()
-        reply = b""
-        try:
-            reply = worker.ask(request)
-        finally:
-            if not (reply and self._give_back(worker)):
-                worker.close()
-        return reply
-
-    def _take(self) -> _Worker:
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        return worker or _Worker()
-
-    def _give_back(self, worker: _Worker) -> bool:
-        with self._lock:
-            if len(self._idle) >= _IDLE_WORKERS:
-                return False
-            self._idle.append(worker)
-            return True
-
-    def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for worker in idle:
-            worker.close()
-
-    def forget(self) -> None:
-        """Leave the helpers to the process that this one was forked from."""
-        self._lock = threading.Lock()
-        self._inherited, self._idle = self._inherited + self._idle, []
-
-
-_pool = _Pool()
-atexit.register(_pool.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.forget)
+_pool = HelperPool(_start)

@@ -58,11 +58,15 @@ def _prepare(params: Mapping[str, Any], build: Build) -> Request:
 
 
 def _prepare_create(params: Mapping[str, Any], build: Build) -> Request:
-    problems = list(_schema_problems(params.get("structuredOutputSchema")))
+    given = dict(params)
+    schema = given.get("structuredOutputSchema")
+    if schema is not None:
+        schema = given["structuredOutputSchema"] = json_schema.unwrapped(schema)
+    problems = list(_schema_problems(schema))
     if problems:
         raise InvalidParams("devin_create_session", problems)
     # No tags and an empty list of tags are the same; Sim sends neither.
-    return build({name: value for name, value in params.items() if (name, value) != ("tags", [])})
+    return build({name: value for name, value in given.items() if (name, value) != ("tags", [])})
 
 
 def _schema_problems(schema: Schema | None) -> Iterator[str]:

@@ -134,7 +134,7 @@ def wait(
         SimDevinError: an error that waiting cannot mend, such as a wrong key.
     """
     if schema is not None:
-        json_schema.require(schema, "schema", "draft 7")
+        schema = json_schema.require(schema, "schema", "draft 7")
     ids = [ids] if isinstance(ids, str) else list(ids)  # a text is a sequence of texts, too
     return _Wait(ids, call, clock, until, timeout, schema, on_progress, minutes, sent).run(
         cancel or threading.Event()

@@ -22,7 +22,7 @@ def run_tool(block: BlockContext) -> dict[str, Any]:
     schema = block.values.get(SCHEMA_FIELD)
     schema = parse_json(schema) if isinstance(schema, str) else schema
     if isinstance(schema, dict):
-        json_schema.require(schema, SCHEMA_FIELD, "draft 7")
+        schema = json_schema.require(schema, SCHEMA_FIELD, "draft 7")
     tool_id, params = block.plan()
     output = block.call_tool(tool_id, params)
     if isinstance(schema, dict) and output.get(RESULT) is not None:

@@ -41,7 +41,7 @@ def session_wait(
         raise InvalidParams(spec.id, problems)
     schema = asked.get("structuredOutputSchema")
     if schema is not None:
-        json_schema.require(schema, "structuredOutputSchema", "draft 7")
+        schema = json_schema.require(schema, "structuredOutputSchema", "draft 7")
     now = app.clock.time()
     return Wait(
         run_id,

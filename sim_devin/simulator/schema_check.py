@@ -1,14 +1,19 @@
 """Whether a value is valid against a JSON Schema (Draft 7).
 
-Kept to the keywords that structured output uses in practice, so that the simulator needs no
-library; formats are not checked.
+Kept to the keywords that structured output uses in practice; formats are not checked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
+
+# A group that is repeated without end, or often: what a search may need ages for.
+_REPEATED_GROUP = re.compile(r"\)(?:[*+]|\{\d+,\d*\}|\{\d{2,}\})|\\[1-9k]")
+_SHORT = 14  # characters, for which any such pattern is quick
 
 
 def fits(value: Any, schema: Any, root: Any = None) -> bool:
@@ -49,7 +54,7 @@ def _fits_combined(value: Any, schema: Mapping[str, Any], root: Any) -> bool:
 def _fits_kind(value: Any, schema: Mapping[str, Any], root: Any) -> bool:
     if isinstance(value, str):
         pattern = schema.get("pattern")
-        fitting = pattern is None or re.search(pattern, value) is not None
+        fitting = pattern is None or matches(pattern, value)
         return fitting and _within(len(value), schema, "minLength", "maxLength")
     if isinstance(value, bool) or value is None:
         return True
@@ -66,8 +71,35 @@ def _fits_number(value: float, schema: Mapping[str, Any]) -> bool:
         _within(value, schema, "minimum", "maximum")
         and value > schema.get("exclusiveMinimum", float("-inf"))
         and value < schema.get("exclusiveMaximum", float("inf"))
-        and (step is None or (value / step).is_integer())
+        and (step is None or _exact(value) % _exact(step) == 0)
     )
+
+
+def _exact(value: float) -> Fraction:
+    return Fraction(value) if isinstance(value, int) else Fraction(Decimal(repr(value)))
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Return whether a pattern of ECMA-262 matches in a text.
+
+    Patterns come from outside, and the engine looks at no clock. The texts are the simulator's
+    own, and short; one that a pattern with repeated groups could take long over does not match.
+
+    Raises:
+        ValueError: it is no such pattern.
+    """
+    from regress import Regex, RegressError  # the simulator itself needs no library
+
+    if len(text) > _SHORT and _REPEATED_GROUP.search(pattern):
+        return False
+    try:
+        made = Regex(pattern, "u")
+    except RegressError:
+        try:
+            made = Regex(pattern, "")
+        except RegressError as error:
+            raise ValueError(str(error)) from None
+    return made.find(text) is not None
 
 
 def _fits_array(value: list[Any], schema: Mapping[str, Any], root: Any) -> bool:
@@ -94,7 +126,7 @@ def _fits_object(value: Mapping[str, Any], schema: Mapping[str, Any], root: Any)
     if not all(name in value for name in schema.get("required", ())):
         return False
     for name, item in value.items():
-        matching = [each for pattern, each in patterns.items() if re.search(pattern, name)]
+        matching = [each for pattern, each in patterns.items() if matches(pattern, name)]
         if name in properties:
             matching.append(properties[name])
         if not all(fits(item, each, root) for each in matching or [others]):

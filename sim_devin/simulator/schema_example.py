@@ -6,12 +6,11 @@ beyond it leads to an empty object and never to wrong data.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from sim_devin.simulator.schema_check import as_list, fits, resolve, same
+from sim_devin.simulator.schema_check import as_list, fits, matches, resolve, same
 
 _DEEPEST = 12
 _EFFORT = 5_000
@@ -42,7 +41,6 @@ def instance(schema: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(candidate, dict) and fits(candidate, schema):
                 return candidate
     except (
-        re.error,
         RecursionError,
         TypeError,
         ValueError,
@@ -166,7 +164,7 @@ class _Maker:
 def _property(schema: Mapping[str, Any], name: str) -> Any:
     """Return the schema of the property `name` of an object with `schema`."""
     patterns = schema.get("patternProperties", {})
-    parts = [part for pattern, part in patterns.items() if re.search(pattern, name)]
+    parts = [part for pattern, part in patterns.items() if matches(pattern, name)]
     if name in schema.get("properties", {}):
         parts.append(schema["properties"][name])
     if len(parts) > 1:

@@ -1,15 +1,19 @@
 """Checking against JSON Schemas that a user, a model or a service gave. Nothing is ever fetched.
 
-The one place that makes validators. A reference leads to the schema itself or to one of the
-published meta-schemas, which are part of the package; any other is a mistake that is named.
+The one place that makes validators: `jsonschema`, with patterns of ECMA-262 that have a deadline
+(`sim_devin.specs.patterns`) and exact multiples (`sim_devin.specs.keywords`). A reference leads to
+the schema itself or to one of the published meta-schemas, which are part of the package; any other
+is a mistake that is named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sim_devin.errors import InvalidParams
+from sim_devin.specs import patterns
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -32,10 +36,36 @@ def validator(schema: Any, draft: Draft = "draft 2020-12") -> Any:
     return _class(draft)(schema, registry=REGISTRY)
 
 
+@cache
 def _class(draft: Draft) -> Any:
     from jsonschema import Draft7Validator, Draft202012Validator
+    from jsonschema.validators import extend
 
-    return Draft7Validator if draft == "draft 7" else Draft202012Validator
+    from sim_devin.specs.keywords import KEYWORDS, unevaluated_properties
+
+    if draft == "draft 7":
+        return extend(Draft7Validator, KEYWORDS)  # type: ignore[no-untyped-call]
+    keywords = {**KEYWORDS, "unevaluatedProperties": unevaluated_properties}
+    return extend(Draft202012Validator, keywords)  # type: ignore[no-untyped-call]
+
+
+@cache
+def _formats() -> Any:
+    """Return the checks of formats in a schema, without that of Python's regular expressions."""
+    from jsonschema import FormatChecker
+
+    return FormatChecker(set(FormatChecker.checkers) - {"regex"})
+
+
+def unwrapped(schema: Any) -> Any:
+    """Return the schema in ``{name, schema, strict}``, as providers of models take one.
+
+    What is no such wrapper is returned as it is; ``schema`` is no keyword of JSON Schema.
+    """
+    for key in ("json_schema", "schema"):  # {"type": "json_schema", "json_schema": {…}}
+        if isinstance(schema, Mapping) and isinstance(schema.get(key), Mapping):
+            schema = schema[key]
+    return schema
 
 
 def problems(
@@ -48,17 +78,39 @@ def problems(
     from jsonschema.exceptions import SchemaError
 
     try:
-        _class(draft).check_schema(schema)
+        _class(draft).check_schema(schema, format_checker=_formats())
     except SchemaError as error:
         yield ".".join(map(str, error.absolute_path)), error.message
         return
     except RecursionError:
         yield "", "it is nested too deeply"
         return
+    for place, pattern in _patterns(schema):
+        if reason := patterns.problem(pattern):
+            yield place, f"the pattern {pattern[:SHOWN]!r} is no regular expression: {reason}"
+            return
     unresolved = outside(schema, draft, closed=closed)
     yield from (("", text) for text in unresolved)
     if not unresolved and _goes_round(schema, draft):
         yield "", f"{REFERS} itself without end"
+
+
+def legacy_patterns(schema: Any) -> Iterator[tuple[str, str]]:
+    """Yield (place, pattern) of each pattern that compiles without the flag ``u`` alone."""
+    for place, pattern in _patterns(schema):
+        if patterns.is_legacy(pattern):
+            yield place, pattern
+
+
+def _patterns(schema: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("pattern"), str):
+            yield ".".join((*place, "pattern")), schema["pattern"]
+        named = schema.get("patternProperties")
+        for name in named if isinstance(named, Mapping) else ():
+            yield ".".join((*place, "patternProperties")), name
+    for path, item in _inside(schema):
+        yield from _patterns(item, place + path)
 
 
 def outside(schema: Any, draft: Draft = "draft 2020-12", *, closed: bool = False) -> list[str]:
@@ -76,15 +128,19 @@ def told(schema: Any, name: str, draft: Draft, *, closed: bool = False) -> list[
     ]
 
 
-def require(schema: Any, name: str, draft: Draft) -> None:
-    """Check a schema before it is used; `name` says where it was given.
+def require(schema: Any, name: str, draft: Draft) -> Any:
+    """Return a schema, out of its wrapper if it has one, once it can be checked against.
+
+    `name` says where it was given.
 
     Raises:
         InvalidParams: it is not a schema of that draft, or refers to what is not part of it.
     """
+    schema = unwrapped(schema)
     found = told(schema, name, draft)
     if found:
         raise InvalidParams(name, found)
+    return schema
 
 
 def errors(value: Any, schema: Any, name: str, draft: Draft) -> list[ValidationError]:
@@ -146,7 +202,7 @@ def _unresolved(schema: Any, draft: Draft, *, closed: bool) -> Iterator[str]:
                     elif id(target.contents) not in led_to:  # data that is used as a schema, too
                         led_to.add(id(target.contents))
                         yield from look(target.contents, target.resolver)
-        for item in _inside(node):
+        for _, item in _inside(node):
             yield from look(item, resolver)
 
     if isinstance(schema, Mapping):
@@ -158,19 +214,20 @@ def _unresolved(schema: Any, draft: Draft, *, closed: bool) -> Iterator[str]:
         yield from look(schema, root)
 
 
-def _inside(node: Any) -> Iterator[Any]:
-    """Yield what may be schemas right inside of one."""
+def _inside(node: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield (path from here, what is there) of what may be schemas right inside of one."""
     if isinstance(node, list):
-        yield from node
+        yield from (((str(index),), item) for index, item in enumerate(node))
     elif isinstance(node, Mapping):
         for key, item in node.items():
             if key in _NAMED and isinstance(item, Mapping):
-                yield from item.values()  # a property may be called like a keyword
+                # A property may be called like a keyword.
+                yield from (((key, name), part) for name, part in item.items())
             elif key not in _DATA:
-                yield item
+                yield (key,), item
 
 
 def _refers(node: Any) -> bool:
     if isinstance(node, Mapping) and any(isinstance(node.get(name), str) for name in _REFERENCES):
         return True
-    return any(map(_refers, _inside(node)))
+    return any(_refers(item) for _, item in _inside(node))

@@ -1,7 +1,9 @@
 """JSON Schema at work: coerce what shells and forms send, check it, publish it.
 
 Coercion turns text into the declared type (``"a, b"`` → list, ``"50"`` → 50, ``"true"`` →
-true) and leaves alone what it cannot turn; the check then says what is wrong, all at once.
+true), and a number where text is wanted into that text (a client that reads each value as JSON
+sends 2024 for a title). It leaves alone what it cannot turn; the check then says what is wrong,
+all at once.
 """
 
 from __future__ import annotations
@@ -145,8 +147,19 @@ def coerce(schema: Schema, value: Any) -> Any:
         case "object" if isinstance(value, str):
             parsed = _json(value)
             return parsed if isinstance(parsed, dict) else value
+        case "string" if _is_number(value) and not {"integer", "number"} & _types(schema):
+            return text(value)
         case _:
             return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and is_json(value)
+
+
+def _types(schema: Schema) -> set[str]:
+    declared = schema.get("type", ())
+    return {declared} if isinstance(declared, str) else set(declared)
 
 
 def _type(schema: Schema) -> str:
