@@ -35,7 +35,7 @@ from sim_devin.errors import (
 )
 from sim_devin.specs.models import ToolSpec
 from sim_devin.specs.schema import number
-from sim_devin.text import trim
+from sim_devin.text import text, trim
 from sim_devin.wiring import open_app
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +137,9 @@ def explain_request(app: App, case: Mapping[str, Any]) -> Explained:
         request = app.build_request(spec.id, params)
     except SimDevinError as error:
         return set() if "throws" in expected else refusal_reasons(spec, params, error)
+    numbers = _numbers_for_text(spec, params)
+    if numbers:
+        return {"number_for_text"} if request == app.build_request(spec.id, numbers) else None
     if "throws" in expected:
         return None
     headers = dict(request.headers)
@@ -153,6 +156,18 @@ def explain_request(app: App, case: Mapping[str, Any]) -> Explained:
             reasons.add(reason)
             sim = rewritten
     return reasons if same(sim, ours) else None
+
+
+def _numbers_for_text(spec: ToolSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters with texts for numbers where text is wanted; nothing without any."""
+    odd = {
+        name: text(value)
+        for name, value in params.items()
+        if spec.properties.get(name, {}).get("type") == "string"
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    }
+    return {**params, **odd} if odd else {}
 
 
 Params = Mapping[str, Any]

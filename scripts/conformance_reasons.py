@@ -68,6 +68,13 @@ REASONS = {
         "refused",
         "a mistake shows before anything is sent",
     ),
+    "number_for_text": Reason(
+        "request",
+        "a number where text is wanted",
+        "sent as a number, dropped if it is 0, an error for an id",
+        "sent as that text",
+        "a client that reads each value as JSON means `2024` as a title",
+    ),
     "unknown_parameter": Reason(
         "request",
         "a parameter the tool does not have",
