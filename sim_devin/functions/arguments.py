@@ -67,7 +67,8 @@ def _read(schema: Any, value: Any, root: Schema, depth: int) -> Any:
             declared = properties.get(key)
             read = _read(declared or {}, item, root, depth + 1)
             # What is not declared is kept: it may be a slip of the name, which is to be told.
-            if declared is None or not _is_absent(declared, read, root, required=key in required):
+            needed = key in required
+            if declared is None or not _is_absent(declared, read, root, needed, depth):
                 result[key] = read
         return result
     if isinstance(value, list):
@@ -75,10 +76,11 @@ def _read(schema: Any, value: Any, root: Schema, depth: int) -> Any:
     return value
 
 
-def _is_absent(schema: Any, value: Any, root: Schema, *, required: bool) -> bool:
-    """Return whether a value only says that the parameter is not wanted."""
+def _is_absent(schema: Any, value: Any, root: Schema, required: bool, depth: int) -> bool:
+    """Return whether a value only says that what it stands for is not wanted."""
     if value is None:
-        return "null" not in rewriting.types(schema, root)
+        # Inside of a parameter null may be a value; of a whole one it never is.
+        return (not required and depth == 0) or "null" not in rewriting.types(schema, root)
     if required or value not in ([], {}):
         return False
     return not rewriting.resolve(schema, root).get(KEEP_EMPTY)
