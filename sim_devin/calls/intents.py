@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -93,6 +93,8 @@ def next_state(
         return intent.state  # it was sent again since, of which they know nothing
     if adopted and learned == "done" and intent.state == "missing":
         return "done"
+    if learned == "uncertain" and intent.state == "missing" and intent.text is not None:
+        return "missing"  # all copies were counted: a late answer must not claim one of them
     if learned == "rejected" and intent.sends > 1 and intent.state in ("open", "uncertain"):
         return "missing"  # that says nothing of the times before
     return _NEXT[intent.state].get(learned, intent.state)
@@ -153,12 +155,21 @@ class Ledger(Protocol):
         """Return whether a session is what an intent led to."""
         ...
 
-    def same_text(
-        self, session_id: str, text: str, besides: Collection[str] = ()
-    ) -> tuple[int, int]:
-        """Return how many messages of a text surely went to a session, and how many more may.
+    def same_text(self, session_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a session."""
+        ...
 
-        `besides` are the tags of those that are not counted.
+    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+        """Record that a message has arrived, if one of the copies of its text is nobody's yet.
+
+        Args:
+            tags: those of the message, the last of which it is recorded of.
+            copies: how many are ours, those that open intents other than `others` may own apart.
+            others: open intents of that text whose answers cannot come any more. Those for
+                which no copy is left become ``missing``, so that no late answer counts one twice.
+
+        Returns:
+            Whether it has; False if as many others of its text as `copies` are done by now.
         """
         ...
 

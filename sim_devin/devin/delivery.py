@@ -34,6 +34,7 @@ log = logging.getLogger("sim_devin")
 
 TURNED_AWAY = 5  # times one create or message is sent to a service that says "later"
 LATER = 3600.0  # seconds a service may ask to wait until it is sent again
+OTHERS = 3  # times the looking goes on for others that may be what is seen
 LAST_LOOKS = 5.0  # seconds to look for what was left to a human before
 
 Output = dict[str, Any]
@@ -48,6 +49,7 @@ class Delivery:
         make: returns a new intent of a tag.
         look: returns what was sent if it is there, or None; decides among `sent`.
         unclear: whether the last look could not tell.
+        more: for how many seconds to look on then, since others may tell.
         explained: whether a conflict (409) follows from the state of what it was sent to.
     """
 
@@ -58,6 +60,7 @@ class Delivery:
         make: Callable[[str], Intent],
         look: Callable[[list[Intent]], Output | None],
         unclear: Callable[[], bool] = lambda: False,
+        more: Callable[[], float] = lambda: 0.0,
         explained: Callable[[], bool] = lambda: False,
     ) -> None:
         self._context = context
@@ -66,6 +69,7 @@ class Delivery:
         self._make = make
         self._look = look
         self._unclear = unclear
+        self._more = more
         self._explained = explained
         self.sent = [intent for intent in self._ledger.earlier() if intent.state != "rejected"]
         self.error: SimDevinError | None = None  # what left it open, with the service's words
@@ -116,7 +120,7 @@ class Delivery:
                 return self._known(intent)
             if not mine and intent.state in ("missing", "stray") and not last:
                 return None  # given up before; what took its place comes next
-            if not mine and intent.state == "uncertain":
+            if not mine and intent.state in ("uncertain", "missing"):
                 grace = min(grace, LAST_LOOKS)
             error: SimDevinError | None = None
             sent_at = claimed
@@ -140,6 +144,9 @@ class Delivery:
                 if session is not None:
                     return session
             session = self._look_for(grace)
+            for _ in range(OTHERS):
+                if session is None and (more := self._more()) > 0:
+                    session = self._look_for(more)
             if session is not None:
                 return session
             if self._unclear():

@@ -196,7 +196,6 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
     def look(sent: list[Intent]) -> Output | None:
         if not copies.arrived(sent):
             return None
-        context.ledger.settle(sent[-1].tag, "done", adopted=True)
         return read_session(session_id, context, reached(session_id))
 
     def explained() -> bool:
@@ -206,7 +205,9 @@ def send_message(params: Mapping[str, Any], context: Context) -> Output:
             return False
         return session.get("status") in ("exit", "error") or bool(session.get("isArchived"))
 
-    delivery = Delivery(context, lambda _: params, make, look, copies.cannot_tell, explained)
+    delivery = Delivery(
+        context, lambda _: params, make, look, copies.cannot_tell, copies.more, explained
+    )
     session = delivery.run()
     if session is not None:
         return session

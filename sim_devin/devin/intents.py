@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from sim_devin.calls.intents import (
-    MAY_ARRIVE,
     TAG_PREFIX,
     Intent,
     State,
@@ -35,7 +34,7 @@ class MemoryLedger:
 
     intents: dict[str, Intent] = field(default_factory=dict)
     reports: list[str] = field(default_factory=list)
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _lock: RLock = field(default_factory=RLock, repr=False)
 
     def tag(self, number: str) -> str:  # noqa: ARG002 - every call is a new one here
         """Return a fresh tag."""
@@ -95,23 +94,42 @@ class MemoryLedger:
                 for intent in self.intents.values()
             )
 
-    def same_text(
-        self, session_id: str, text: str, besides: Collection[str] = ()
-    ) -> tuple[int, int]:
-        """Return how many messages of a text surely went to a session, and how many more may."""
+    def same_text(self, session_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a session."""
         with self._lock:
-            states = [
-                intent.state
+            return [
+                replace(intent)
                 for intent in self.intents.values()
                 if (bare(intent.session_id or ""), intent.text) == (bare(session_id), text)
-                and intent.tag not in besides
             ]
-        return states.count("done"), sum(map(states.count, MAY_ARRIVE))
+
+    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+        """Record that a message has arrived, if one of the copies of its text is nobody's yet."""
+        with self._lock:
+            mine = self.intents[tags[-1]]
+            same = self.same_text(mine.session_id or "", mine.text or "")
+            return take(self.settle, same, tags, copies, others)
 
     def report(self, tag: str, message: str, session_id: str) -> None:  # noqa: ARG002
         """Keep what was found out about an intent."""
         with self._lock:
             self.reports.append(message)
+
+
+def take(
+    settle: Callable[..., Intent],
+    same: Sequence[Intent],
+    tags: Sequence[str],
+    copies: int,
+    others: Sequence[Intent],
+) -> bool:
+    """Carry out `Ledger.take` among the intents of one text, which nothing changes meanwhile."""
+    left = copies - sum(intent.state == "done" and intent.tag not in tags for intent in same)
+    if left <= 0 or settle(tags[-1], "done", adopted=True).state != "done":
+        return False
+    for other in others[left - 1 :]:
+        settle(other.tag, "missing", sends=other.sends)
+    return True
 
 
 def same_session(one: Any, other: Any) -> bool:

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from sim_devin.calls.intents import MAY_ARRIVE, TAG_PREFIX, Intent, State, next_state
+from sim_devin.calls.intents import TAG_PREFIX, Intent, State, next_state
 from sim_devin.clock import Clock, day_of
-from sim_devin.devin.intents import CREATE, SEND
+from sim_devin.devin.intents import CREATE, SEND, take
 from sim_devin.devin.turn import Sent
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import AmbiguousResult, TimedOut
@@ -212,16 +212,19 @@ class StepLedger:
         )
         return bool(rows)
 
-    def same_text(
-        self, session_id: str, text: str, besides: Collection[str] = ()
-    ) -> tuple[int, int]:
-        """Return how many messages of a text surely went to a session, and how many more may."""
-        rows = self._store.database.read(
-            "SELECT tag, state FROM intents WHERE text = ? AND session_id IN (?, ?)",
-            (text, *_ids(session_id)),
-        )
-        states = [row["state"] for row in rows if row["tag"] not in besides]
-        return states.count("done"), sum(map(states.count, MAY_ARRIVE))
+    def same_text(self, session_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a session, whichever run's."""
+        query = "SELECT * FROM intents WHERE text = ? AND session_id IN (?, ?)"
+        return list(map(_intent, self._store.database.read(query, (text, *_ids(session_id)))))
+
+    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+        """Record that a message has arrived, if one of the copies of its text is nobody's yet."""
+        with self._store.database.write() as connection:
+            mine = _recorded(connection, tags[-1])
+            if mine is None:  # pruned with its run meanwhile
+                return False
+            same = self.same_text(mine.session_id or "", mine.text or "")
+            return take(self.settle, same, tags, copies, others)
 
     def report(self, tag: str, message: str, session_id: str) -> None:
         """Tell in the events of the run that an intent belongs to what was found out about it."""
