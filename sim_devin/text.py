@@ -58,9 +58,12 @@ def whole(value: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
-    """Return up to `limit` of `known` that look like `name`, best first."""
-    return difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.5) -> list[str]:
+    """Return up to `limit` of `known` that look like `name`, best first.
+
+    `cutoff` is how alike they have to be, from 0 (not at all) to 1 (the same).
+    """
+    return difflib.get_close_matches(name, list(known), n=limit, cutoff=cutoff)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

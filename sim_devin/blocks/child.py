@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sim_devin.engine.contract import BlockContext, BlockError, handler
+from sim_devin.engine.contract import BlockContext, BlockError, Written, handler
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 
+NO_WORKFLOW = "No workflow selected for execution"
+CHOOSE = 'Exports leave the choice out: bind it, for example --set "Block.workflowId=ID".'
 
-@handler()
+
+def check(written: Written) -> Iterator[Problem]:
+    """Yield that no workflow is chosen, or that its inputs are not JSON."""
+    is_open = written.unknown.intersection(("workflowId", "manualWorkflowId"))
+    if not is_open and not _chosen(written.values):
+        yield Problem(NO_WORKFLOW, place="workflowId", hint=CHOOSE)
+    try:
+        inputs(written.values)
+    except BlockError as error:
+        hint = 'Write a JSON object: {"name of the input": value}.'
+        yield Problem(str(error), place="inputMapping", hint=hint)
+
+
+def _chosen(values: Mapping[str, Any]) -> str:
+    chosen = values.get("workflowId") or values.get("manualWorkflowId")
+    return chosen if isinstance(chosen, str) else ""
+
+
+@handler(check=check)
 def child_workflow(block: BlockContext) -> dict[str, Any]:
     """Run the child with the mapped inputs."""
-    workflow_id = block.values.get("workflowId") or block.values.get("manualWorkflowId")
-    if not isinstance(workflow_id, str) or not workflow_id:
-        raise BlockError(
-            "No workflow selected for execution",
-            hint='Exports leave the choice out: bind it, for example --set "Block.workflowId=ID".',
-            retry=False,
-        )
+    workflow_id = _chosen(block.values)
+    if not workflow_id:
+        raise BlockError(NO_WORKFLOW, hint=CHOOSE, retry=False)
     result = block.run_child(workflow_id, inputs(block.values))
     name = result.workflow_name or "Workflow"
     about = {"childWorkflowName": name, "childWorkflowId": workflow_id}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine import pauses
-from sim_devin.engine.contract import BlockContext, Pause, handler
+from sim_devin.engine.contract import BlockContext, Pause, Written, handler
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import parse_json
 from sim_devin.engine.workflow import Block
 
@@ -31,7 +32,18 @@ def declared(block: Block) -> dict[str, Any]:
     return fields | {name: {} for name in known}
 
 
-@handler(inline=True, retries=False, outputs=declared)
+def check(written: Written) -> Iterator[Problem]:
+    """Yield that nothing sends the notification."""
+    if written.block.values.get("notification"):
+        yield Problem(
+            "the notification is not sent",
+            place="notification",
+            hint="Workers tell of a form that waits: see [reminders] of their config file.",
+            level="warning",
+        )
+
+
+@handler(inline=True, retries=False, outputs=declared, check=check)
 def human(block: BlockContext) -> Pause:
     """Show the data and the form; go on when they are answered."""
     shown = [

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.blocks.table import table_pairs
-from sim_devin.engine.contract import BlockContext, handler
+from sim_devin.engine.contract import BlockContext, Written, handler
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.specs.schema import number
 
 
-@handler(inline=True)
+def check(written: Written) -> Iterator[Problem]:
+    """Yield that the status is none."""
+    value = written.values.get("status")
+    if value not in (None, "") and _as_status(value) is None:
+        yield Problem(
+            f"{str(value)[:60]!r} is no HTTP status: the answer has 200",
+            place="status",
+            hint="Write a number from 100 to 599.",
+            level="warning",
+        )
+
+
+@handler(inline=True, check=check)
 def response(block: BlockContext) -> dict[str, Any]:
     """Return data, status and headers of the answer."""
     values = block.values
@@ -32,11 +45,15 @@ def response(block: BlockContext) -> dict[str, Any]:
 
 
 def _status(value: Any) -> int:
+    return _as_status(value) or 200
+
+
+def _as_status(value: Any) -> int | None:
     parsed = number(value) if isinstance(value, str) else value
     if isinstance(parsed, bool) or not isinstance(parsed, (int, float)):
-        return 200
+        return None
     status = math.floor(parsed)
-    return status if 100 <= status <= 599 else 200
+    return status if 100 <= status <= 599 else None
 
 
 def _headers(table: Any) -> dict[str, str]:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sim_devin.engine.contract import BlockContext, BlockError, handler
+from sim_devin.engine.contract import BlockContext, BlockError, Written, handler
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.engine.variables import blank_value
 
 PREFIX = "Variables block execution failed"
 
 
-@handler(inline=True, outputs=lambda _: None)
+def check(written: Written) -> Iterator[Problem]:
+    """Yield the assignments whose values cannot be of their type."""
+    for row in _rows(written.block.values.get("variables")):
+        if written.is_open(row):
+            continue
+        try:
+            assign(str(row["variableName"]), str(row.get("type") or "string"), row.get("value"))
+        except BlockError as error:
+            hint = "Correct the value, or the type of the variable."
+            yield Problem(str(error), place=f"variables.{row['variableName']}", hint=hint)
+
+
+@handler(inline=True, outputs=lambda _: None, check=check)
 def variables(block: BlockContext) -> dict[str, Any]:
     """Set every assignment's variable; an unknown one only shows in the output."""
-    rows = block.values.get("variables")
-    rows = parse_json(rows) if isinstance(rows, str) else rows
     assigned: dict[str, Any] = {}
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, Mapping) or not row.get("variableName"):
-            continue
+    for row in _rows(block.values.get("variables")):
         name = str(row["variableName"])
         variable = block.variable(name, row.get("variableId"))
         kind = str(row.get("type") or "string")
@@ -30,6 +39,15 @@ def variables(block: BlockContext) -> dict[str, Any]:
             name = variable.name
         assigned[name] = value
     return assigned
+
+
+def _rows(value: Any) -> list[Mapping[str, Any]]:
+    rows = parse_json(value) if isinstance(value, str) else value
+    return [
+        row
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and row.get("variableName")
+    ]
 
 
 def assign(name: str, kind: str, value: Any) -> Any:

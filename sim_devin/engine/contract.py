@@ -13,13 +13,14 @@ a worker thread, since it may do I/O; one that only computes says so with
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from sim_devin.clock import Clock
     from sim_devin.engine.graph import Node
+    from sim_devin.engine.problem import Problem
     from sim_devin.engine.run import BlockLog, RunResult
     from sim_devin.engine.scopes import Scope
     from sim_devin.engine.services import Services
@@ -43,6 +44,29 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True)
+class Written:
+    """The fields of a block before a run, for a handler's check.
+
+    Attributes:
+        block: the block in the document.
+        values: field id -> value, of the fields that hold no references.
+        unknown: ids of the fields that only a run knows.
+        from_env: ids of fields with values of environment variables, which no message may show.
+        is_open: tells whether only a run knows a value: for the parts of an unknown field.
+    """
+
+    block: Block
+    values: Mapping[str, Any] = field(repr=False)
+    unknown: frozenset[str]
+    from_env: frozenset[str]
+    is_open: Callable[[Any], bool]
+
+
+# Yields what a handler cannot use; a problem's place is the id of the field.
+Check = Callable[[Written], "Iterable[Problem]"]
+
+
+@dataclass(frozen=True)
 class HandlerOptions:
     """How the engine treats a handler; see `handler`."""
 
@@ -52,6 +76,7 @@ class HandlerOptions:
     needs_source: bool = False
     outputs: Callable[[Block], Mapping[str, Schema] | None] | None = None
     also_for_model: tuple[str, ...] = ()
+    check: Check | None = None
 
 
 DEFAULT_OPTIONS = HandlerOptions()
@@ -65,6 +90,7 @@ def handler(
     needs_source: bool = False,
     outputs: Callable[[Block], Mapping[str, Schema] | None] | None = None,
     also_for_model: tuple[str, ...] = (),
+    check: Check | None = None,
 ) -> Callable[[Handler], Handler]:
     """Return a decorator that says how the engine treats a handler.
 
@@ -78,11 +104,13 @@ def handler(
         also_for_model: fields of which a part goes to a language model; `BlockContext.for_model`
             has them without the values of environment variables. A field that a model reads as
             a whole says ``modelInput`` in the block's spec instead.
+        check: yields a `Problem` for each value that it could not use, before anything runs; its
+            place is the id of the field. A SimDevinError that it raises is one, too.
     """
 
     def decorate(function: Handler) -> Handler:
         options = HandlerOptions(
-            inline, modes or {}, retries, needs_source, outputs, also_for_model
+            inline, modes or {}, retries, needs_source, outputs, also_for_model, check
         )
         function.options = options  # type: ignore[attr-defined]
         return function

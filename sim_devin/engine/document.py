@@ -177,15 +177,17 @@ def _block(key: str, raw: Mapping[str, Any], member_of: str | None) -> Block:
 
 
 def _values(sub_blocks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sub-blocks' values; malformed ones are dropped, empty text becomes null."""
-    return {
-        key: None if sub_block.get("value") == "" else sub_block.get("value")
+    """Return the sub-blocks' values by their keys; empty text becomes null.
+
+    The key says which field it is. As in Sim, a sub-block that lacks its id or type, or is
+    nothing but its value, is taken for the field of that key; ``undefined`` is none.
+    """
+    values = {
+        key: sub_block.get("value") if isinstance(sub_block, Mapping) else sub_block
         for key, sub_block in sub_blocks.items()
-        if isinstance(sub_block, Mapping)
-        and key != "undefined"
-        and sub_block.get("id")
-        and sub_block.get("type") != "unknown"
+        if key != "undefined"
     }
+    return {key: None if value == "" else value for key, value in values.items()}
 
 
 def _retry(raw: Any) -> Retry | None:

@@ -34,6 +34,7 @@ class Step:
     __slots__ = (
         "also_for_model",
         "ceilings",
+        "check",
         "constants",
         "dynamic",
         "handler",
@@ -64,6 +65,7 @@ class Step:
         self.read_by_models: frozenset[str] = frozenset()  # fields
         self.ceilings: frozenset[str] = frozenset()  # fields
         self.also_for_model: tuple[str, ...] = options.also_for_model
+        self.check = options.check
         self.source: str | None = None  # id of the first block connected into it
 
 

@@ -14,24 +14,41 @@ def params(block: Block, fields: Iterable[FormField]) -> dict[str, Any]:
     """Return field id -> stored value of what a block's form hands on.
 
     Conditions look at the stored values, before defaults are filled in. Outside advanced
-    mode an advanced field counts if it has a value, whatever the operation. Sub-blocks that
-    the form does not know are left out.
+    mode an advanced field counts if it has a value, whatever the operation. A sub-block with the
+    name of a tool's parameter is the field that sets it; others that the form does not know are
+    left out.
     """
+    fields = tuple(fields)
+    values = _values(block, fields)
     chosen: dict[str, Any] = {}
     for item in fields:
-        if not _included(block, item):
+        if not _included(block, item, values):
             continue
-        value = block.values.get(item.id)
+        value = values.get(item.id)
         chosen[item.id] = item.default if value is None else value
     return chosen
 
 
-def _included(block: Block, item: FormField) -> bool:
+def _values(block: Block, fields: Iterable[FormField]) -> Mapping[str, Any]:
+    """Return the stored values by the ids of their fields."""
+    ids = {item.id for item in fields}
+    renamed = {
+        item.id: block.values[item.param]
+        for item in fields
+        if item.param is not None
+        and item.param not in ids
+        and _has_value(block.values.get(item.param))
+        and not _has_value(block.values.get(item.id))
+    }
+    return {**block.values, **renamed} if renamed else block.values
+
+
+def _included(block: Block, item: FormField, values: Mapping[str, Any]) -> bool:
     if item.advanced and not block.advanced_mode:
-        return _has_value(block.values.get(item.id))
-    if item.id not in block.values and item.default is None:
+        return _has_value(values.get(item.id))
+    if item.id not in values and item.default is None:
         return False
-    return item.shown(block.values)
+    return item.shown(values)
 
 
 def _has_value(value: Any) -> bool:

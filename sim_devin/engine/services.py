@@ -117,6 +117,17 @@ class Services(Protocol):
         """Return the parameters of a tool that bound something."""
         ...
 
+    def filters(self, tool_id: str) -> Iterable[str]:
+        """Return the parameters of a tool that narrow down what it lists."""
+        ...
+
+    def refusals(self, tool_id: str, params: Mapping[str, Any]) -> Iterable[str]:
+        """Return what a call would refuse about its parameters, ``name: what``; sends nothing.
+
+        Credentials do not count.
+        """
+        ...
+
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it: ``name``, ``description``, ``parameters``.
 

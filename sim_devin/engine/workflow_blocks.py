@@ -296,7 +296,7 @@ AGENT = BlockSpec(
         _MODEL_KEY,
         BlockField(id="tools", title="Tools", widget="tool-input"),
         BlockField(id="responseFormat", title="Response Format", widget="code", modelInput=True),
-        BlockField(id="temperature", title="Temperature", widget="slider"),
+        BlockField(id="temperature", title="Temperature", widget="slider", type="number"),
         BlockField(id="maxTokens", title="Max Output Tokens", ceiling=True),
         BlockField(
             id="maxTotalTokens",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from sim_devin.code import javascript
 from sim_devin.engine.address_check import address_problems
 from sim_devin.engine.code_templates import code_text
 from sim_devin.engine.document import load_workflow
+from sim_devin.engine.field_check import field_problems
 from sim_devin.engine.graph import Graph, option_rows, reachable
 from sim_devin.engine.model_input_check import model_input_problems
 from sim_devin.engine.names import Names
@@ -18,15 +19,15 @@ from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
 from sim_devin.engine.references import Reference, normalize, split
 from sim_devin.engine.schema_check import schema_problems
-from sim_devin.engine.serializer import missing_fields, params, unset_credentials
 from sim_devin.engine.services import Services
-from sim_devin.engine.start import is_start
+from sim_devin.engine.start import is_start, start_block
+from sim_devin.engine.unread_check import document_problems, unread_problems
 from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow
-from sim_devin.errors import InvalidWorkflow, MissingDependency, UnknownName
+from sim_devin.errors import InvalidWorkflow, MissingDependency
 from sim_devin.text import did_you_mean
 
 RESERVED_NAMES = ("loop", "parallel", "variable")
-SOURCES = ("manual", "external", "api", "chat")  # tried in this order when none is given
+SOURCES = ("manual", "external", "api", "chat")  # all are tried when none is given
 
 
 def check(
@@ -58,12 +59,20 @@ def check(
         for block in workflow.blocks.values()
         if needs_plugin(block, services)
     ]
-    found = [*unknown, *_edge_problems(workflow), *_name_problems(workflow)]
-    program, start_problem = _program(workflow, services, kind, unknown)
-    found += start_problem
-    if program is not None:
-        found += [
-            *_field_problems(program, env),
+    programs, found = _programs(workflow, services, kind, unknown)
+    found = [*unknown, *found, *([] if programs else _document_problems(workflow))]
+    for program in programs:
+        found += program_problems(program, env)
+    return _sorted(found)
+
+
+def program_problems(program: Program, env: Mapping[str, str] | None = None) -> list[Problem]:
+    """Return what is wrong with a compiled workflow, errors first; `env` as for `check`."""
+    return _sorted(
+        [
+            *_document_problems(program.workflow),
+            *field_problems(program, env),
+            *unread_problems(program),
             *_graph_problems(program),
             *reference_problems(program, env),
             *model_input_problems(program),
@@ -71,13 +80,56 @@ def check(
             *_code_problems(program),
             *address_problems(program),
         ]
+    )
+
+
+def require(
+    program: Program,
+    env: Mapping[str, str],
+    blocks: Container[str] | None = None,
+    *,
+    named: str = "",
+) -> None:
+    """Check, before anything runs, that nothing would fail or be left out that is known by then.
+
+    Args:
+        program: the compiled workflow.
+        env: what ``{{NAME}}`` stands for.
+        blocks: ids of those that will run; all unless given.
+        named: what to put before each problem, to tell one workflow from another.
+
+    Raises:
+        InvalidWorkflow: names everything that is wrong, where, and what to do.
+    """
+    errors = [
+        problem
+        for problem in program_problems(program, env)
+        if problem.level == "error"
+        and (blocks is None or problem.block_id is None or problem.block_id in blocks)
+    ]
+    if errors:
+        raise InvalidWorkflow(
+            [
+                f"{named}{str(problem).rstrip('.')}. {problem.hint}".rstrip(". ")
+                for problem in errors
+            ]
+        )
+
+
+def _sorted(found: Iterable[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(found), key=lambda problem: problem.level != "error")
 
 
-def _program(
+def _document_problems(workflow: Workflow) -> Iterator[Problem]:
+    yield from document_problems(workflow)
+    yield from _edge_problems(workflow)
+    yield from _name_problems(workflow)
+
+
+def _programs(
     workflow: Workflow, services: Services, kind: str | None, unknown: list[Problem]
-) -> tuple[Program | None, list[Problem]]:
-    """Return the workflow compiled without its unknown blocks, for the first start that fits."""
+) -> tuple[list[Program], list[Problem]]:
+    """Return the workflow compiled without its unknown blocks, for each start that it has."""
     left_out = {problem.block_id for problem in unknown}
     known = {key: block for key, block in workflow.blocks.items() if key not in left_out}
     runnable = Workflow(
@@ -88,13 +140,21 @@ def _program(
         name=workflow.name,
         document=workflow.document,
     )
-    last: InvalidWorkflow | None = None
+    programs: dict[str, Program] = {}
+    problems: list[Problem] = []
     for attempt in (kind,) if kind else SOURCES:
         try:
-            return Program(runnable, services, kind=attempt), []
+            start = start_block(runnable, attempt, lambda name: _is_trigger(services, name))
+            if start.id not in programs:
+                programs[start.id] = Program(runnable, services, kind=attempt)
         except InvalidWorkflow as error:
-            last = error
-    return None, [Problem(text, hint=last.hint) for text in last.problems] if last else []
+            problems = problems or [Problem(text, hint=error.hint) for text in error.problems]
+    return list(programs.values()), [] if programs else problems
+
+
+def _is_trigger(services: Services, block_type: str) -> bool:
+    spec = services.block(block_type)
+    return spec is not None and spec.category == "triggers"
 
 
 # -- edges and names -----------------------------------------------------------------------------
@@ -181,67 +241,6 @@ def _name_problems(workflow: Workflow) -> Iterator[Problem]:
                 level="warning",
             )
         seen.setdefault(name, block.name)
-
-
-# -- fields --------------------------------------------------------------------------------------
-
-
-def _field_problems(program: Program, env: Mapping[str, str] | None) -> Iterator[Problem]:
-    services = program.services
-    for block in program.workflow.blocks.values():
-        if not block.enabled or block.is_container or is_start(block, program.is_trigger):
-            continue
-        credentials = services.credentials(block.type)
-        provided = [name for name in credentials if services.has_credential(name)]
-        lost = missing_fields(block, program.form(block.type), credentials, provided)
-        for item in lost:
-            variable = credentials.get(item.id)
-            hint = f"Bind it, for example --set '{block.name}.{item.id}=…'"
-            if variable:
-                hint += f", or set {variable}"
-            yield Problem(
-                f"the field {item.title or item.id!r} has no value",
-                place=f"{block.name}.{item.id}",
-                block_id=block.id,
-                hint=f"{hint}.",
-            )
-        for field, variable in (
-            unset_credentials(block, credentials, env) if env is not None else ()
-        ):
-            yield Problem(
-                f"the variable {variable} is not set",
-                place=f"{block.name}.{field}",
-                block_id=block.id,
-                hint=f"Set {variable} in the environment.",
-            )
-        yield from _call_problems(program, block, {item.id for item in lost})
-
-
-def _call_problems(program: Program, block: Block, known: set[str]) -> Iterator[Problem]:
-    """Yield what the block's tool would miss or not know when it is called."""
-    spec = program.services.block(block.type)
-    if spec is None or not spec.operations:
-        return
-    values = params(block, program.form(block.type))
-    try:
-        program.services.plan(block.type, values)
-    except UnknownName as error:
-        place = f"{block.name}.{spec.operation_field}"
-        yield Problem(error.message, place=place, block_id=block.id, hint=error.hint)
-        return
-    for item in program.form(block.type):
-        if item.param is None or item.id in known:
-            continue
-        value = values.get(item.id)
-        if item.required(block.values) and (value is None or not str(value).strip()):
-            if item.id in program.services.credentials(block.type):
-                continue
-            yield Problem(
-                f"the field {item.title or item.id!r} has no value",
-                place=f"{block.name}.{item.id}",
-                block_id=block.id,
-                hint="The block will fail when it runs.",
-            )
 
 
 # -- graph ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from sim_devin.calls.request import Request
 from sim_devin.clock import Clock
 from sim_devin.engine.contract import Handler
 from sim_devin.engine.services import Model, Sender, takes_settings
-from sim_devin.errors import Cancelled, UnknownName
+from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.calls import dry_run, for_model
 from sim_devin.functions.schemas import functions_of
 from sim_devin.policy.gate import Gate
@@ -21,6 +22,8 @@ from sim_devin.policy.rules import Approve
 from sim_devin.specs.forms import FormField
 from sim_devin.specs.models import BlockSpec, Schema
 from sim_devin.toolbox import Toolbox
+
+logger = logging.getLogger("sim_devin")
 
 
 class _WithoutSettings:
@@ -154,6 +157,30 @@ class AppServices:
         """Return the parameters of a tool that bound something."""
         tool = self._app.registry.tools.get(tool_id)
         return () if tool is None else tool.traits.ceilings
+
+    def filters(self, tool_id: str) -> Iterable[str]:
+        """Return the parameters of a tool that narrow down what it lists."""
+        tool = self._app.registry.tools.get(tool_id)
+        if tool is None or not tool.traits.paginated:
+            return ()
+        return [name for name in tool.properties if name not in tool.required]
+
+    def refusals(self, tool_id: str, params: Mapping[str, Any]) -> Iterable[str]:
+        """Return what a call would refuse about its parameters; credentials do not count."""
+        tool = self._app.registry.tools.get(tool_id)
+        connection = self._app.registry.connections.get((tool and tool.connection) or "")
+        fields = connection.fields if connection else ()
+        own = self._app.credentials_of(connection.id) if connection else {}
+        missing = {name: "x" for name in fields if not own.get(name)}
+        try:
+            self._app.build_request(tool_id, params, credentials=missing)
+        except InvalidParams as error:
+            return error.problems
+        except SimDevinError:
+            return ()  # it is no single request, or told otherwise
+        except Exception as error:  # code of a plugin; a run tells what becomes of it
+            logger.warning("a call of %s cannot be checked: %s", tool_id, type(error).__name__)
+        return ()
 
     def function(self, tool_id: str, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tool as a model sees it, in what every provider takes."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sim_devin.calls.ceilings import checked
-from sim_devin.engine import engine, start
+from sim_devin.engine import engine, graph, start, workflow_check
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
@@ -82,12 +82,15 @@ def new_run(
     if request.from_block is not None:
         require_block(program, request.from_block)
     program.require_fields(env)
+    workflow_check.require(program, env, _running(program, request.from_block))
     external = program.start.type not in start.START_TYPES
     start.start_output(program.start, request.inputs, external=external)
     programs = {"": program} | {
         f"{key}/": Program(load_workflow(source), services, kind="child")
         for key, source in (request.children or {}).items()
     }
+    for key, child in list(programs.items())[1:]:
+        workflow_check.require(child, env, named=f"workflow {key[:-1]!r}, ")
     every = {**app.environment(), **env}
     given = app.secrets(every, [f"env:{name}" for name in request.secret_names])
     given |= known_of(programs, env)
@@ -111,3 +114,13 @@ def new_run(
         deadline=None if request.deadline is None else now + request.deadline,
     )
     return run, given
+
+
+def _running(program: Program, from_block: str | None) -> set[str] | None:
+    """Return the blocks that a run from one of them consists of; None for all."""
+    if from_block is None or from_block not in program.graph.place:
+        return None
+    body = program.graph.place[from_block][0]
+    found = {body.nodes[index].id for index in graph.downstream(program.graph, from_block)}
+    workflow = program.workflow
+    return found | {key for key in workflow.blocks if found.intersection(workflow.chain(key))}

@@ -38,7 +38,6 @@ from sim_devin.web.guard import Guard
 from sim_devin.web.page import Page
 from sim_devin.web.runs import Runs
 from sim_devin.web.secret_store import SecretStore
-from sim_devin.web.value_check import value_problems
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,6 @@ class Api:
             document, _ = self._given({**body, "workflow": None})
         env = {**self._app.environment(), **self._secrets.values()}
         found = workflow_check.check(document, AppServices(self._app), env=env)
-        found += value_problems(document, self._app)
         return self._masked({"problems": [_with_field(problem) for problem in found]})
 
     def _too_much(self, why: str) -> dict[str, Any]:

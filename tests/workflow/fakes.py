@@ -112,6 +112,12 @@ class FakeServices:
     def ceilings(self, tool_id):
         return ("maxAcuLimit",)
 
+    def filters(self, tool_id):
+        return ()
+
+    def refusals(self, tool_id, params):
+        return ()
+
     def function(self, tool_id, bound):
         shown = {key: {} for key in self.tool_params(tool_id) if key not in bound}
         parameters = {"type": "object", "properties": shown}
