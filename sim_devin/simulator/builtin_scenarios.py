@@ -1,4 +1,4 @@
-"""The scenarios that come with the simulator, in the form of a scenario file."""
+"""The built-in scenarios, in the format of a scenario file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "asks",
-        "description": "Asks a question and finishes once it is answered.",
+        "description": "Asks a question, and finishes after the answer.",
         "steps": [
             *_STARTING,
             {"at": 60, "message": "Which branch should I target?", "wait_for_user": True},
@@ -55,7 +55,7 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "waits-when-done",
-        "description": "Delivers everything, then waits for a user instead of finishing.",
+        "description": "Delivers everything, then waits for the user instead of finishing.",
         "steps": [
             *_STARTING,
             *_LATER_FINISH[:2],
@@ -64,7 +64,7 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "approval",
-        "description": "Needs an approval, which any message gives, and finishes.",
+        "description": "Asks for approval, which any message gives, and finishes.",
         "steps": [
             *_STARTING,
             {
@@ -100,7 +100,7 @@ _DATA: list[dict[str, Any]] = [
     ),
     {
         "name": "new-detail",
-        "description": "Suspended with a status_detail older clients do not know.",
+        "description": "Suspended with a status_detail unknown to older clients.",
         "steps": [
             *_STARTING,
             {"at": 60, "status": "suspended", "status_detail": "contract_expired"},
@@ -108,7 +108,7 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "fails",
-        "description": "Ends in the status error.",
+        "description": "Ends with status error.",
         "steps": [
             *_STARTING,
             {"at": 60, "message": "The machine could not be restored."},
@@ -117,12 +117,12 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "exits",
-        "description": "Does the work and ends in the status exit.",
+        "description": "Does the work and ends with status exit.",
         "steps": [*_STARTING, *_LATER_FINISH[:2], {"at": 220, "status": "exit"}],
     },
     {
         "name": "unknown-status",
-        "description": "Goes through a status and a detail that nobody knows, and finishes.",
+        "description": "Passes through an unknown status and detail, and finishes.",
         "steps": [
             *_STARTING,
             {"at": 60, "status": "hibernating", "status_detail": "moon_phase"},
@@ -132,7 +132,7 @@ _DATA: list[dict[str, Any]] = [
     },
     {
         "name": "never-ends",
-        "description": "Works for ever, an ACU every fifteen minutes for the first day.",
+        "description": "Works forever, using an ACU every fifteen minutes for the first day.",
         "steps": [
             *_STARTING,
             *({"at": 900 * quarter, "acus": float(quarter)} for quarter in range(1, 97)),

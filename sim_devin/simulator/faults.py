@@ -1,4 +1,4 @@
-"""Faults: what goes wrong between the service and its client, by rule."""
+"""Faults: rules for what goes wrong between the service and its client."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sim_devin.simulator.answers import Answer, Break, Problem, failure, success
 from sim_devin.simulator.switches import Switches
 
 KINDS = {
-    "status": "answer with `status` and a problem body",
-    "html": "answer with an HTML page and `status`, as a proxy does",
-    "reset": "break the connection without an answer",
-    "timeout": "never answer; the connection stays open for at most `seconds`",
-    "commit_delay": "never answer, and let a create become real only `seconds` simulated later",
-    "slow": "answer after `seconds`",
+    "status": "respond with `status` and a problem body",
+    "html": "respond with an HTML page and `status`, as a proxy does",
+    "reset": "break the connection without a response",
+    "timeout": "never respond; the connection stays open for at most `seconds`",
+    "commit_delay": "never respond, and carry out a create only after `seconds` of simulated time",
+    "slow": "respond after `seconds`",
     "truncate": "break the connection after half of the body",
-    "bad_json": "answer 200 with a body that is not JSON",
-    "wrong_shape": "answer 200 with JSON of another shape",
-    "empty": "answer 200 without a body",
-    "circle": "answer a list with cursors that lead round in a circle for ever",
+    "bad_json": "respond 200 with a body that is not JSON",
+    "wrong_shape": "respond 200 with JSON of the wrong shape",
+    "empty": "respond 200 without a body",
+    "circle": "respond to a list with cursors that form an endless loop",
 }
 _COMMITTED = {"slow", "truncate", "bad_json", "wrong_shape", "empty", "circle", "commit_delay"}
 _BREAKS: dict[str, Break] = {
@@ -55,15 +55,15 @@ def _or_none(good: _Test) -> _Test:
     return lambda value: value is None or good(value)
 
 
-# Values may come from JSON, so types are checked, too.
+# Values may come from JSON, so types are checked too.
 _FIELDS: dict[str, tuple[_Test, str]] = {
-    "method": (lambda value: value is None or isinstance(value, str), "a text"),
+    "method": (lambda value: value is None or isinstance(value, str), "a string"),
     "times": (_or_none(_number(1, whole=True)), "a whole number, 1 or more, or null"),
     "after": (_number(0, whole=True), "a whole number, 0 or more"),
     "probability": (_number(0, 1), "0 to 1"),
     "commit": (lambda value: value in (None, True, False), "true, false or null"),
     "status": (_or_none(_number(200, 599, whole=True)), "an HTTP status, 200 to 599"),
-    "detail": (lambda value: value is None or isinstance(value, str), "a text"),
+    "detail": (lambda value: value is None or isinstance(value, str), "a string"),
     "retry_after": (_or_none(_number(0)), "seconds, 0 or more"),
     "retry_after_form": (
         lambda value: value in (None, "seconds", "date", "none"),
@@ -74,7 +74,7 @@ _FIELDS: dict[str, tuple[_Test, str]] = {
 
 
 class FaultError(ValueError):
-    """A fault that does not exist or is put wrongly."""
+    """An unknown or malformed fault."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise FaultError(f"no fault is of kind {self.kind!r}; there are: {', '.join(KINDS)}")
+            raise FaultError(f"unknown fault kind {self.kind!r}; available: {', '.join(KINDS)}")
         try:
             re.compile("" if self.path is None else self.path)
         except (re.error, TypeError) as error:
@@ -118,13 +118,13 @@ class Fault:
     def parse(cls, data: Any) -> Fault:
         """Return the fault that JSON `data` describes; `FaultError` says what is wrong."""
         if not isinstance(data, Mapping):
-            raise FaultError(f"a fault is an object, got {data!r}")
+            raise FaultError(f"a fault must be an object, got {data!r}")
         names = [field.name for field in dataclasses.fields(cls)]
         for key in data:
             if key not in names:
-                raise FaultError(f"a fault has no {key!r}; it has {', '.join(names)}")
+                raise FaultError(f"unknown key {key!r} in a fault; available: {', '.join(names)}")
         if "kind" not in data:
-            raise FaultError(f"kind: is missing; one of {', '.join(KINDS)} is expected")
+            raise FaultError(f"kind: missing; expected one of {', '.join(KINDS)}")
         return cls(**data)
 
     @property

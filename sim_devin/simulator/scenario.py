@@ -19,7 +19,7 @@ SUSPENSIONS = {
     "org_usage_limit_exceeded": "the organization's limit is used up",
     "user_usage_limit_exceeded": "the user's limit is used up",
     "contract_expired": "the contract ended (newer than the published list)",
-    "user_request": "somebody paused the session",
+    "user_request": "a user paused the session",
     "error": "a fault stopped the session",
 }
 

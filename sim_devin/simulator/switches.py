@@ -1,8 +1,8 @@
-"""What is not known about the real service, as switches.
+"""Switches for behavior of the real service that is unknown or varies.
 
-Every field of `Switches` is a question the public documentation leaves open, or answers
-in more than one way. The defaults are the best guess; a test that must hold either way
-runs under both settings.
+Every field of `Switches` is a question that the public documentation leaves open or answers
+in more than one way. The defaults are the best guess; a test that must pass either way runs
+with both settings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DAY = 86_400.0
 
 
 class SwitchError(ValueError):
-    """A switch that does not exist, or a value it does not take."""
+    """An unknown switch, or an invalid value for one."""
 
 
 def _switch(default: Any, about: str, *allowed: Any) -> Any:
@@ -27,41 +27,39 @@ class Switches:
     """How the simulated service behaves where the real one is unknown or varies.
 
     Times are in simulated seconds, statuses are HTTP status codes. Raises `SwitchError` for
-    a value a switch does not take. `describe` lists name, default, choices and meaning.
+    an invalid value. `describe` lists name, default, choices and meaning.
     """
 
     session_id: str = _switch(
-        "bare", "form of session ids in answers: 32 hex digits, or the same after devin-",
+        "bare", "form of session ids in responses: 32 hex digits, alone or prefixed with devin-",
         "bare", "prefixed",
     )  # fmt: skip
     path_ids: str = _switch(
-        "both", "form of session ids that paths accept; another form is not found",
+        "both", "form of session ids accepted in paths; other forms are not found",
         "both", "prefixed", "bare",
     )  # fmt: skip
     error_body: str = _switch(
         "problem", "problem+json, or the older {detail: text or list}", "problem", "legacy"
     )
-    missing_auth_status: int = _switch(403, "answer to a request without a key", 403, 401)
-    bad_token_status: int = _switch(401, "answer to a key that is not valid", 401, 403)
+    missing_auth_status: int = _switch(403, "response to a request without a key", 403, 401)
+    bad_token_status: int = _switch(401, "response to an invalid key", 401, 403)
     create_permission: str = _switch(
-        "UseDevinSessions", "permission that creating a session takes",
+        "UseDevinSessions", "permission required to create a session",
         "UseDevinSessions", "ManageOrgSessions",
     )  # fmt: skip
     completion: str = _switch(
-        "finished", "how a scenario's `complete` step ends: running/finished, "
+        "finished", "final state of a scenario's `complete` step: running/finished, "
         "running/waiting_for_user, or exit/finished",
         "finished", "waiting_for_user", "exit",
     )  # fmt: skip
     optional_fields: str = _switch(
-        "null", "optional fields without a value are null, or left out", "null", "absent"
+        "null", "optional fields without a value are null, or omitted", "null", "absent"
     )
     extra_fields: bool = _switch(
         False, "add fields newer than the published contract to sessions and messages"
     )
-    drift_detail: str | None = _switch(
-        None, "a status_detail nobody knows, shown in place of `working`"
-    )
-    auto_title: bool = _switch(True, "make a title up when none was given; else it stays null")
+    drift_detail: str | None = _switch(None, "an unknown status_detail, shown instead of `working`")
+    auto_title: bool = _switch(True, "generate a title if none was given; otherwise it stays null")
     attachments_envelope: str = _switch(
         "array", "attachments as a bare array, or as {items: [...]}", "array", "items"
     )
@@ -71,7 +69,7 @@ class Switches:
         "webapp", "api", "signed",
     )  # fmt: skip
     page_fields: str = _switch(
-        "full", "page envelope: all four fields, or only those that say something",
+        "full", "page envelope: all four fields, or only those with a value",
         "full", "minimal",
     )  # fmt: skip
     last_page_cursor: str = _switch(
@@ -79,28 +77,32 @@ class Switches:
         "null", "cursor",
     )  # fmt: skip
     bad_cursor_status: int = _switch(
-        422, "answer to an `after` that the service never issued", 422, 400
+        422, "response to an `after` that the service never issued", 422, 400
     )
     timestamps: str = _switch(
         "seconds", "unit of created_at and updated_at", "seconds", "milliseconds"
     )
     prompt_is_message: bool = _switch(True, "list the prompt as the first message")
     list_archived: str = _switch(
-        "include", "archived sessions in a list without is_archived", "include", "exclude"
+        "include", "archived sessions in a list requested without is_archived", "include", "exclude"
     )
-    list_lag: float = _switch(0.0, "the list shows the state of this many seconds ago")
+    list_lag: float = _switch(0.0, "the list shows the state from this many seconds ago")
     get_lag: float = _switch(0.0, "a new session is not found by id for this many seconds")
     status_lag: float = _switch(
-        0.0, "after a message a session shows the status of before it for this many seconds"
+        0.0, "after a message a session shows its previous status for this many seconds"
     )
-    acu_lag: float = _switch(30.0, "acus_consumed shows the amount of this many seconds ago")
+    acu_lag: float = _switch(30.0, "acus_consumed shows the amount from this many seconds ago")
     category_delay: float = _switch(90.0, "category stays null for this long after the create")
     retry_after: str = _switch(
-        "seconds", "Retry-After of a 429 that does not say otherwise", "seconds", "date", "none"
+        "seconds",
+        "form of Retry-After on a 429, unless the fault sets one",
+        "seconds",
+        "date",
+        "none",
     )
     devin_id_query: str = _switch(
         "ignore", "the undocumented devin_id query of a create: ignored, an id whose repeat is a "
-        "409, or an id whose repeat answers the first session",
+        "409, or an id whose repeat returns the first session",
         "ignore", "conflict", "idempotent",
     )  # fmt: skip
     billing: str = _switch(
@@ -109,47 +111,50 @@ class Switches:
         "acus", "quota",
     )  # fmt: skip
     quota_sessions: int | None = _switch(
-        None, "most sessions of an organization; a create beyond it is answered as by out_of_quota"
+        None, "maximum sessions of an organization; further creates respond as with out_of_quota"
     )
-    out_of_quota: bool = _switch(False, "answer every create with 403 out_of_quota")
-    quota_status: int = _switch(403, "answer to a create without quota", 403, 402, 429)
+    out_of_quota: bool = _switch(False, "respond to every create with 403 out_of_quota")
+    quota_status: int = _switch(403, "response to a create without quota", 403, 402, 429)
     quota_code: str = _switch(
-        "detail", "where the code out_of_quota stands: in detail, or in error_code with a neutral "
+        "detail", "where the code out_of_quota appears: in detail, or in error_code with a neutral "
         "detail",
         "detail", "error_code",
     )  # fmt: skip
     enabled_modes: tuple[str, ...] = _switch(
-        ("normal", "fast", "lite", "ultra", "fusion"), "values of devin_mode the organization has"
+        ("normal", "fast", "lite", "ultra", "fusion"),
+        "devin_mode values available to the organization",
     )
     platforms: tuple[str, ...] = _switch(
-        ("linux", "windows"), "platform labels the organization has"
+        ("linux", "windows"), "platform labels available to the organization"
     )
-    allowed_tags: tuple[str, ...] | None = _switch(None, "the only tags accepted, if not all are")
-    disallowed_tag_status: int = _switch(422, "answer to a tag outside allowed_tags", 422, 400, 403)
-    tag_limit: int = _switch(50, "most tags of a request and of a session")
+    allowed_tags: tuple[str, ...] | None = _switch(None, "the tags accepted; null accepts all")
+    disallowed_tag_status: int = _switch(
+        422, "response to a tag outside allowed_tags", 422, 400, 403
+    )
+    tag_limit: int = _switch(50, "maximum tags of a request and of a session")
     archived_write_status: int = _switch(
-        409, "answer to a message or tags for an archived session", 409, 400, 403
+        409, "response to a message or tags for an archived session", 409, 400, 403
     )
     ended_message_status: int = _switch(
-        409, "answer to a message for a session in exit or error", 409, 400, 403, 404
+        409, "response to a message for a session in exit or error", 409, 400, 403, 404
     )
     expired_message_status: int = _switch(
-        409, "answer to a message after continuation_seconds", 409, 400, 403, 404
+        409, "response to a message after continuation_seconds", 409, 400, 403, 404
     )
     unpaid_message: str = _switch(
-        "suspend_again", "a message for a session suspended over money: taken but suspended again, "
-        "taken and resumed, or refused with 403",
+        "suspend_again", "a message for a session suspended for lack of money: accepted but "
+        "suspended again, accepted and resumed, or rejected with 403",
         "suspend_again", "resume", "refuse",
     )  # fmt: skip
     delete_twice_status: int = _switch(
-        200, "answer to DELETE of a session that has ended", 200, 400, 404, 409
+        200, "response to DELETE of a session that has ended", 200, 400, 404, 409
     )
     archive_twice_status: int = _switch(
-        200, "answer to archiving an archived session", 200, 400, 409
+        200, "response to archiving an archived session", 200, 400, 409
     )
     idle_seconds: float = _switch(1_800.0, "idle time until suspended/inactivity")
-    continuation_seconds: float = _switch(30 * DAY, "age at which a session takes no messages")
-    wake_seconds: float = _switch(5.0, "how long a woken session stays `resuming`")
+    continuation_seconds: float = _switch(30 * DAY, "age after which a session accepts no messages")
+    wake_seconds: float = _switch(5.0, "how long a session stays `resuming` after waking up")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -158,9 +163,9 @@ class Switches:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Switches:
-        """Return switches from names and values, each value as itself or as text.
+        """Return switches from names and values; a value may be given as text.
 
-        ``{"list_lag": "30", "allowed_tags": "a,b"}`` is what a command line gives.
+        ``{"list_lag": "30", "allowed_tags": "a,b"}`` is how a command line passes them.
         """
         return cls().changed(values)
 
@@ -169,7 +174,7 @@ class Switches:
         fields = {field.name: field for field in dataclasses.fields(self)}
         for name in values:
             if name not in fields:
-                raise SwitchError(f"no switch is named {name!r}; there are: {', '.join(fields)}")
+                raise SwitchError(f"unknown switch {name!r}; available: {', '.join(fields)}")
         given = {
             name: _from_text(fields[name], value) if isinstance(value, str) else value
             for name, value in values.items()
@@ -203,11 +208,11 @@ def _from_text(field: dataclasses.Field[Any], text: str) -> Any:
 
 
 _NAMES = {
-    "str": "a text",
+    "str": "a string",
     "bool": "true or false",
     "int": "a whole number, 0 or more",
     "float": "a number of seconds, 0 or more",
-    "tuple[str, ...]": "a list of texts",
+    "tuple[str, ...]": "a list of strings",
 }
 
 
@@ -226,7 +231,7 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def _converted(kind: str, value: Any) -> Any:
-    """Return `value` as the kind of a switch, or None when it is not of that kind."""
+    """Return `value` as the kind of a switch, or None if it is not of that kind."""
     if kind.startswith("tuple"):
         good = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
         return tuple(value) if good else None

@@ -175,7 +175,7 @@ def test_probability_is_repeatable():
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ({}, "kind: is missing"),
+        ({}, "kind: missing"),
         ({"kind": "flood"}, "flood"),
         ({"kind": "slow", "second": 1}, "second"),
         ({"kind": "slow", "seconds": "1"}, "seconds"),

@@ -423,8 +423,8 @@ class TestValues:
             ("tag_limit", True, "a whole number"),
             ("out_of_quota", "yes", "true or false"),
             ("error_body", "xml", "problem, legacy"),
-            ("error_body", None, "a text"),
-            ("platforms", [1], "a list of texts"),
+            ("error_body", None, "a string"),
+            ("platforms", [1], "a list of strings"),
             ("delete_twice_status", "500", "200, 400, 404, 409"),
         ],
     )
