@@ -21,6 +21,7 @@ from typing import Any
 
 from sim_devin.errors import UnknownName
 from sim_devin.store.records import Event, Outcome, Run, Wait
+from sim_devin.store.rows import Term
 from sim_devin.store.sql_store import SqlStore, open_store
 
 NOW = 2_000_000_000.0
@@ -33,7 +34,7 @@ def fill(store: SqlStore, count: int) -> None:
     document = store.put_document({"blocks": {}})
     for run_id in ("done-0", "waits-0"):
         store.add_run(Run(run_id, "ready", document, "benchmark", created=BEGAN, updated=BEGAN))
-        run = store.claim_run("benchmark", NOW, 60.0, BEGAN, run_id)
+        run = store.begin_run(run_id, "benchmark", Term(NOW, NOW + 60.0, 60.0), BEGAN)
         assert run is not None
         store.record(run, [Outcome("a", 1, "a", output={"text": "x" * 500})])
         store.record_step(run, "a#1/1", "devin_create_session", {"output": {}})
@@ -73,7 +74,7 @@ OPERATIONS: dict[str, Callable[[SqlStore], Any]] = {
     "the newest 50 in three states": lambda store: store.runs(("done", "failed", "waiting")),
     "the files of 50 runs": lambda store: store.files([f"done-{n}" for n in range(50)]),
     "the last run of a schedule": lambda store: store.last_id("schedule-nightly-", 31),
-    "claim a run where none is ready": lambda store: store.claim_run("me", NOW, 1.0, NOW),
+    "claim a run where none is ready": lambda store: list(store.offered(Term(NOW, NOW, 1.0))),
     "the next moment": lambda store: store.next_moment(),
     "sessions to look at": lambda store: store.groups(NOW),
     "moments and deadlines": lambda store: (store.finish_due(NOW), store.wake_overdue(NOW)),

@@ -16,8 +16,8 @@ from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import LocalFault, StoreError
 from sim_devin.runs.blocks import wrap
 from sim_devin.runs.calls import Calls, Surroundings
+from sim_devin.runs.carrier import Watched
 from sim_devin.runs.journal import Journal
-from sim_devin.runs.leases import Watched
 from sim_devin.runs.run_budget import RunBudget
 from sim_devin.runs.secrets import SecretsHere
 from sim_devin.runs.services import AppServices

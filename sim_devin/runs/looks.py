@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,12 +58,14 @@ class Task:
         act: does it and returns how many calls that took.
         overdue: called again and again once the service takes long, for what cannot wait.
         run_id: the run for which alone it is done, if any.
+        turn: names what only one process does at a time; empty if all may.
     """
 
     name: str
     act: Callable[[UnderWay], int]
     overdue: Callable[[], object] = lambda: None
     run_id: str | None = None
+    turn: str = ""
 
 
 class Caller:
@@ -124,9 +127,13 @@ class Looks:
 
     Attributes:
         ended: set whenever a task has ended.
+
+    Args:
+        turn: enters what one process does for all, by its name; see `carrier.Carrier.turn`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Callable[[str], AbstractContextManager[bool]]) -> None:
+        self._turn = turn
         self.ended = threading.Event()
         self._under_way: dict[str, tuple[Task, UnderWay]] = {}
         self._not_before: dict[str, float] = {}
@@ -194,7 +201,8 @@ class Looks:
     def _do(self, task: Task, under_way: UnderWay) -> None:
         calls, failed = 0, False
         try:
-            calls = task.act(under_way)
+            with self._turn(task.turn) if task.turn else nullcontext(True) as mine:
+                calls = task.act(under_way) if mine else 0
         except Cancelled:
             pass
         except BaseException as error:

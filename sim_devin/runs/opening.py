@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sim_devin.clock import RealClock
 from sim_devin.errors import CallerError
+from sim_devin.runs.carrier import Carrier
+from sim_devin.runs.leases import LeaseCarrier
 from sim_devin.runs.runs import Runs
 from sim_devin.settings import APP_NAME
 from sim_devin.store.shared_clock import SharedClock
@@ -35,7 +37,11 @@ def open_runs(app: Toolbox) -> Runs:
     own = app.clock.own if isinstance(app.clock, SharedClock) else app.clock
     if isinstance(own, RealClock) and store.database.offset() is not None:
         app.clock = SharedClock(own, store.database)
-    return Runs(app, store, lease=seconds, owns_store=handed_in is None)
+
+    def carry(sealed: SqlStore, owner: str) -> Carrier:
+        return LeaseCarrier(sealed, owner, seconds, app.clock)
+
+    return Runs(app, store, carry=carry, owns_store=handed_in is None)
 
 
 def _place(app: Toolbox) -> str:

@@ -27,7 +27,6 @@ from sim_devin.toolbox import Toolbox
 log = logging.getLogger("sim_devin")
 
 AT_ONCE = 20  # sessions that are ended in one go
-TURN = 60.0  # seconds one process may take to end the sessions of one organization
 AGAIN = 30.0  # seconds until it is tried again after a failure
 
 
@@ -38,14 +37,12 @@ class Overtime:
         app: makes the calls; its policy says how long a session may take.
         store: where the sessions are.
         seals: put their credentials back in place.
-        owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals, owner: str) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
         self._seals = seals
-        self._owner = owner
 
     def tasks(self) -> Iterator[Task]:
         """Yield a task for each organization with sessions whose time is over.
@@ -62,14 +59,13 @@ class Overtime:
         for ours in overdue:
             by_place.setdefault(ours.place, []).append(ours)
         for place, sessions in by_place.items():
-            yield Task(f"overtime {place}", partial(self._end_all, place, sessions, minutes))
+            name = f"overtime {place}"
+            yield Task(name, partial(self._end_all, place, sessions, minutes), turn=name)
 
     def _end_all(
         self, place: str, sessions: list[Session], minutes: float, under_way: UnderWay
     ) -> int:
         now, calls = self._store.now(self._app.clock), 0
-        if not self._store.lease(f"overtime {place}", self._owner, now, TURN):
-            return 0
         for ours in sessions:
             try:
                 seal = self._seals(ours.run_id)

@@ -46,7 +46,6 @@ from sim_devin.toolbox import Toolbox
 log = logging.getLogger("sim_devin")
 
 TOGETHER = FIRST_PAUSE / 2  # seconds by which a look may come early to share a call
-TURN = 30.0  # seconds one process may look after an organization; longer than a look takes
 BLOCKED = ("blocked_on_user", "blocked_on_approval")
 
 
@@ -57,14 +56,12 @@ class Poller:
         app: makes the calls.
         store: where the waits are.
         seals: put the credentials of a wait back in place.
-        owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals, owner: str) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
         self._seals = seals
-        self._owner = owner
 
     def tasks(self, run_id: str | None = None) -> Iterator[Task]:
         """Yield a task for each organization with sessions that are due, of one run or of all.
@@ -90,6 +87,7 @@ class Poller:
                     partial(self._look_at, place, credentials, known, run),
                     partial(self._time_out, place, credentials, run),
                     run_id,
+                    turn=f"poll {place} {run or ''}",
                 )
 
     def _look_at(
@@ -101,8 +99,6 @@ class Poller:
         under_way: UnderWay,
     ) -> int:
         now = self._app.clock.time()
-        if not self._store.lease(f"poll {place} {run_id or ''}", self._owner, now, TURN):
-            return 0
         call, after = Caller(self._app, known, under_way), 0
         look = _Look(self._app, self._store, call)
         while not look.given_up:

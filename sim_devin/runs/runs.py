@@ -1,7 +1,7 @@
 """Durable runs: started, driven, set aside, woken, answered, resumed. `App.runs` returns them.
 
-A run is driven by at most one process at a time, which holds its lease and gives signs of
-life; when it dies, another takes over. Driving plays back what is recorded and goes on from
+A run is driven by at most one process at a time (`carrier`); when it dies, another takes over.
+Driving plays back what is recorded and goes on from
 there, so a waiting run is a row in the store and nothing else.
 """
 
@@ -22,6 +22,7 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError
 from sim_devin.runs.answers import Answers
+from sim_devin.runs.carrier import Carrier
 from sim_devin.runs.fork import record_before
 from sim_devin.runs.reminders import Reminders
 from sim_devin.runs.secrets import SecretsHere, own_secrets
@@ -41,19 +42,25 @@ class Runs:
     Args:
         app: makes the calls.
         store: keeps the runs.
-        lease: seconds without a sign of life after which another process takes a run over.
+        carry: returns what brings runs to this process, given the store and the process's name.
         owns_store: whether nobody else closes the store.
     """
 
     def __init__(
-        self, app: Toolbox, store: SqlStore, *, lease: float, owns_store: bool = False
+        self,
+        app: Toolbox,
+        store: SqlStore,
+        *,
+        carry: Callable[[SqlStore, str], Carrier],
+        owns_store: bool = False,
     ) -> None:
         self._app = app
         self._owns_store = owns_store
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._secrets = SecretsHere(app, store)
         self.store = store.sealed(self._secrets.seal)
-        self.worker = Worker(app, self.store, self.owner, lease, self._secrets)
+        self.store.carrier = carrier = carry(self.store, self.owner)
+        self.worker = Worker(app, self.store, self.owner, carrier, self._secrets)
 
     # -- starting --------------------------------------------------------------------------------
 

@@ -30,7 +30,6 @@ SELDOM = 60.0  # seconds between two looks at a session that no run waits for
 RARELY = 600.0  # the same for one that sleeps, or waits for a person
 COUNTED_AFTER = 300.0  # seconds after its end by which the service has counted what it used
 BRIEF = 60.0  # seconds in which a session can have used nothing
-TURN = 30.0  # seconds one process may look after the sessions of one organization
 
 
 def note(store: SqlStore, session: Mapping[str, Any], now: float) -> None:
@@ -87,14 +86,12 @@ class SessionWatch:
         app: makes the calls.
         store: where the sessions are.
         seals: put their credentials back in place.
-        owner: name of this process, for taking turns with others.
     """
 
-    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals, owner: str) -> None:
+    def __init__(self, app: Toolbox, store: SqlStore, seals: Seals) -> None:
         self._app = app
         self._store = store
         self._seals = seals
-        self._owner = owner
         self._slots = app.settings.max_sessions is not None
 
     def tasks(self) -> Iterator[Task]:
@@ -112,7 +109,8 @@ class SessionWatch:
                 continue
             if known is not None:
                 name = f"watch {place} {credentials or ''} {own or ''}"
-                yield Task(name, partial(self._look_at, place, credentials, own, known))
+                act = partial(self._look_at, place, credentials, own, known)
+                yield Task(name, act, turn=f"sessions {place}")
 
     def _look_at(
         self,
@@ -123,8 +121,6 @@ class SessionWatch:
         under_way: UnderWay,
     ) -> int:
         now = self._app.clock.time()
-        if not self._store.lease(f"sessions {place}", self._owner, now, TURN):
-            return 0
         call = Caller(self._app, known, under_way)
         while True:
             batch = self._store.sessions_due(

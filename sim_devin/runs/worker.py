@@ -18,9 +18,9 @@ from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.errors import LocalFault, SimDevinError, StoreUnavailable
 from sim_devin.runs.answers import Answers
+from sim_devin.runs.carrier import Carrier, Drives
 from sim_devin.runs.doubles_watch import DoublesWatch
 from sim_devin.runs.drive import Drive
-from sim_devin.runs.leases import Leases
 from sim_devin.runs.looks import Looks
 from sim_devin.runs.overtime import Overtime
 from sim_devin.runs.poller import Poller
@@ -56,19 +56,19 @@ class Worker:
         app: makes the calls.
         store: keeps the runs.
         owner: name of this process, unlike that of any other.
-        lease: seconds without a sign of life after which another process takes a run over.
+        carrier: brings the runs.
         secrets: what this process knows of the secrets of runs.
     """
 
     def __init__(
-        self, app: Toolbox, store: SqlStore, owner: str, lease: float, secrets: SecretsHere
+        self, app: Toolbox, store: SqlStore, owner: str, carrier: Carrier, secrets: SecretsHere
     ) -> None:
         self._app = app
         self._store = store
-        self._owner = owner
-        self._leases = Leases(store, owner, lease)
+        self._carrier = carrier
+        self._drives = Drives(store, owner, carrier, app.clock)
         self._secrets = secrets
-        self._looks = Looks()
+        self._looks = Looks(carrier.turn)
         self._stopped: dict[str, tuple[Run, str]] = {}  # runs to be put back, and why
         self._doubles = DoublesWatch(app, store, secrets.seal)
 
@@ -78,8 +78,9 @@ class Worker:
         return open_reminders(self._app, self._store)
 
     def close(self) -> None:
-        """Stop looking after sessions, and wait for reminders that are being sent, for a while."""
+        """Let go of everything; wait for reminders that are being sent, for a while."""
         self._looks.stop(STOP_WITHIN)
+        self._drives.close()
         if "reminders" in self.__dict__:
             self.reminders.close()
 
@@ -115,7 +116,7 @@ class Worker:
                 patience = SHORTEST_IDLE
             elif run.state in ("ready", "running"):
                 time.sleep(patience)  # another process holds it: nothing of ours to wait for
-                patience = min(IDLE, 1.5 * patience)
+                patience = min(self._carrier.pace, 1.5 * patience)
             elif not self.look_after(run_id, cancel):
                 parked.tell(run_id, clock.time())
                 clock.wait(cancel, self._pause(run))
@@ -158,26 +159,27 @@ class Worker:
         each_turn: Callable[[], bool],
     ) -> None:
         reminders = self.reminders
-        active: dict[str, threading.Thread] = {}
+        active: dict[tuple[str, int], threading.Thread] = {}  # by run and fence
         ended = self._looks.ended
         failures: list[BaseException] = []
 
-        def begin(name: str, act: Callable[[], Any]) -> None:
+        def begin(run: Run, act: Callable[[], Any]) -> None:
             def carry_out() -> None:
                 try:
                     act()
                 except BaseException as error:
                     failures.append(error)
                 finally:
-                    active.pop(name, None)
+                    active.pop(key, None)
                     ended.set()
 
-            thread = threading.Thread(target=carry_out, name=f"run {name}")
-            active[name] = thread
+            key = run.id, run.fence
+            thread = threading.Thread(target=carry_out, name=f"run {run.id}")
+            active[key] = thread
             try:
                 thread.start()
             except RuntimeError as error:
-                del active[name]
+                del active[key]
                 short = local_fault(error)
                 if short is None:
                     raise
@@ -190,15 +192,16 @@ class Worker:
                 moved = each_turn() | self._tend(None) | self._looks.news()
                 reminders.remind(on_event=on_event)
                 while len(active) < concurrency and not cancel.is_set():
-                    run = self.claim()
+                    run = self.claim(sweep=once)
                     if run is None:
                         break
                     driven.append(run.id)
                     moved = True
                     try:
-                        begin(run.id, partial(self.drive, run, None, on_event))
+                        begin(run, partial(self.drive, run, None, on_event))
                     except LocalFault as error:
                         self._stopped[run.id] = run, str(error)
+                        self._drives.let_go(run)
                         raise
                 if active or self._looks.busy():
                     ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
@@ -208,7 +211,7 @@ class Worker:
                         break
                     self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
         finally:
-            self._leases.give_back(list(active))
+            self._drives.give_back(run_id for run_id, _ in list(active))
             self._looks.stop(STOP_WITHIN)
             for thread in list(active.values()):
                 thread.join()
@@ -248,13 +251,12 @@ class Worker:
             StoreUnavailable: the store still refuses.
         """
         for run, reason in list(self._stopped.values()):
-            with suppress(LeaseLost):
-                self._store.release(run, self._app.clock.time(), reason)
+            self._drives.put_back(run, reason)
             self._stopped.pop(run.id, None)
 
-    def claim(self, run_id: str | None = None) -> Run | None:
-        """Take a run, or that one, to drive it; None if there is none that nobody drives."""
-        return self._leases.claim(self._app.clock.time(), run_id)
+    def claim(self, run_id: str | None = None, *, sweep: bool = False) -> Run | None:
+        """Begin a run, or that one, to drive it. See `Drives.claim`."""
+        return self._drives.claim(run_id, sweep=sweep)
 
     def look_after(self, run_id: str | None = None, cancel: threading.Event | None = None) -> bool:
         """Do what is due for parked runs, or for that one; return whether one may go on now.
@@ -287,9 +289,9 @@ class Worker:
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
         settled = answers.answer_overdue()
         self._looks.begin(answers.tasks(run_id))
-        self._looks.begin(Poller(self._app, self._store, seals, self._owner).tasks(run_id))
-        self._looks.begin(SessionWatch(self._app, self._store, seals, self._owner).tasks())
-        self._looks.begin(Overtime(self._app, self._store, seals, self._owner).tasks())
+        self._looks.begin(Poller(self._app, self._store, seals).tasks(run_id))
+        self._looks.begin(SessionWatch(self._app, self._store, seals).tasks())
+        self._looks.begin(Overtime(self._app, self._store, seals).tasks())
         self._looks.overdue()
         called = call_next(self._app, self._store)
         self._looks.begin(self._doubles.tasks(run_id))
@@ -317,7 +319,7 @@ class Worker:
                 goes on from there.
             LocalFault: this machine refuses what the run needs; the same.
         """
-        with self._leases.watch(run, stop) as watched:
+        with self._drives.watch(run, stop) as watched:
             try:
                 drive = self._prepare(run, watched.stop, on_event)
                 result = drive.run(watched)

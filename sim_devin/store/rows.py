@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sim_devin.store.damage import DamagedRow, require_sound
 from sim_devin.store.database import Connection, Database
@@ -73,11 +73,51 @@ class LeaseLost(Exception):
     """Another process drives the run now. What this one still does of it counts for nothing."""
 
 
+class Term(NamedTuple):
+    """For how long a process has what it begins to drive, by the database's time.
+
+    Attributes:
+        now: the present.
+        until: when it counts as dead without a further sign of life; 0 if that is not how dead
+            ones are found.
+        longest: seconds for which processes here are given runs at a time.
+    """
+
+    now: float
+    until: float
+    longest: float
+
+
+class HandOut(Protocol):
+    """What the store tells whatever brings runs to processes, and asks it (`runs.carrier`)."""
+
+    def put(self, connection: Connection, run_ids: Sequence[str], /) -> None:
+        """Take note of runs that become ready, in the transaction that makes them so."""
+        ...
+
+    def holds(self, run_id: str, /) -> bool:
+        """Return whether a run that was begun here is still this process's."""
+        ...
+
+
+class _Nothing:
+    """Takes note of nothing, and knows nothing better than the row does."""
+
+    def put(self, _: Connection, __: Sequence[str]) -> None:
+        pass
+
+    def holds(self, _: str) -> bool:
+        return True
+
+
 class Rows:
     """What all tables share: the database, the guard of a run's lease, and the run's secrets.
 
     What is written of a run is closed here and nowhere else, so that nothing gets into the
     store with a secret in it; what is read is closed, and shows masks, until it is opened.
+
+    Attributes:
+        carrier: what brings runs to processes.
 
     Args:
         database: where the rows are.
@@ -87,6 +127,25 @@ class Rows:
     def __init__(self, database: Database, seals: Seals = no_secrets) -> None:
         self.database = database
         self.seals = seals
+        self.carrier: HandOut = _Nothing()
+
+    def make_ready_where(
+        self, connection: Connection, where: str, values: Sequence[Any], now: float, **also: Any
+    ) -> list[str]:
+        """Make the runs of a condition ready to be driven, and return their ids.
+
+        Every run that goes on passes here, or is ready when it is recorded (`add_run`). `also` is
+        what else becomes of their columns.
+        """
+        more = "".join(f", {name} = ?" for name in also)
+        rows = connection.execute(
+            f"UPDATE runs SET state = 'ready', updated = ?{more} WHERE {where} RETURNING id",
+            (now, *also.values(), *values),
+        ).fetchall()
+        ready = [row["id"] for row in rows]
+        if ready:
+            self.carrier.put(connection, ready)
+        return ready
 
     @contextmanager
     def held(self, run: Run) -> Iterator[Connection]:
@@ -100,7 +159,7 @@ class Rows:
                 "SELECT 1 FROM runs WHERE id = ? AND owner = ? AND fence = ? AND state = 'running'",
                 (run.id, run.owner, run.fence),
             ).fetchone()
-            if held is None:
+            if held is None or not self.carrier.holds(run.id):
                 raise LeaseLost(run.id)
             yield connection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
@@ -14,6 +14,7 @@ from sim_devin.store.found_runs import SUGGESTED_FROM, FoundRuns
 from sim_devin.store.pruning import Pruning
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
 from sim_devin.store.rows import (
+    Term,
     changed,
     json_text,
     marks,
@@ -24,6 +25,13 @@ from sim_devin.store.rows import (
 from sim_devin.store.sealing import Seal, names, read_json, to_json
 
 LONGEST_LEASE = 4.0  # times as long as ours a lease of another process may be
+OFFERED = 50  # most runs that are offered at a time
+FREE: Mapping[str, Any] = {"owner": None, "lease_until": 0}  # columns of what nobody drives
+
+
+def _over(term: Term) -> tuple[float, float]:
+    """Return what the end of a lease that is over is below, or above."""
+    return term.now, term.now + LONGEST_LEASE * term.longest
 
 
 class RunRows(FoundRuns, Pruning):
@@ -102,37 +110,41 @@ class RunRows(FoundRuns, Pruning):
             self.put_event(
                 connection, Event(run.id, run.created, "run.created", {"workflow": run.name})
             )
+            if run.state == "ready":
+                self.carrier.put(connection, [run.id])
 
-    def claim_run(
-        self, owner: str, now: float, ttl: float, moment: float, run_id: str | None = None
-    ) -> Run | None:
-        """Take the lease of a run that is ready, or whose process is dead; None without one.
+    def offered(self, term: Term) -> Iterator[str]:
+        """Yield the runs that may be begun: those whose process counts as dead, and ready ones.
 
-        `now` is the database's time, since leases are about processes; `moment` is the app's
-        own. A lease that ends implausibly late was given before the machine was started anew.
+        A term that ends implausibly late was given before the machine was started anew.
         """
-        mine, values = ("AND id = ?", (run_id,)) if run_id is not None else ("", ())
+        over = "state = 'running' AND (lease_until < ? OR lease_until > ?)"
+        for where, values in ((over, _over(term)), ("state = 'ready'", ())):
+            query = f"SELECT id FROM runs WHERE {where} ORDER BY updated LIMIT ?"
+            for row in self.database.read(query, (*values, OFFERED)):
+                yield row["id"]
+
+    def begin_run(self, run_id: str, owner: str, term: Term, moment: float) -> Run | None:
+        """Let a process drive a run from now on; None if it may not, by what its row says.
+
+        It may if the run is ready, or its process counts as dead by `term`. The run's fence grows,
+        so that nobody else can record or send anything for it. `moment` is the app's time.
+        """
         with self.database.write() as connection:
-            while True:
-                dead = connection.execute(
-                    "SELECT id FROM runs WHERE state = 'running' "
-                    f"AND (lease_until < ? OR lease_until > ?) {mine} ORDER BY updated LIMIT 1",
-                    (now, now + LONGEST_LEASE * ttl, *values),
-                )
-                ready = f"SELECT id FROM runs WHERE state = 'ready' {mine} ORDER BY updated LIMIT 1"
-                row = dead.fetchone() or connection.execute(ready, values).fetchone()
-                if row is None:
-                    return None
-                taken = connection.execute(
-                    "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, "
-                    "lease_until = ?, started = coalesce(started, ?), error = NULL "
-                    "WHERE id = ? RETURNING *",
-                    (owner, now + ttl, moment, row["id"]),
-                ).fetchone()
-                try:
-                    return run_of(taken)
-                except DamagedRow as error:  # the others can be driven
-                    self.hold(connection, row["id"], error)
+            taken = connection.execute(
+                "UPDATE runs SET state = 'running', owner = ?, fence = fence + 1, "
+                "lease_until = ?, started = coalesce(started, ?), error = NULL WHERE id = ? AND "
+                "(state = 'ready' OR (state = 'running' AND (lease_until < ? OR lease_until > ?))) "
+                "RETURNING *",
+                (owner, term.until, moment, run_id, *_over(term)),
+            ).fetchone()
+            if taken is None:
+                return None
+            try:
+                return run_of(taken)
+            except DamagedRow as error:  # the others can be driven
+                self.hold(connection, run_id, error)
+        return None
 
     def keep_leases(self, owner: str, until: float) -> dict[str, tuple[int, bool]]:
         """Prolong the leases of a process; return run -> (fence, whether it is to be cancelled)."""
@@ -203,12 +215,16 @@ class RunRows(FoundRuns, Pruning):
                 "SELECT step FROM waits WHERE run_id = ? AND open = 1", (run.id,)
             ).fetchall()
             gone = set(steps).difference(row["step"] for row in rows)
-            state: RunState = "ready" if woken or gone else parked_state(connection, run.id)
-            connection.execute(
-                "UPDATE runs SET state = ?, updated = ?, owner = NULL, lease_until = 0, "
-                "error = NULL WHERE id = ?",
-                (state, now, run.id),
-            )
+            state: RunState = "ready"
+            if woken or gone:
+                self.make_ready_where(connection, "id = ?", (run.id,), now, **FREE, error=None)
+            else:
+                state = parked_state(connection, run.id)
+                connection.execute(
+                    "UPDATE runs SET state = ?, updated = ?, owner = NULL, lease_until = 0, "
+                    "error = NULL WHERE id = ?",
+                    (state, now, run.id),
+                )
             self.put_event(connection, Event(run.id, now, f"run.{state}", {}))
         return state
 
@@ -219,21 +235,18 @@ class RunRows(FoundRuns, Pruning):
             LeaseLost: another process has taken the run.
         """
         with self.held(run) as connection:
-            connection.execute(
-                "UPDATE runs SET state = 'ready', updated = ?, owner = NULL, lease_until = 0, "
-                "error = ? WHERE id = ?",
-                (now, self.closed_text(connection, run.id, why), run.id),
-            )
+            error = self.closed_text(connection, run.id, why)
+            self.make_ready_where(connection, "id = ?", (run.id,), now, **FREE, error=error)
 
     def make_ready(self, run_id: str, states: Sequence[str], now: float) -> bool:
         """Make a run in one of these states ready; return whether it was."""
         with self.database.write() as connection:
-            return changed(
-                connection,
-                f"UPDATE runs SET state = 'ready', updated = ?, ended = NULL, result = NULL, "
-                f"summary = NULL, error = NULL, cancelling = 0 "
-                f"WHERE id = ? AND state IN ({marks(states)})",
-                (now, run_id, *states),
+            where = f"id = ? AND state IN ({marks(states)})"
+            anew = dict.fromkeys(("ended", "result", "summary", "error"))
+            return bool(
+                self.make_ready_where(
+                    connection, where, (run_id, *states), now, **anew, cancelling=0
+                )
             )
 
     def hold_run(self, run_id: str, now: float, why: str) -> bool:
@@ -281,7 +294,4 @@ class RunRows(FoundRuns, Pruning):
         if not self.database.read(f"SELECT 1 FROM runs WHERE {where} LIMIT 1", (now, *PARKED)):
             return 0
         with self.database.write() as connection:
-            return connection.execute(
-                f"UPDATE runs SET state = 'ready', updated = ? WHERE {where}",
-                (now, now, *PARKED),
-            ).rowcount
+            return len(self.make_ready_where(connection, where, (now, *PARKED), now))

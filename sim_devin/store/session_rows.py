@@ -137,11 +137,8 @@ class SessionRows(Rows):
             for row in rows:
                 connection.execute("UPDATE waits SET next_look = ? WHERE id = ?", (now, row["id"]))
             runs = sorted({row["run_id"] for row in rows})
-            return connection.execute(
-                "UPDATE runs SET state = 'ready', updated = ? "
-                f"WHERE id IN ({marks(runs)}) AND state IN ({marks(PARKED)})",
-                (now, *runs, *PARKED),
-            ).rowcount
+            where = f"id IN ({marks(runs)}) AND state IN ({marks(PARKED)})"
+            return len(self.make_ready_where(connection, where, (*runs, *PARKED), now))
 
     def leave_queue(self, run_id: str, step: str) -> None:
         """Forget that a try of a block waits for its turn: it has it."""

@@ -190,11 +190,8 @@ class WaitRows(Rows):
         return done
 
     def _wake(self, connection: Connection, run_id: str, now: float) -> None:
-        connection.execute(
-            "UPDATE runs SET state = 'ready', updated = ? "
-            f"WHERE id = ? AND state IN ({marks(PARKED)})",
-            (now, run_id, *PARKED),
-        )
+        where = f"id = ? AND state IN ({marks(PARKED)})"
+        self.make_ready_where(connection, where, (run_id, *PARKED), now)
 
     # -- reminders -------------------------------------------------------------------------------
 

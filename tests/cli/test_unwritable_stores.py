@@ -9,6 +9,7 @@ import pytest
 
 from sim_devin.store.schema import MIGRATIONS
 from sim_devin.store.sqlite_file import SqliteFile
+from tests.durable.flows import claim
 from tests.powers import permissions_count
 
 
@@ -28,7 +29,7 @@ def store_run(file):
 
     store = open_store(file)
     store.add_run(Run("run-1", "ready", store.put_document({"blocks": {}}), "w", created=1.0))
-    run = store.claim_run("me", 0.0, 10.0, 1.0)
+    run = claim(store, "me")
     store.record(run, [Outcome("a", 1, "a", log={"blockName": "A", "success": True})])
     store.end_run(run, "done", 2.0, result={"output": {"x": 1}})
     store.close()

@@ -2,6 +2,8 @@
 
 import itertools
 
+from sim_devin.store.rows import Term
+
 KEY = "{{DEVIN_API_KEY}}"
 
 
@@ -58,3 +60,11 @@ def loop(id, count, *inner):
     for item in inner:
         item["data"] = {"parentId": id, "extent": "parent"}
     return container
+
+
+def claim(store, owner, now=0.0, ttl=10.0, moment=0.0, run_id=None):
+    """Begin a run, or that one, under a lease, as a process named `owner` would; None without."""
+    term = Term(now, now + ttl, ttl)
+    offers = store.offered(term) if run_id is None else [run_id]
+    begun = (store.begin_run(offer, owner, term, moment) for offer in offers)
+    return next(filter(None, begun), None)

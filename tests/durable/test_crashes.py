@@ -11,6 +11,7 @@ from sim_devin.calls.intents import Settle
 from sim_devin.calls.response import Response
 from sim_devin.errors import CallerError, NotSent, StoreError
 from sim_devin.policy.rules import COSTS_MONEY, Policy
+from sim_devin.runs.carrier import BEATS
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.sqlite_file import IN_MEMORY
@@ -53,7 +54,7 @@ class MortalFile:
             with self._file.write() as connection:
                 yield connection
             return
-        if threading.current_thread().name == "sim-devin-leases":
+        if threading.current_thread().name == BEATS:
             raise StoreError("no signs of life here")  # they would come at any moment
         self._life.step()
         with self._file.write() as connection:

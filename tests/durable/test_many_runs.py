@@ -14,7 +14,7 @@ import pytest
 from sim_devin.errors import UnknownName
 from sim_devin.store.records import Event, Outcome, Run, Session, Wait
 from sim_devin.store.sql_store import open_store
-from tests.durable.flows import block, flow
+from tests.durable.flows import block, claim, flow
 
 FEW, MANY = 150, 2000
 NOW = 1_000_000.0
@@ -48,7 +48,7 @@ def ended_runs(store, count, prefix="old"):
         store.add_run(
             Run(run_id, "ready", document, "w", created=10.0, updated=10.0, options={"a": 1})
         )
-        run = store.claim_run("me", NOW, 10.0, 10.0, run_id)
+        run = claim(store, "me", NOW, 10.0, 10.0, run_id)
         store.record(run, [Outcome("a", 1, "a", output={"x": 1})], [])
         store.record_step(run, "a#1/1", "call", {"output": {}})
         store.put_file(run_id, "/flows/a.json", 11.0)
@@ -103,11 +103,11 @@ OPERATIONS = {
     "the last run of a schedule that has not ended": lambda store: store.last_id(
         "old-", 5, unended=True
     ),
-    "a claim": lambda store: store.claim_run("me", NOW, 10.0, NOW),
+    "a claim": lambda store: claim(store, "me", NOW, 10.0, NOW),
     "a claim where nothing is ready": lambda store: [
-        store.claim_run("me", NOW, 10.0, NOW) for _ in range(2)
+        claim(store, "me", NOW, 10.0, NOW) for _ in range(2)
     ],
-    "a claim of one run": lambda store: store.claim_run("me", NOW, 10.0, NOW, "ready-1"),
+    "a claim of one run": lambda store: claim(store, "me", NOW, 10.0, NOW, "ready-1"),
     "leases": lambda store: store.keep_leases("me", NOW),
     "the next moment": lambda store: store.next_moment(),
     "the next moment of a run": lambda store: store.next_moment("waiting-1"),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,9 @@ from sim_devin.store.postgres import TURN, PostgresDatabase
 from sim_devin.store.records import Run
 from sim_devin.store.schema import MIGRATIONS
 from sim_devin.store.sql_store import open_store
+from tests.durable.flows import claim
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_a_store_goes_on_after_its_connection_was_lost(store, postgres_server):
     hang_up(postgres_server)
     assert store.run("r-1").state == "ready"
     hang_up(postgres_server)
-    assert store.claim_run("me", 0.0, 10.0, 0.0).id == "r-1"
+    assert claim(store, "me").id == "r-1"
 
 
 def test_a_connection_lost_inside_a_write_keeps_nothing_of_it(store, postgres_server):
@@ -103,7 +107,7 @@ def test_everything_is_text_or_a_number(store):
 
 def test_a_character_that_postgres_cannot_hold_is_replaced(store):
     add_run(store)
-    run = store.claim_run("me", 0.0, 10.0, 0.0)
+    run = claim(store, "me")
     store.end_run(run, "failed", 1.0, error="a\0b")
     assert store.run("r-1").error == "a\ufffdb"
 
@@ -137,8 +141,9 @@ def test_a_store_of_a_later_version_is_left_alone(postgres):
 CLAIMER = """
 import sys
 from sim_devin.store.sql_store import open_store
+from tests.durable.flows import claim
 store = open_store(sys.argv[1])
-while (run := store.claim_run(sys.argv[2], 0.0, 100.0, 0.0)) is not None:
+while (run := claim(store, sys.argv[2], ttl=100.0)) is not None:
     print(run.id)
 """
 
@@ -148,7 +153,10 @@ def test_machines_share_the_runs_and_none_is_claimed_twice(store, postgres):
         add_run(store, f"run-{number}")
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", CLAIMER, postgres, name], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", CLAIMER, postgres, name],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for name in ("a", "b", "c")
     ]

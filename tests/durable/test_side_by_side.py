@@ -272,8 +272,8 @@ def test_a_worker_that_stops_looks_at_what_was_driven_last(open_app, transport, 
     run_id = start(app, devin("look", "list_sessions"), FORM, remind_every=60.0)
     claims, claim = [], app.runs.worker.claim
 
-    def claim_late():
-        claims.append(claim())
+    def claim_late(**options):
+        claims.append(claim(**options))
         if len(claims) == 3:  # the second turn: the run ends just before the worker would stop
             driven.set()
             for thread in threading.enumerate():

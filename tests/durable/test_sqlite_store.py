@@ -4,6 +4,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from sim_devin.store.rows import LeaseLost
 from sim_devin.store.schema import MIGRATIONS
 from sim_devin.store.sql_store import open_store
 from sim_devin.store.sqlite_file import SqliteFile
+from tests.durable.flows import claim
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(store, run_id="r-1", **values):
@@ -100,9 +104,9 @@ def test_an_id_is_used_once(store):
 
 def test_only_the_latest_owner_may_write(store):
     run(store)
-    first = store.claim_run("one", 0.0, 10.0, 0.0)
-    assert store.claim_run("two", 5.0, 10.0, 0.0) is None
-    second = store.claim_run("two", 11.0, 10.0, 0.0)
+    first = claim(store, "one")
+    assert claim(store, "two", 5.0) is None
+    second = claim(store, "two", 11.0)
     assert second.fence == first.fence + 1
     with pytest.raises(LeaseLost):
         store.end_run(first, "done", 12.0)
@@ -112,9 +116,10 @@ def test_only_the_latest_owner_may_write(store):
 
 CLAIMER = """
 import sys
-from sim_devin.store.sql_store import SqlStore, open_store
+from sim_devin.store.sql_store import open_store
+from tests.durable.flows import claim
 store = open_store(sys.argv[1])
-while (run := store.claim_run(sys.argv[2], 0.0, 100.0, 0.0)) is not None:
+while (run := claim(store, sys.argv[2], ttl=100.0)) is not None:
     print(run.id)
 """
 
@@ -128,6 +133,7 @@ def test_processes_share_the_runs_and_none_is_claimed_twice(tmp_path):
                 [sys.executable, "-c", CLAIMER, store.database.path, name],
                 stdout=subprocess.PIPE,
                 text=True,
+                cwd=ROOT,
             )
             for name in ("a", "b")
         ]

@@ -10,6 +10,7 @@ import pytest
 from sim_devin.errors import StoreError, StoreUnavailable
 from sim_devin.store.records import Run
 from sim_devin.store.sql_store import open_store
+from tests.durable.flows import claim
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_run_can_end_while_others_write(stores):
     add_runs(one, count=30)
     for _ in range(15):
         for store in stores:
-            run = store.claim_run("me", 0.0, 10.0, 0.0)
+            run = claim(store, "me")
             store.end_run(run, "done", 1.0)
     assert one.count(["done"]) == other.count(["done"]) == 30
 
