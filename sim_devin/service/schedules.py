@@ -11,7 +11,8 @@ A schedule starts a workflow at the moments of a cron expression::
     catch_up = false                 # true: what was due while no worker ran, the latest of it
 
 The moments are those of cronsim, which goes by Debian's cron: a fixed time that the clocks skip
-comes with the next minute there is; one that they repeat comes the first time only.
+comes with the next minute there is; one that they repeat comes the first time only. Where day of
+month and day of week are both restricted, either is enough, unless one of them begins with ``*``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ MINUTE_LENGTH = len("20261124T0900Z")
 HOUR = 3600.0
 _KEYS = ("workflow", "cron", "timezone", "inputs", "overlap", "catch_up")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ class Schedule:
         """Yield the moments after one moment and not after another, in order."""
         # Whole seconds: a fraction could be rounded up to the very moment that is looked for.
         start = datetime.fromtimestamp(math.floor(after), self.zone)
-        for found in CronSim(self.cron, start):
+        for found in CronSim(_five_fields(self.cron), start):
             moment = found.timestamp()
             if moment > until:
                 return
@@ -167,16 +177,51 @@ def _workflow(name: str, given: Any) -> Path:
 
 
 def _cron(name: str, given: Any) -> str:
-    hint = 'Write five fields: minute, hour, day of month, month, day of week ("0 9 * * MON-FRI").'
-    if not isinstance(given, str) or len(given.split()) != 5:
-        raise CallerError(f"The schedule {name} has the cron {given!r}.", hint=hint)
+    if not isinstance(given, str):
+        raise CallerError(f"The schedule {name} has the cron {given!r}.", hint=_FIVE_FIELDS)
+    expression, problem = _five_fields(given), ""
+    count = len(expression.split())
     try:
-        CronSim(given, datetime.now(UTC))
+        if count != 5:
+            problem = f"{count} fields"
+        elif next(CronSim(expression, datetime.now(UTC)), None) is None:
+            problem = "it never comes"
     except CronSimError as error:
+        problem = str(error)
+    if problem:
         raise CallerError(
-            f"The schedule {name} has the cron {given!r}: {error}.", hint=hint
-        ) from None
+            f"The schedule {name} has the cron {given!r}: {problem}.", hint=_cron_hint(given)
+        )
     return given
+
+
+_FIVE_FIELDS = (
+    'Write five fields: minute, hour, day of month, month, day of week ("0 9 * * MON-FRI").'
+)
+
+
+def _five_fields(cron: str) -> str:
+    """Return a cron expression as cronsim reads it: nicknames written out, ``?`` being any day."""
+    fields = _NICKNAMES.get(cron.strip().lower(), cron).split()
+    days = {2, 4}.intersection(range(len(fields)))
+    return " ".join("*" if at in days and item == "?" else item for at, item in enumerate(fields))
+
+
+def _cron_hint(given: str) -> str:
+    fields = given.strip().upper().split()
+    if given.strip().startswith("@"):
+        return f"Of the nicknames there are {', '.join(_NICKNAMES)}. {_FIVE_FIELDS}"
+    if len(fields) > 5:
+        return f"Seconds and years cannot be told. {_FIVE_FIELDS}"
+    days = [fields[at] for at in (2, 4) if at < len(fields)]
+    if any(re.search(r"\dW|L-\d", day) for day in days):
+        return (
+            "The nearest working day (15W) and days before the last one (L-3) are not supported; "
+            "L, LW, 5L (the last Friday) and FRI#2 (the second) are."
+        )
+    if any(re.match(r"H\b", item) for item in fields):
+        return f"There is no H here, since nothing is spread over time. {_FIVE_FIELDS}"
+    return _FIVE_FIELDS
 
 
 def _zone(name: str, given: Any) -> ZoneInfo:

@@ -84,6 +84,47 @@ def test_due(cron, zone, after, until, expected):
     assert found == [at(text) for text in expected]
 
 
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 9 13 * FRI", "6 13 20 27"),  # either
+        ("0 9 */2 * FRI", "13 27"),  # both
+        ("0 9 ? * MON", "2 9 16 23 30"),
+        ("0 9 13 * ?", "13"),
+        ("0 9 L * *", "30"),
+        ("0 9 * * 5L", "27"),
+        ("0 9 * * FRI#2", "13"),
+        ("@weekly", "8 15 22 29"),
+        (" @MONTHLY ", ""),
+    ],
+)
+def test_days_are_those_of_the_documentation(cron, days):
+    [found] = read_schedules({"nightly": {"workflow": str(Path(__file__)), "cron": cron}})
+    due = found.due(at("2026-11-01T00:00"), at("2026-12-01T00:00") - 1)
+    assert [datetime.fromtimestamp(moment, UTC).day for moment in due] == [
+        int(day) for day in days.split()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cron", "reason"),
+    [
+        ("@reboot", "@daily"),
+        ("0 0 9 * * *", "Seconds"),
+        ("0 9 15W * *", "15W"),
+        ("0 9 L-3 * *", "L-3"),
+        ("H 9 * * *", "no H"),
+        ("0 9 30 2 *", "five fields"),
+        ("? 9 * * *", "five fields"),
+    ],
+)
+def test_a_cron_that_is_not_supported_is_refused_with_the_reason(cron, reason):
+    with pytest.raises(CallerError) as refused:
+        read_schedules({"nightly": {"workflow": str(Path(__file__)), "cron": cron}})
+    assert cron in refused.value.message
+    assert reason in refused.value.hint
+
+
 def clock_changes(zone):
     """Return the hours of 2026 in which the clocks of a zone change."""
     hours = range(int(at("2026-01-01")), int(at("2027-01-01")), 3600)
