@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,25 @@ from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.specs.models import Connection
 from sim_devin.specs.schema import number
-from sim_devin.text import did_you_mean
+from sim_devin.text import did_you_mean, nearest
 
 APP_NAME = "sim-devin"
+
+# What the config file has, and what of it limits something.
+_SECTIONS = ("credentials", "settings", "policy", "network", "hooks", "schedules", "reminders")
+_LIMITS = (
+    *("max_acu", "max_acu_day", "max_sessions_run", "max_sessions_day", "max_minutes"),
+    *("max_sessions", "max_creates_per_minute", "disable"),
+)
+_SETTINGS = (
+    *_LIMITS,
+    *("base_url", "retries", "grace", "ambiguous", "specs", "strict", "simulate", "otel"),
+    *("model", "model_url", "model_api_key"),
+)
+_VARIABLES = (
+    *("SIM_DEVIN_CONFIG", "SIM_DEVIN_STORE", "SIM_DEVIN_LEASE", "SIM_DEVIN_MCP_TOKEN"),
+    *(NETWORK_ALLOW, "SIM_DEVIN_COMPLETE"),
+)
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
@@ -76,6 +92,7 @@ class Settings:
         model: the language model of blocks that name none; empty for none.
         model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
         model_api_key: the endpoint's key.
+        unread: what stands in the config file or the environment and nothing reads, in words.
     """
 
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -103,6 +120,7 @@ class Settings:
     model: str = ""
     model_url: str = ""
     model_api_key: str = field(default="", repr=False)
+    unread: tuple[str, ...] = ()
 
     def ceilings(self) -> Policy:
         """Return the ceilings of the settings, as a policy that has nothing else."""
@@ -149,6 +167,8 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
     env = os.environ if env is None else env
     document = _read_config(config or config_path(env), named=config is not None)
     table = document.get("settings", {})
+    if not isinstance(table, Mapping):
+        raise CallerError("[settings] has to be a table.")
 
     def value(name: str, default: Any = None) -> Any:
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
@@ -159,7 +179,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         return None if given is None else _integer(name, given, least)
 
     return Settings(
-        credentials=document.get("credentials", {}),
+        credentials=_credentials(document.get("credentials", {})),
         env=env,
         base_url=str(value("base_url", "")),
         max_acu=at_least(1, "max_acu"),
@@ -187,7 +207,49 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         model=str(value("model", "")).strip(),
         model_url=str(value("model_url", "")).strip(),
         model_api_key=str(value("model_api_key", "")).strip(),
+        unread=tuple(_unread(document, table, env)),
     )
+
+
+def _credentials(table: Any) -> Mapping[str, Mapping[str, str]]:
+    if not isinstance(table, Mapping):
+        raise CallerError("[credentials] has to be a table of tables.")
+    for name, stored in table.items():
+        if not isinstance(stored, Mapping):
+            raise CallerError(
+                f"[credentials] {name[:60]} has to be a table.", hint=f"Write [credentials.{name}]."
+            )
+    return table
+
+
+def _unread(
+    document: Mapping[str, Any], table: Mapping[str, Any], env: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what nothing reads, with the nearest name.
+
+    Raises:
+        CallerError: what it looks like is a limit, or a section of limits: it would not hold.
+    """
+    prefix = "SIM_DEVIN_"
+    variables = [f"{prefix}{name.upper()}" for name in _SETTINGS] + list(_VARIABLES)
+    asked = [name for name in env if name.startswith(prefix)]
+    for place, found, known, limits in (
+        ("The config file has the section", document, _SECTIONS, ("policy", "settings")),
+        ("[settings] has", table, _SETTINGS, _LIMITS),
+        ("The environment has", asked, variables, [f"{prefix}{name.upper()}" for name in _LIMITS]),
+    ):
+        for name in found:
+            if name in known:
+                continue
+            by_word = {item.lower().removeprefix("sim_devin_"): item for item in known}
+            word = name.lower().removeprefix("sim_devin_")
+            close = [by_word[item] for item in nearest(word, by_word, limit=1, cutoff=0.75)]
+            said = f"{place} {name[:60]!r}, which nothing reads."
+            hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+            if close and close[0] in limits:
+                raise CallerError(f"{said} What it limits would not hold.", hint=hint)
+            if close or found is not asked:  # variables of that prefix may be those of others
+                yield f"{said} {hint}"
 
 
 def _read_config(path: Path, *, named: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from sim_devin.engine.services import Model
 from sim_devin.llm.language_model import PydanticAiModel
 from sim_devin.plugins import loading as plugins
 from sim_devin.plugins import registry
+from sim_devin.plugins.registry import Registry
 from sim_devin.policy.rules import Policy
 from sim_devin.settings import Settings, load_settings
 from sim_devin.store.memory import MemoryStore, RunStore
+from sim_devin.text import did_you_mean
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
 
@@ -99,8 +101,10 @@ def open_app(
         settings = replace(settings, env={**settings.env, "SIM_DEVIN_STORE": str(store)})
         store = None
     built = registry.build(loaded, strict=strict)
-    for slip in written.slips(built.tools):
-        logger.warning("[policy] %s", slip)
+    for slip in (*written.slips(built.tools), *(policy or Policy()).slips(built.tools)):
+        logger.warning("policy: %s", slip)
+    for slip in (*settings.unread, *_unread_credentials(settings, built)):
+        logger.warning("%s", slip)
     clock = clock or RealClock()
     return App(
         registry=built,
@@ -115,6 +119,21 @@ def open_app(
         ledger=ledger or MemoryLedger(),
         settle=settle or settings.settle,
     )
+
+
+def _unread_credentials(settings: Settings, built: Registry) -> Iterator[str]:
+    """Yield what stands below ``[credentials]`` and no connection has."""
+    for name, stored in settings.credentials.items():
+        connection = built.connections.get(name)
+        if connection is None:
+            hint = did_you_mean(name, built.connections) or "No plugin here brings it."
+            yield f"[credentials] has {name[:60]!r}, which is no connection here. {hint}"
+            continue
+        for field in stored:
+            if field not in connection.fields:
+                hint = did_you_mean(field, connection.fields)
+                hint = hint or f"Known: {', '.join(connection.fields)}."
+                yield f"[credentials.{name}] has {field[:60]!r}, which nothing reads. {hint}"
 
 
 def _load(

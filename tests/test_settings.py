@@ -1,13 +1,16 @@
 """Settings: environment, config file, keyring; and what is wrong with them."""
 
+import re
 import sys
 import types
 
 import pytest
 
 from sim_devin.errors import CallerError
+from sim_devin.policy.rules import Policy
 from sim_devin.settings import load_settings
 from sim_devin.specs.models import Connection
+from sim_devin.wiring import open_app
 
 CONNECTION = Connection.model_validate(
     {
@@ -203,3 +206,55 @@ def test_a_locked_keyring_counts_as_empty(tmp_path, monkeypatch):
 def test_the_repr_shows_no_credential(config):
     settings = load_settings({"DEVIN_API_KEY": "cog_from_env_000"}, config(FILE))
     assert "cog_" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "told"),
+    [
+        ("[setings]\nmax_acu = 3", {}, "'settings'"),
+        ("[polcy]\ndeny = ['devin_terminate_session']", {}, "'policy'"),
+        ("[settings]\nmax_acuu = 3", {}, "'max_acu'"),
+        ("[settings]\nMAX_ACU = 3", {}, "'max_acu'"),
+        ("", {"SIM_DEVIN_MAX_ACU_RUN": "3"}, "MAX_ACU"),
+        ("", {"SIM_DEVIN_MAX_SESSION_DAY": "3"}, "'SIM_DEVIN_MAX_SESSIONS_DAY'"),
+    ],
+)
+def test_a_limit_that_nothing_reads_is_an_error(config, text, env, told):
+    with pytest.raises(CallerError, match="would not hold") as refused:
+        load_settings(env, config(text))
+    assert told in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "told"),
+    [
+        ("[netwrk]\nallow = ['a.example']", {}, "'network'"),
+        ("[settings]\nretris = 3", {}, "'retries'"),
+        ("[settings]\ncolour = 3", {}, "Known: "),
+        ("[credentials.devn]\napiKey = 'k'", {}, "'devin'"),
+        ("[credentials.devin]\napikey = 'k'", {}, "'apiKey'"),
+        ("", {"SIM_DEVIN_RETRYS": "3"}, "'SIM_DEVIN_RETRIES'"),
+        ("[policy]\nallow = ['devin_gt_session']", {}, "'devin_get_session'"),
+        ("[policy]\ndeny = ['acme_*']", {}, "no tool here matches"),
+    ],
+)
+def test_what_nothing_reads_is_named_with_what_is_near_it(config, caplog, text, env, told):
+    open_app(config=config(text), env=env, discover=False)
+    [record] = [item for item in caplog.records if item.levelname == "WARNING"]
+    assert told in record.getMessage()
+
+
+def test_settings_that_are_read_are_not_spoken_of(config, caplog):
+    env = {"SIM_DEVIN_STORE": "memory", "SIM_DEVIN_LEASE": "9", "SIM_DEVIN_OF_ANOTHER": "x"}
+    open_app(config=config(FILE), env=env, discover=False)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["deny", "confirm"])
+@pytest.mark.parametrize("pattern", ["devin_terminat_session", "terminate", "devin_x*"])
+def test_a_pattern_that_holds_nothing_back_is_an_error(config, name, pattern):
+    text = f"[policy]\n{name} = ['{pattern}']"
+    with pytest.raises(CallerError, match=f"{name} has '{re.escape(pattern)}'"):
+        open_app(config=config(text), env={}, discover=False)
+    with pytest.raises(CallerError, match=f"{name} has '{re.escape(pattern)}'"):
+        open_app(policy=Policy(**{name: (pattern,)}), env={}, discover=False)

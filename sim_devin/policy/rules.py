@@ -216,15 +216,26 @@ class Policy:
         return {} if limit is None else {CAP: math.floor(limit)}
 
     def slips(self, tools: Iterable[str]) -> list[str]:
-        """Return what is wrong with the patterns that match none of the tools, in words."""
+        """Return what is wrong with the patterns that match none of the tools, in words.
+
+        Raises:
+            CallerError: one that denies, or wants a confirmation, is of a service whose tools are
+                here: what it was to hold back would go on.
+        """
         known = [*tools, DESTRUCTIVE, COSTS_MONEY]
-        return [
-            f"{name} has {pattern!r}, which no tool here matches. "
-            f"{did_you_mean(pattern, known)}".strip()
-            for name in ("allow", "deny", "confirm")
-            for pattern in getattr(self, name)
-            if not any(fnmatchcase(item, pattern) for item in known)
-        ]
+        services = {item.partition("_")[0] for item in known if "_" in item}
+        found: list[str] = []
+        for name in ("allow", "deny", "confirm"):
+            for pattern in getattr(self, name):
+                if any(fnmatchcase(item, pattern) for item in known):
+                    continue
+                said = f"{name} has {pattern!r}, which no tool here matches."
+                hint = did_you_mean(pattern, known) or "See: sim-devin tools."
+                service = pattern.partition("_")[0]
+                if name != "allow" and ("_" not in pattern or service in services):
+                    raise CallerError(f"The policy's {said}", hint=hint)
+                found.append(f"{said} {hint}")
+        return found
 
     def check(self, spec: ToolSpec, params: Mapping[str, Any], spent: Spent = Spent()) -> Verdict:
         """Return whether a call may go on. Pure.

@@ -148,6 +148,8 @@ def command(
 
     address = {name: given.pop(name) for name in ("host", "port", "hosts", "origins", "no_token")}
     with options.open(policy=_policy(given)) as app:
+        for slip in Policy(allow=allow).slips(app.registry.tools):
+            click.echo(f"warning: --{slip}", err=True)
         server = mcp_server.build(
             app,
             policy=Policy(allow=allow),  # what is offered; blocks of workflows do not go by it
