@@ -1,7 +1,7 @@
-"""The command line: which commands there are, and how errors leave.
+"""The command line: the list of commands, and how errors are reported.
 
-Each command is a module of `sim_devin.cli.commands`, imported when it is used, so that
-``sim-devin --help`` loads next to nothing.
+Each command is a module in `sim_devin.cli.commands`, imported on first use so that
+``sim-devin --help`` stays fast.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from sim_devin.cli.commands.verbosity import verbose_option
 from sim_devin.errors import Cancelled
 from sim_devin.text import did_you_mean
 
-# Command -> its help in one line; `sim_devin.cli.commands.<name>.command` is the command itself.
+# Command -> its one-line help; `sim_devin.cli.commands.<name>.command` is the command itself.
 COMMANDS: Mapping[str, str] = {
-    "run": "Run a workflow and show how it went.",
+    "run": "Run a workflow and show its progress and result.",
     "call": "Call one tool and print its output as JSON.",
     "wait": "Wait for Devin sessions.",
-    "runs": "Look at recorded runs; answer, resume, cancel them.",
-    "worker": "Drive the durable runs of this machine.",
-    "schedules": "List the schedules of the worker, and when they start next.",
+    "runs": "List, show, answer, resume or cancel recorded runs.",
+    "worker": "Drive the durable runs in the store.",
+    "schedules": "List the worker's schedules and their next start times.",
     "tools": "List the tools, or show one.",
     "blocks": "List the blocks, or show the form of one.",
-    "check": "Check spec files and workflows, and say what is wrong.",
+    "check": "Check spec files and workflows for problems.",
     "mcp": "Offer the tools to MCP clients.",
     "serve": "Serve the canvas: draw, run and watch workflows.",
-    "simulate": "Serve a simulated Devin on this machine.",
-    "plugins": "List the plugins; explain or start one.",
-    "config": "Show the settings and where they come from; store a key.",
-    "completion": "Print the completion script of a shell.",
+    "simulate": "Run a simulated Devin API on this machine.",
+    "plugins": "List, diagnose or scaffold plugins.",
+    "config": "Show the settings and their sources; store a key.",
+    "completion": "Print a shell completion script.",
 }
 
 EXIT_CODES = (
     ("0", "done"),
     ("1", "the run failed, or a session that was waited for is not done"),
-    ("2", "a mistake in what was asked for; nothing was sent"),
+    ("2", "invalid usage or input; nothing was sent"),
     ("3", "no usable API key or organization"),
-    ("4", "no usable answer came back"),
-    ("5", "the service answered with an error"),
+    ("4", "network error or unreadable response"),
+    ("5", "the service returned an error"),
     ("130", "interrupted"),
 )
 
@@ -59,7 +59,7 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - as click calls it
         cmd_name: str,
     ) -> click.Command | None:
-        """Return a command, importing its module; None if there is none of that name."""
+        """Return a command, importing its module; None if there is no command of that name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"sim_devin.cli.commands.{cmd_name}").command
@@ -68,10 +68,10 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that `args` start with, and the rest of them.
+        """Return the command that `args` start with, and the remaining arguments.
 
         Raises:
-            click.UsageError: there is no such command; names the nearest.
+            click.UsageError: no such command; suggests the nearest.
         """
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
@@ -93,20 +93,20 @@ class Commands(click.Group):
         ctx: click.Context,  # noqa: ARG002 - as click calls it
         formatter: click.HelpFormatter,
     ) -> None:
-        """Write what the exit codes mean."""
+        """Write the exit codes."""
         with formatter.section("Exit codes"):
             formatter.write_dl(list(EXIT_CODES))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for.
+        """Run the selected command.
 
         Raises:
-            click.ClickException: what went wrong, with the exit code of its kind.
+            click.ClickException: any failure, with its exit code.
         """
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            # It may repeat what was typed.
+            # The message may repeat what was typed.
             error.message = redacted(error.message, ctx)  # type: ignore[misc]
             raise
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -124,12 +124,12 @@ class Commands(click.Group):
 @click.version_option(package_name="sim-devin", message="sim-devin %(version)s")
 @verbose_option
 def cli() -> None:
-    """Put Devin, the autonomous software engineer, into automated work.
+    """Use Devin, the autonomous software engineer, in automated work.
 
-    Try it without an account: every command that talks to Devin takes --simulate.
+    Try it without an account: every command that talks to Devin accepts --simulate.
     """
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code of how it went."""
+    """Run the command line and exit with its exit code."""
     cli.main(args=None if args is None else list(args), prog_name="sim-devin")

@@ -263,7 +263,7 @@ def test_no_key_is_ever_shown(devin, invoke, arguments):
 
 def test_a_key_on_the_command_line_is_warned_about(devin, invoke):
     loud = invoke("call", "devin_list_sessions", f"apiKey={KEY}")
-    assert "shell's history" in loud.stderr
+    assert "shell history" in loud.stderr
     assert loud.exit_code == 0
     Path("key").write_text(KEY, encoding="utf-8")
     quiet = invoke("call", "devin_list_sessions", "apiKey=@key")

@@ -139,7 +139,7 @@ def test_a_named_store_is_used_or_it_is_an_error(invoke, keyring, tmp_path):
     assert keyring.kept == {}
     # The file comes before the keyring, and a key in it would go on being used.
     again = invoke("config", "set-key", input=f"{KEY}2\n")
-    assert "wins" in again.stderr
+    assert "takes precedence" in again.stderr
 
 
 def test_the_environment_wins_and_that_is_said(invoke, monkeypatch):

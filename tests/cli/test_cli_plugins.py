@@ -107,7 +107,7 @@ def test_new_plugin(invoke, monkeypatch, tmp_path):
 def test_list_of_blocks(invoke):
     lines = invoke("blocks").stdout.splitlines()
     assert lines[1].startswith("devin ")
-    assert "11 in all" in lines[1]
+    assert "11 in total" in lines[1]
     assert {"devin", "devin_wait", "condition", "response"} <= {line.split()[0] for line in lines}
     assert json.loads(invoke("blocks", "--json").stdout)[0]["type"] == "devin"
 
@@ -176,7 +176,7 @@ def test_a_block_whose_tool_is_missing(invoke, specs):
     (specs / "acme.block.json").write_text(json.dumps(block), encoding="utf-8")
     result = invoke("check", specs)
     assert result.exit_code == 2
-    assert "acme.block.json: operations.look: there is no tool 'acme_lock'" in result.stdout
+    assert "acme.block.json: operations.look: unknown tool 'acme_lock'" in result.stdout
     assert "Did you mean 'acme_look'" in result.stdout
 
 

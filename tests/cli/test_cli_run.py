@@ -155,7 +155,7 @@ def test_missing_values_name_the_fields_before_anything_runs(invoke, main_job, m
         (["--from-block", "Lock"], "'Look'"),
         (["--bindings", "missing.json"], "missing.json"),
         (["--input-json", "[1]"], "JSON object"),
-        (["--deadline", "soon"], "length of time"),
+        (["--deadline", "soon"], "positive duration"),
     ],
 )
 def test_mistakes(invoke, main_job, arguments, expected):
@@ -201,7 +201,7 @@ def test_a_snapshot_that_cannot_be_written(invoke, main_job):
 def test_deadline(invoke, main_job):
     result = run(invoke, main_job, "--deadline", "60")
     assert result.exit_code == 1
-    assert "ran out of time" in result.stdout or "failed" in result.stdout
+    assert "timed out" in result.stdout or "failed" in result.stdout
 
 
 def test_max_acu_is_a_ceiling_of_the_run(invoke, main_job):
@@ -288,7 +288,7 @@ def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):
     result = run(invoke, human(export, block), input="y\n")
     assert result.exit_code == 0, result.stderr
     assert '"ok": true' in result.stdout
-    assert "Ask Somebody waits for you" in result.stderr
+    assert "Ask Somebody is waiting for you" in result.stderr
     assert "plan: delete" in result.stderr
     assert "\u001b" not in result.stderr
 
@@ -302,7 +302,7 @@ def test_the_terminal_asks_for_a_yes(invoke, main_job, tmp_path, monkeypatch, ty
     assert "(devin_create_session)? It costs money." in result.stderr
     assert "  prompt: Fix the build of acme/web" in result.stderr
     assert ("declined" in result.stdout) is (typed == "no\n")
-    assert ("waits for your yes" in result.stdout) is (typed == "\n")
+    assert ("is waiting for your approval" in result.stdout) is (typed == "\n")
 
 
 class Terminal:
@@ -344,7 +344,7 @@ def test_a_deadline_also_ends_a_pause(invoke, export, block):
     )
     result = run(invoke, path, "--deadline", "1h")
     assert result.exit_code == 1
-    assert "ran out of time" in result.stdout
+    assert "timed out" in result.stdout
 
 
 def test_no_key_is_shown(invoke, main_job, devin, monkeypatch):
@@ -400,7 +400,7 @@ def test_what_nobody_answered_here_is_answered_later(invoke, export, block):
 def test_what_a_worker_cannot_know_is_refused(invoke, main_job, arguments):
     result = invoke("run", main_job, "--detach", *arguments)
     assert result.exit_code == 2
-    assert f"{arguments[0]} cannot go with --detach" in result.stderr
+    assert f"{arguments[0]} cannot be used with --detach" in result.stderr
     assert listed(invoke) == []
 
 
@@ -536,7 +536,7 @@ def test_what_goes_on_is_live_and_what_ended_stays(view):
     view(Event(events.BLOCK_WAITING, "r", 995.0, other, {"progress": step}))
     text = view.render().plain
     assert "Fetch  10s  running" in text
-    assert "Other  10s  waiting: running, working · next look in 12s · devin-1" in text
+    assert "Other  10s  waiting: running, working · next poll in 12s · devin-1" in text
     running.ended, running.error = 999.0, "no \u001b[2J answer"
     view(Event(events.BLOCK_FAILED, "r", 999.0, running))
     assert "Fetch" not in view.render().plain

@@ -94,8 +94,8 @@ def test_a_run_that_waits_for_its_turn_says_so(sim_devin, file, monkeypatch):
     shown = [sim_devin("runs", "show", run_id) for run_id in runs]
     reason = "    1 session of this organization is under way; the limit is 1.\n"
     assert sum(reason in text for text in shown) == 2
-    assert sum("create waits for its turn to create a session.\n" in text for text in shown) == 1
-    assert sum("for its turn to create a session, with 1 before it.\n" in t for t in shown) == 1
+    assert sum("create is waiting in the queue to create a session.\n" in t for t in shown) == 1
+    assert sum("in the queue to create a session, 1 ahead of it.\n" in t for t in shown) == 1
 
 
 def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
@@ -118,7 +118,7 @@ def test_reminders_are_told_wherever_a_run_is_shown(sim_devin, file, tmp_path):
     assert line not in sim_devin(*start, "--answer", '{"branch": "x"}', stream="stderr")
     run_id = sim_devin(*start, "--detach").strip()
     assert f"{run_id}: {line}" in sim_devin("worker", "--once", stream="stderr")
-    assert "    Reminded once, next at 20" in sim_devin("runs", "show", run_id)
+    assert "    Reminded once; next reminder at 20" in sim_devin("runs", "show", run_id)
     sim_devin("runs", "cancel", run_id)
     assert f"  {line}\n" in sim_devin("runs", "watch", run_id, code=130)
     events = sim_devin("runs", "watch", run_id, "--json", code=130).splitlines()
@@ -135,7 +135,7 @@ def test_a_worker_with_reminders_that_cannot_be_does_not_begin(sim_devin, file, 
     assert 'Write every = "30m"' in served
     document = file(block("ask", "human_in_the_loop", inputFormat=[{"name": "branch"}]))
     warned = sim_devin("run", document, code=1, stream="stderr")
-    assert "warning: nobody is reminded from here: " in warned
+    assert "warning: no reminder is sent from here: " in warned
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_held_call_is_shown_and_approved(sim_devin, simulator, held):
     run_id = json.loads(sim_devin("run", held, "--json", "-q", code=1))["runId"]
     assert simulator.truth() == []
     shown = sim_devin("runs", "show", run_id)
-    assert "create waits for your yes." in shown
+    assert "create is waiting for your approval." in shown
     assert "(devin_create_session)? It costs money." in shown
     assert "    prompt: Fix it\n" in shown
     assert f"sim-devin runs answer {run_id} --context create --approve, or --decline" in shown
@@ -194,7 +194,7 @@ def test_what_is_uncertain_says_how_to_go_on(sim_devin, simulator, file):
     sim_devin("runs", "answer", shown["runId"], "repeat=true")
     assert "is done" in sim_devin("runs", "resume", shown["runId"])
     assert len(simulator.truth()) == 1
-    assert sim_devin("runs", "prune", "--older-than", "1d") == "Forgot 0 runs.\n"
+    assert sim_devin("runs", "prune", "--older-than", "1d") == "Deleted 0 runs.\n"
 
 
 def test_a_watched_run_is_shown_to_its_end_however_long_it_was(sim_devin, file, tmp_path):
@@ -247,7 +247,7 @@ def test_a_run_can_be_read_block_by_block_with_its_totals():
     short = list(lines(run))
     assert "  Wait: done, 59.0 s, 1.5 ACUs so far" in short
     assert "  Report: failed: no, 0.0 s" in short
-    assert "  In all: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 session" in short
+    assert "  Total: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 session" in short
     full = "\n".join(lines(run, full=True))
     assert '"prompt": "p"' in full
     assert "prompt" not in "\n".join(short)

@@ -259,7 +259,7 @@ def test_sigterm_stops_the_endpoint_and_the_worker(config):
         process.send_signal(signal.SIGTERM)
         _, told = process.communicate(timeout=30)
     assert process.returncode == 0, told
-    assert "Giving the runs back" in told
+    assert "Releasing the runs" in told
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)

@@ -1,1 +1,1 @@
-"""The commands, one module each, and what they share. `sim_devin.cli.main` imports them lazily."""
+"""The commands, one module each, and shared code. `sim_devin.cli.main` imports them lazily."""

@@ -1,4 +1,4 @@
-"""Values given on the command line: ``NAME=VALUE``, files and JSON."""
+"""Values on the command line: ``NAME=VALUE``, files and JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sim_devin.specs.json_input import read_json
 
 
 def named_values(items: Iterable[str]) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` items as a mapping; a repeated name collects a list.
+    """Return ``NAME=VALUE`` items as a mapping; the values of a repeated name become a list.
 
     ``NAME=@FILE`` reads a file, ``NAME=@-`` standard input, ``NAME=@@TEXT`` is ``@TEXT``.
 
@@ -34,7 +34,7 @@ def named_values(items: Iterable[str]) -> dict[str, Any]:
 
 
 def named_texts(items: Iterable[str]) -> dict[str, str]:
-    """Return ``NAME=VALUE`` items as `named_values` does, of a repeated name the last.
+    """Return ``NAME=VALUE`` items like `named_values`, keeping the last value of a repeated name.
 
     Raises:
         CallerError: an item has no name, or a file cannot be read.
@@ -48,11 +48,11 @@ def _value(name: str, text: str) -> str:
         return text[1:]
     if not text.startswith("@"):
         return text
-    return read_text(text[1:], hint=f"For a text that starts with @, write {name}=@{text[:20]}.")
+    return read_text(text[1:], hint=f"For a value that starts with @, write {name}=@{text[:20]}.")
 
 
 def read_text(source: str, *, hint: str = "") -> str:
-    """Return the text of a file, or of standard input for ``-``.
+    """Return the content of a file, or of standard input for ``-``.
 
     Raises:
         CallerError: it cannot be read, or is not UTF-8.
@@ -68,7 +68,7 @@ def read_text(source: str, *, hint: str = "") -> str:
 
 
 def json_object(source: str) -> dict[str, Any]:
-    """Return a JSON object given as ``-`` (standard input), a file, or the text itself.
+    """Return a JSON object given as ``-`` (standard input), a file name, or the JSON itself.
 
     Raises:
         CallerError: it cannot be read, or is not a JSON object.
@@ -83,21 +83,21 @@ def json_object(source: str) -> dict[str, Any]:
 
 
 def warn_about_history(names: Iterable[str]) -> None:
-    """Say that secrets of these names, given as arguments, may be kept by the shell."""
+    """Warn that the shell may keep secrets with these names, given as arguments."""
     listed = ", ".join(names)
     if listed:
         click.echo(
-            f"warning: {listed} on the command line may stay in the shell's history; use the "
+            f"warning: {listed} given on the command line may stay in the shell history; use the "
             "environment, sim-devin config set-key, or NAME=@FILE.",
             err=True,
         )
 
 
 def text_or_object(source: str) -> Any:
-    """Return the JSON object in a text, a .json file or standard input; other text as it is.
+    """Return the JSON object in a string, a .json file or standard input; other text unchanged.
 
     Raises:
-        CallerError: it starts as a JSON object and is none.
+        CallerError: it starts like a JSON object but is not valid.
     """
     is_object = source.lstrip().startswith("{") or source == "-" or source.endswith(".json")
     return json_object(source) if is_object else source

@@ -1,4 +1,4 @@
-"""``sim-devin blocks``: what a workflow can be made of."""
+"""``sim-devin blocks``: the blocks available to workflows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sim_devin.specs.models import BlockSpec
 
 
-FEW = 3  # operations worth naming in the list
+FEW = 3  # operations named in the list
 
 
 @click.command(
@@ -30,7 +30,7 @@ FEW = 3  # operations worth naming in the list
     ),
 )
 @click.argument("block_type", metavar="[TYPE]", required=False)
-@click.option("--operation", metavar="NAME", help="Show the form of one operation only.")
+@click.option("--operation", metavar="NAME", help="Show the form of this operation only.")
 @json_option()
 @app_options(talks=False)
 def command(
@@ -65,7 +65,7 @@ def _rows(types: list[str], registry: Registry) -> Iterator[tuple[str, str, str,
 
 def _operations(block: BlockSpec) -> str:
     names = list(block.operations)
-    more = f", … ({len(names)} in all)" if len(names) > FEW else ""
+    more = f", … ({len(names)} in total)" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
 
 

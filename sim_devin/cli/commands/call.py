@@ -1,4 +1,4 @@
-"""``sim-devin call``: one tool, called once."""
+"""``sim-devin call``: call one tool once."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 @click.argument("tool", shell_complete=complete_tool)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @json_input_option(
-    "Take the parameters as a JSON object from standard input, a file or the text itself; "
-    "errors are then JSON, too."
+    "Read the parameters as a JSON object from standard input, a file or the argument itself; "
+    "errors are then JSON too."
 )
 @click.option("--dry-run", is_flag=True, help="Print the request instead of sending it.")
 @click.option(
     "--no-reconcile",
     is_flag=True,
-    help="When nobody knows whether a create or a message was taken, fail at once instead of "
-    "looking for it.",
+    help="If a create or message gets no clear response, fail at once instead of looking for its "
+    "effect.",
 )
 @click.option(
-    "--timeout", type=seconds, metavar="TIME", help="Give up after this time: 90, 15m, 2h."
+    "--timeout", type=seconds, metavar="TIME", help="Give up after this long: 90, 15m, 2h."
 )
 @quiet_option
 @app_options()
@@ -64,9 +64,9 @@ def command(
 ) -> None:
     """Call one tool and print its output as JSON.
 
-    Values are text and are converted to the type that the parameter declares. NAME=@FILE
-    reads the value from a file, NAME=@- from standard input; write @@ for a text that starts
-    with @. A repeated NAME makes a list.
+    Values are converted to the types that the parameters declare. NAME=@FILE reads the value
+    from a file, NAME=@- from standard input; write @@ for a value that starts with @. A repeated
+    NAME makes a list.
     """
     given: dict[str, Any] = json_object(json_input) if json_input is not None else {}
     typed = named_values(params)
@@ -93,14 +93,14 @@ def command(
 
 
 def _require_ceilings(app: App, tool: str, values: dict[str, Any]) -> None:
-    """Refuse a ceiling that is written down without a value, as by a variable that is not set."""
+    """Reject a ceiling given without a value, for example from an unset shell variable."""
     from sim_devin.calls.ceilings import is_nothing
 
     for name in app.registry.tool(tool).traits.ceilings:
         if name in values and is_nothing(values[name]):
             raise CallerError(
                 f"{name} has no value.",
-                hint="Nothing was sent: it is a ceiling. Leave it out if there is to be none.",
+                hint="It is a ceiling, so nothing was sent. Omit it to set no ceiling.",
             )
 
 
@@ -120,12 +120,12 @@ def _warn(app: App, tool: str, items: tuple[str, ...]) -> None:
 
 
 def _request(app: App, tool: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the request a call would send, as JSON data with its secrets masked."""
+    """Return the request that a call would send, as JSON data with secrets masked."""
     from sim_devin.redaction import Redactor
     from sim_devin.secret_names import is_secret_name
 
     if app.registry.tool(tool).request is None:
-        raise CallerError(f"{tool} is not a single request.", hint="Leave --dry-run out.")
+        raise CallerError(f"{tool} is not a single request.", hint="Omit --dry-run.")
     request = app.build_request(tool, values)
     own = Redactor(value for name, value in values.items() if is_secret_name(name))
     return {

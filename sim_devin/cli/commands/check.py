@@ -1,4 +1,4 @@
-"""``sim-devin check``: say what is wrong in spec files and workflows, before anything runs."""
+"""``sim-devin check``: find problems in spec files and workflows before anything runs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context, paths: tuple[Path, ...], as_json: bool, options: AppOptions
 ) -> None:
-    """Check spec files and workflows, and say what is wrong, where, and what to do.
+    """Check spec files and workflows; show each problem, its location and how to fix it.
 
-    A PATH is a file or a folder: *.tool.json, *.block.json, *.connection.json and
-    shapes.json are spec files; other *.json files are workflows. Whether credentials are set
-    is not looked at; a run says what it lacks before it starts.
+    A PATH is a file or a folder: *.tool.json, *.block.json, *.connection.json and shapes.json are
+    spec files; other *.json files are workflows. Credentials are not checked; a run lists any that
+    are missing before it starts.
 
-    Exit code 0: nothing is wrong (warnings do not count). 2: something is.
+    Exit code 0: no problems (warnings do not count). 2: there are problems.
     """
     from sim_devin.cli.commands.checking import check, files
 
-    # Simulated, so that credentials count as given: they belong to whoever runs a workflow.
+    # Simulated, so that credentials count as present: they belong to the person who runs a
+    # workflow.
     with replace(options, simulate=True).open(strict=False) as app:
         found: list[Finding] = []
         checked = 0

@@ -1,4 +1,4 @@
-"""Find what is wrong in spec files and workflows."""
+"""Find problems in spec files and workflows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPES = "shapes.json"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `level` is ``error`` or ``warning``."""
+    """One problem. `level` is ``error`` or ``warning``."""
 
     file: str
     problem: str
@@ -30,7 +30,7 @@ class Finding:
     level: str = "error"
 
     def text(self) -> str:
-        """Return the finding as a line, and a second one with what to do."""
+        """Return the problem as one line, followed by a line with the hint."""
         place = f"{self.file}: {self.place}" if self.place else self.file
         level = "warning: " if self.level == "warning" else ""
         hint = f"\n    {self.hint}" if self.hint else ""
@@ -48,7 +48,7 @@ class Finding:
 
 
 def files(path: Path) -> list[Path]:
-    """Return the files to check: the file itself, or the JSON files of a folder.
+    """Return the files to check: the file itself, or the JSON files in a folder.
 
     Raises:
         CallerError: there is nothing to check.
@@ -56,15 +56,15 @@ def files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise CallerError(f"There is no file or folder {path}.")
+        raise CallerError(f"No such file or folder: {path}.")
     found = sorted(item for item in path.glob("*.json") if not item.name.endswith(".schema.json"))
     if not found:
-        raise CallerError(f"The folder {path} holds no spec files and no workflows.")
+        raise CallerError(f"The folder {path} contains no spec files or workflows.")
     return found
 
 
 def check(listed: Sequence[Path], app: App) -> Iterator[Finding]:
-    """Yield what is wrong with the files of one folder."""
+    """Yield the problems in the files of one folder."""
     specs = [file for file in listed if is_spec(file)]
     if specs:
         yield from _check_specs(specs[0].parent, specs, app)
@@ -79,7 +79,7 @@ def is_spec(file: Path) -> bool:
 
 
 def _check_specs(folder: Path, wanted: Sequence[Path], app: App) -> Iterator[Finding]:
-    """Check spec files in the company of their folder, whose shapes and connections they use."""
+    """Check spec files together with their folder, whose shapes and connections they use."""
     from sim_devin.specs.files import read_folder
 
     names = {file.name for file in wanted}
@@ -92,14 +92,14 @@ def _check_specs(folder: Path, wanted: Sequence[Path], app: App) -> Iterator[Fin
         key = _identity(file)
         if owners.setdefault(key, file) != file:
             other = owners[key].name
-            yield Finding(str(file), f"{other} describes {key[1]!r}, too.", place="id")
+            yield Finding(str(file), f"{other} also defines {key[1]!r}", place="id")
     for key, problem in _contradictions(specs, app):
         if key in owners:
             yield _finding(owners[key], problem)
 
 
 def _identity(file: Path) -> tuple[str, str]:
-    """Return what a spec file describes: its ending and id; its name if it cannot be read."""
+    """Return what a spec file defines: its kind and id, or its file name if it cannot be read."""
     ending = next((item for item in SPEC_ENDINGS if file.name.endswith(item)), SHAPES)
     try:
         document = parse_json(file.read_bytes())
@@ -109,7 +109,7 @@ def _identity(file: Path) -> tuple[str, str]:
 
 
 def _contradictions(specs: Specs, app: App) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield (identity, problem) where valid files do not fit each other or what is installed."""
+    """Yield (identity, problem) for conflicts between valid files, or with what is installed."""
     from sim_devin.specs.files import connection_problems
 
     registry = app.registry
@@ -124,7 +124,7 @@ def _contradictions(specs: Specs, app: App) -> Iterator[tuple[tuple[str, str], s
                 suggestion = did_you_mean(tool_id, tools)
                 yield (
                     (".block.json", block.type),
-                    f"operations.{operation}: there is no tool {tool_id!r}. {suggestion}".rstrip(),
+                    f"operations.{operation}: unknown tool {tool_id!r}. {suggestion}".rstrip(),
                 )
 
 

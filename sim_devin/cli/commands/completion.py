@@ -1,4 +1,4 @@
-"""``sim-devin completion``: make the shell complete commands, options and tools."""
+"""``sim-devin completion``: shell completion of commands, options and tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VARIABLE = "_SIM_DEVIN_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell."""
+    """Print a shell completion script."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)

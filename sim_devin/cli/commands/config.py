@@ -1,4 +1,4 @@
-"""``sim-devin config``: the settings, where they come from, and a place for the key."""
+"""``sim-devin config``: the settings, their sources, and storing a key."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MASK = "***"
 
 @click.group("config")
 def command() -> None:
-    """Show the settings and where they come from; store a key.
+    """Show the settings and their sources; store a key.
 
-    Settings come from options, then the environment, then the config file; secrets also from
+    Options override the environment, which overrides the config file. Secrets are also read from
     the operating system's keyring, if the keyring library is installed.
     """
 
@@ -37,7 +37,7 @@ def command() -> None:
 @command.command("path")
 @app_options(talks=False)
 def path(options: AppOptions) -> None:
-    """Print where the config file is, or would be."""
+    """Print the path of the config file, whether or not it exists."""
     click.echo(str(_path(options)))
 
 
@@ -61,21 +61,23 @@ def show(as_json: bool, options: AppOptions) -> None:
 
 
 @command.command("set-key")
-@click.option("--connection", default="devin", show_default=True, help="Which service it is for.")
-@click.option("--org", metavar="ID", help="Also store this as the organization.")
+@click.option(
+    "--connection", default="devin", show_default=True, help="The service that the key is for."
+)
+@click.option("--org", metavar="ID", help="Also store this organization.")
 @click.option(
     "--store",
     type=click.Choice(["auto", "keyring", "file"]),
     default="auto",
     show_default=True,
-    help="Where to keep the key; auto takes the keyring if there is one.",
+    help="Where to store the key; auto uses the keyring if available.",
 )
 @app_options(talks=False)
 def set_key(connection: str, org: str | None, store: str, options: AppOptions) -> None:
     """Store an API key, read from a prompt or from standard input.
 
-    The key goes to the operating system's keyring, or else to the config file, which only
-    you can then read. It is never taken from the command line.
+    The key is stored in the operating system's keyring, or else in the config file, which is then
+    readable by you alone. It cannot be passed on the command line.
     """
     with options.open(strict=False) as app:
         registry = app.registry
@@ -95,7 +97,7 @@ def set_key(connection: str, org: str | None, store: str, options: AppOptions) -
         click.echo(f"Stored the organization in {path}.", err=True)
     variable = target.fields[field].env
     if os.environ.get(variable):
-        click.echo(f"warning: {variable} is set in the environment and wins.", err=True)
+        click.echo(f"warning: {variable} is set in the environment and takes precedence.", err=True)
 
 
 def _path(options: AppOptions) -> Path:
@@ -104,7 +106,7 @@ def _path(options: AppOptions) -> Path:
     return options.config or config_path(os.environ)
 
 
-Row = tuple[str, str, str, str]  # name, value as shown, where it comes from, variable
+Row = tuple[str, str, str, str]  # name, displayed value, source, variable
 
 
 def _credentials(app: App) -> Iterator[Row]:
@@ -149,7 +151,7 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
     for name, value in values.items():
         variable = f"SIM_DEVIN_{name.upper()}"
         given = os.environ.get(variable)
-        # A limit that is set to nothing counts as not set.
+        # A limit set to an empty value counts as not set.
         if given is not None and (given.strip() or value in (None, "", False)):
             source = "environment"
         else:
@@ -187,7 +189,9 @@ def _read_key(title: str) -> str:
         key = sys.stdin.readline()
     key = key.strip()
     if not key:
-        raise CallerError("No key was given.", hint="Type it, or pipe it in.")
+        raise CallerError(
+            "No key was entered.", hint="Type it at the prompt, or pipe it to standard input."
+        )
     return key
 
 
@@ -197,16 +201,18 @@ def _store(key: str, connection: Connection, field: str, store: str, path: Path)
         if problem is None:
             click.echo("Stored the key in the keyring.", err=True)
             if field in read(path).get("credentials", {}).get(connection.id, {}):
-                click.echo(f"warning: there is another key in {path}, which wins.", err=True)
+                click.echo(
+                    f"warning: {path} contains another key, which takes precedence.", err=True
+                )
             return
         if store == "keyring":
-            raise CallerError(f"The keyring cannot be used: {problem}.", hint="Use --store file.")
+            raise CallerError(f"The keyring is not available: {problem}.", hint="Use --store file.")
     write_credential(path, connection.id, field, key)
-    click.echo(f"Stored the key in {path}, which only you can read.", err=True)
+    click.echo(f"Stored the key in {path}, readable by you alone.", err=True)
 
 
 def _to_keyring(name: str, key: str) -> str | None:
-    """Store a secret in the operating system's keyring; return why that failed, or None."""
+    """Store a secret in the operating system's keyring; return the problem, or None."""
     from sim_devin.settings import APP_NAME
 
     try:

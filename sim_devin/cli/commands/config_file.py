@@ -1,4 +1,4 @@
-"""Read the config file, and write one credential into it without losing what else it says."""
+"""Read the config file, and set one credential in it while preserving everything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sim_devin.store.whole_file import PRIVATE, write_whole
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the config file's content; empty when there is no such file.
+    """Return the config file's content; empty if the file does not exist.
 
     Raises:
         CallerError: it cannot be read, or is not TOML.
@@ -22,12 +22,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write_credential(path: Path, connection: str, field: str, value: str) -> None:
-    """Set one field of a connection in the config file, which only its owner may then read.
+    """Set one field of a connection in the config file and make it readable by its owner alone.
 
-    Everything else in the file stays, comments included.
+    Everything else in the file stays, including comments.
 
     Raises:
-        CallerError: the file is not TOML, or is written in a way this cannot change.
+        CallerError: the file is not TOML, or its layout cannot be edited automatically.
     """
     text = _text(path)
     wanted = _parsed(text, path)
@@ -40,8 +40,8 @@ def write_credential(path: Path, connection: str, field: str, value: str) -> Non
         fits = False
     if not fits:
         raise CallerError(
-            f"{path} is written in a way that cannot be changed from here.",
-            hint=f"Write the {field} below [credentials.{connection}] yourself.",
+            f"{path} has a layout that cannot be edited automatically.",
+            hint=f"Add the {field} under [credentials.{connection}] yourself.",
         )
     _replace(path, changed)
 
@@ -66,7 +66,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _with_line(text: str, table: str, field: str, line: str) -> str:
-    """Return `text` with `line` set in `table`, in place of an older line of that field."""
+    """Return `text` with `line` set in `table`, replacing an earlier line of that field."""
     lines = text.splitlines()
     header = re.compile(rf"\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?")
     start = next((at for at, item in enumerate(lines) if header.fullmatch(item)), None)
@@ -83,7 +83,7 @@ def _with_line(text: str, table: str, field: str, line: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, in one step."""
+    """Write a file atomically, readable by its owner alone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, text.encode(), mode=PRIVATE)

@@ -9,7 +9,7 @@ import click
 
 
 class CommandWithExamples(click.Command):
-    """A command that shows `examples`, lines as one would type them, at the end of its help."""
+    """A command that shows `examples` at the end of its help, as they would be typed."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,4 +1,4 @@
-"""How an error leaves: a line on standard error, or JSON, and an exit code."""
+"""How an error is reported: a line on standard error, or JSON, and an exit code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sim_devin.cli.commands.verbosity import VERBOSE
 from sim_devin.errors import NotFound, SimDevinError
 
 # Keys in `Context.meta`, which the contexts of all nested commands share.
-JSON_ERRORS = "sim_devin.json"  # the command was asked for JSON
-SIMULATED = "sim_devin.simulated"  # the command talks to its own simulator
-REDACTOR = "sim_devin.redactor"  # masks what the opened app knows to be secret
+JSON_ERRORS = "sim_devin.json"  # the command was called with --json
+SIMULATED = "sim_devin.simulated"  # the command has its own simulator
+REDACTOR = "sim_devin.redactor"  # masks the secrets known to the opened app
 
 ISOLATED = (
-    "Each command with --simulate has a simulated Devin of its own; for one that stays, use "
-    "sim-devin simulate."
+    "Each command with --simulate has its own simulated Devin; to share one between commands, "
+    "use sim-devin simulate."
 )
 
 
 class Failure(click.ClickException):
-    """An error of ours as click shows it: redacted, with the exit code of its class."""
+    """An error of this package for click: redacted, with the exit code of its class."""
 
     def __init__(self, error: SimDevinError, ctx: click.Context) -> None:
         super().__init__(error.message)
@@ -41,15 +41,15 @@ class Failure(click.ClickException):
 
 
 class Refused(SimDevinError):
-    """The operating system refuses something: descriptors, space, permissions."""
+    """The operating system refused an operation: descriptors, space, permissions."""
 
 
 class Unexpected(SimDevinError):
-    """A mistake in this program."""
+    """A bug in this program."""
 
 
 def from_exception(error: Exception, ctx: click.Context) -> Failure:
-    """Return what to show for an exception, with its traceback if ``--verbose`` was given."""
+    """Return what to show for an exception, including its traceback with ``--verbose``."""
     if isinstance(error, SimDevinError):
         return Failure(error, ctx)
     if isinstance(error, OSError) and (hint := remedy(error, error.filename)):
@@ -78,7 +78,7 @@ def _words(error: SimDevinError) -> str:
     problems: list[str] = getattr(error, "problems", [])
     if len(problems) < 2:
         return f"error: {error}"
-    # The message has them all in one line; a list is easier to read.
+    # The message joins them in one line; a list is easier to read.
     subject = getattr(error, "subject", None) or getattr(error, "place", None)
     lines = [f"error: {subject or 'there are'}{':' if subject else ''} {len(problems)} problems"]
     lines += [f"  - {problem}" for problem in problems]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop in good order."""
+"""Ctrl-C and SIGTERM as requests for a graceful stop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import click
 
 @contextmanager
 def cancelled_by_signals(notice: str) -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or SIGTERM sets; a second one raises KeyboardInterrupt.
+    """Yield an event that Ctrl-C or SIGTERM sets; a second signal raises KeyboardInterrupt.
 
-    `notice` is printed on the first.
+    `notice` is printed on the first signal.
     """
     cancel = threading.Event()
     if threading.current_thread() is not threading.main_thread():

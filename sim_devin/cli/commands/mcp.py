@@ -37,24 +37,26 @@ LONGEST_CALL = 50.0
     type=click.IntRange(0, 65535),
     default=8788,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 selects a free one.",
 )
 @click.option(
-    "--no-token", is_flag=True, help=f"Ask for no bearer token; else {TOKEN}, or a fresh one."
+    "--no-token",
+    is_flag=True,
+    help=f"Do not require a bearer token; by default it is {TOKEN}, or a new one.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="HOST:PORT",
-    help="A further name that clients may reach it by. Repeatable.",
+    help="Additional host name that clients may use. Repeatable.",
 )
 @click.option(
     "--allow-origin",
     "origins",
     multiple=True,
     metavar="URL",
-    help="A web origin that may use it. Repeatable.",
+    help="Web origin allowed to connect. Repeatable.",
 )
 @click.option("--read-only", is_flag=True, help="Offer only tools that change nothing.")
 @click.option(
@@ -70,35 +72,39 @@ LONGEST_CALL = 50.0
     "--confirm",
     multiple=True,
     metavar="PATTERN",
-    help="Have a person confirm these tools, through the client. Repeatable.",
+    help="Require approval for these tools, requested through the client. Repeatable.",
 )
 @click.option(
-    "--confirm-destructive", is_flag=True, help="Have a person confirm what cannot be undone."
+    "--confirm-destructive", is_flag=True, help="Require approval for calls that cannot be undone."
 )
-@click.option("--confirm-spending", is_flag=True, help="Have a person confirm what costs money.")
-@click.option("--max-acu", type=click.IntRange(min=1), help="Most ACUs of one session.")
+@click.option(
+    "--confirm-spending", is_flag=True, help="Require approval for calls that cost money."
+)
+@click.option("--max-acu", type=click.IntRange(min=1), help="Maximum ACUs of one session.")
 @click.option(
     "--max-acu-run",
     type=click.IntRange(min=1),
-    help="Most ACUs that the sessions of this server may be allowed, all together.",
+    help="Maximum total ACUs reserved for the sessions of this server.",
 )
 @click.option(
     "--max-acu-day",
     type=click.IntRange(min=1),
-    help="The same for one day (UTC), over restarts and all that share the store.",
+    help="The same for one day (UTC), across restarts and all processes that share the store.",
 )
 @click.option(
-    "--max-sessions-run", type=click.IntRange(min=1), help="Most sessions that this server creates."
+    "--max-sessions-run",
+    type=click.IntRange(min=1),
+    help="Maximum number of sessions created by this server.",
 )
 @click.option(
     "--max-sessions-day",
     type=click.IntRange(min=1),
-    help="Most sessions of one day (UTC), over all that share the store.",
+    help="Maximum number of sessions in one day (UTC), across all processes that share the store.",
 )
 @click.option(
     "--max-minutes",
     type=click.IntRange(min=1),
-    help="Minutes after its create at which a session that is not over is ended.",
+    help="End a session that is still unfinished this many minutes after its create.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; change nothing.")
 @click.option(
@@ -112,7 +118,7 @@ LONGEST_CALL = 50.0
 @click.option(
     "--model-may-answer",
     is_flag=True,
-    help="Let the model answer what Devin asks in a workflow; a person is asked otherwise.",
+    help="Let the model answer Devin's questions in a workflow; otherwise a person is asked.",
 )
 @click.option(
     "--longest-call",
@@ -120,7 +126,8 @@ LONGEST_CALL = 50.0
     default=LONGEST_CALL,
     show_default=True,
     metavar="SECONDS",
-    help="A wait answers after this time and can be gone on with; clients give up after a minute.",
+    help="Longest duration of a waiting call, which can then be called again; clients time out "
+    "after a minute.",
 )
 @app_options()
 def command(
@@ -134,10 +141,10 @@ def command(
 ) -> None:
     """Offer the tools to clients of the Model Context Protocol.
 
-    Over standard input and output, for a client that starts it; over HTTP with --http.
+    Serves over standard input and output, for a client that starts it, or over HTTP with --http.
 
-    The policy of the config file holds; the options here can only tighten it, but for --allow,
-    which goes in the place of the file's.
+    The policy in the config file applies. The options here can only tighten it, except --allow,
+    which replaces the file's.
     """
     try:
         import mcp  # noqa: F401
@@ -152,7 +159,7 @@ def command(
             click.echo(f"warning: --{slip}", err=True)
         server = mcp_server.build(
             app,
-            policy=Policy(allow=allow),  # what is offered; blocks of workflows do not go by it
+            policy=Policy(allow=allow),  # selects what is offered; blocks of workflows ignore it
             longest_call=longest_call,
             workflows=workflows,
             model_may_answer=model_may_answer,

@@ -1,4 +1,4 @@
-"""Options that many commands share, and the app they lead to."""
+"""Options that many commands share, and the app they configure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-SPEED = 60.0  # simulated seconds in a real one
+SPEED = 60.0  # simulated seconds per real second
 
 
 @dataclass(frozen=True)
 class AppOptions:
-    """What the command line says about the app to open."""
+    """The options that determine which app to open."""
 
     simulate: bool = False
     base_url: str | None = None
@@ -41,13 +41,13 @@ class AppOptions:
         store: str | None = None,
         policy: Policy | None = None,
     ) -> App:
-        """Return the app; `speed` is the pace of the simulator's clock, if there is one.
+        """Return the app; `speed` is the pace of the simulator's clock, if it is used.
 
-        `store` is where durable runs are kept, instead of the usual place; `policy` goes over
-        that of the config file.
+        `store` overrides where durable runs are kept; `policy` is combined with that of the config
+        file.
 
         Raises:
-            SimDevinError: a setting cannot be used.
+            SimDevinError: a setting is invalid.
         """
         from sim_devin.settings import load_settings
         from sim_devin.simulator import SimClock
@@ -55,7 +55,7 @@ class AppOptions:
 
         simulate = self.simulate or load_settings(config=self.config).simulate
         if simulate and self.base_url:
-            raise click.UsageError("--simulate has an address of its own; leave --base-url out.")
+            raise click.UsageError("--simulate uses its own address; omit --base-url.")
         credentials = dict(SIMULATED_CREDENTIALS) if simulate else {}
         if self.org:
             credentials["orgId"] = self.org
@@ -79,7 +79,7 @@ class AppOptions:
 def app_options(*, talks: bool = True) -> Callable[[Function], Function]:
     """Return a decorator that adds the options of an app; the command gets them as `options`.
 
-    With ``talks=False`` only those that matter without talking to the service.
+    With ``talks=False``, only the options that matter without contacting the service.
     """
     specs = click.option(
         "--specs",
@@ -92,12 +92,10 @@ def app_options(*, talks: bool = True) -> Callable[[Function], Function]:
         "--config",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Read this config file instead of the user's own.",
+        help="Use this config file instead of the default one.",
     )
-    org = click.option("--org", metavar="ID", help="Devin organization; else DEVIN_ORG_ID.")
-    base_url = click.option(
-        "--base-url", metavar="URL", help="Address of the API, up to and including /v3."
-    )
+    org = click.option("--org", metavar="ID", help="Devin organization; default: DEVIN_ORG_ID.")
+    base_url = click.option("--base-url", metavar="URL", help="Base URL of the API, including /v3.")
     simulate = click.option(
         "--simulate", is_flag=True, help="Use the built-in simulator: no account, no network."
     )
@@ -124,14 +122,14 @@ def _wants_json(ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
 
 
 def json_option(
-    help: str = "Print JSON; errors are JSON on standard error, too.",
+    help: str = "Print JSON; errors are JSON on standard error too.",
 ) -> Callable[[Function], Function]:
     """Return a decorator that adds ``--json``; the command gets it as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, callback=_wants_json, help=help)
 
 
 def json_input_option(help: str) -> Callable[[Function], Function]:
-    """Return a decorator that adds a ``--json`` that takes input, as `json_input`."""
+    """Return a decorator that adds a ``--json`` that reads input, as `json_input`."""
     return click.option(
         "--json", "json_input", metavar="-|FILE|TEXT", callback=_wants_json, help=help
     )
@@ -139,11 +137,11 @@ def json_input_option(help: str) -> Callable[[Function], Function]:
 
 def quiet_option(function: Function) -> Function:
     """Add ``-q``/``--quiet`` to a command, which gets it as `quiet`."""
-    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Hide progress.")(function)
 
 
 class Finite(click.FloatRange):
-    """A number in a range that is neither NaN nor infinite."""
+    """A number in a range, excluding NaN and infinity."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -151,19 +149,19 @@ class Finite(click.FloatRange):
         """Return the number.
 
         Raises:
-            click.BadParameter: it is none, or out of range.
+            click.BadParameter: it is not a number, or out of range.
         """
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is not a number that can be used.", param, ctx)
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
 
 def seconds(text: str) -> float:
-    """Return a length of time such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
+    """Return a duration such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
 
     Raises:
-        click.BadParameter: it is none, or not above 0.
+        click.BadParameter: it is not a positive duration.
     """
     from sim_devin.clock import parse_duration
 
@@ -171,12 +169,12 @@ def seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is not a length of time such as 90, 15m or 2h."
+            f"{text!r} is not a positive duration such as 90, 15m or 2h."
         ) from None
 
 
 def complete_tool(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[Any]:
-    """Return the tools whose id starts with what was typed, for shell completion."""
+    """Return the tools whose ids start with the typed text, for shell completion."""
     from click.shell_completion import CompletionItem
 
     from sim_devin.errors import SimDevinError

@@ -1,4 +1,4 @@
-"""What commands print: JSON, tables, and texts from elsewhere made harmless."""
+"""What commands print: JSON, tables, and untrusted text made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-UNBOUNDED = 10_000  # columns; a pipe has no width that a table should be cut to
+UNBOUNDED = 10_000  # columns; used when the output is not a terminal
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def harmless(text: object) -> str:
-    """Return a text without the control characters that could steer a terminal."""
+    """Return text without the control characters that could manipulate a terminal."""
     return _CONTROL.sub("", str(text))
 
 
 def json_text(value: Any, *, compact: bool = False) -> str:
-    """Return JSON, readable unless `compact`, in characters that standard output can take."""
+    """Return JSON, indented unless `compact`, in characters that standard output can encode."""
     indent = None if compact else 2
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
     try:
@@ -34,12 +34,12 @@ def json_text(value: Any, *, compact: bool = False) -> str:
 
 
 def echo_json(value: Any, *, compact: bool = False) -> None:
-    """Print JSON, readable unless `compact`."""
+    """Print JSON, indented unless `compact`."""
     click.echo(json_text(value, compact=compact))
 
 
 def console(*, err: bool = False) -> Console:
-    """Return a console that takes texts as they are; NO_COLOR and pipes are respected."""
+    """Return a console that prints text unchanged; NO_COLOR and pipes are respected."""
     from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
@@ -68,7 +68,7 @@ def echo_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as people write it: ``0.3s``, ``42s``, ``3m 5s``, ``2h 10m``."""
+    """Return a duration in readable form: ``0.3s``, ``42s``, ``3m 5s``, ``2h 10m``."""
     if seconds < 10:
         return f"{seconds:.1f}s"
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""``sim-devin plugins``: what is loaded, why something is not, and a start for a new one."""
+"""``sim-devin plugins``: list, diagnose and scaffold plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @app_options(talks=False)
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, options: AppOptions) -> None:
-    """List the plugins: where each comes from, its state and what it brings."""
+    """List the plugins: the source, state and contents of each."""
     if ctx.invoked_subcommand is not None:
         ctx.obj = options
         return
@@ -42,7 +42,7 @@ def command(ctx: click.Context, as_json: bool, options: AppOptions) -> None:
         ),
     )
     if any(plugin.state == "broken" for plugin in report):
-        click.echo("\nSomething is broken: sim-devin plugins doctor explains it.", err=True)
+        click.echo("\nA plugin is broken; run: sim-devin plugins doctor", err=True)
 
 
 @command.command("doctor")
@@ -50,7 +50,7 @@ def command(ctx: click.Context, as_json: bool, options: AppOptions) -> None:
 @app_options(talks=False)
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, options: AppOptions) -> None:
-    """Explain every failure of a plugin, with its traceback. Exit code 1 if there is one."""
+    """Explain every plugin failure, with its traceback. Exit code 1 if there is one."""
     parent: AppOptions = ctx.obj
     report = _report(
         AppOptions(config=options.config or parent.config, specs=(*parent.specs, *options.specs))
@@ -80,10 +80,10 @@ def doctor(ctx: click.Context, as_json: bool, options: AppOptions) -> None:
     "--dir",
     "folder",
     type=click.Path(path_type=Path),
-    help="Where to put it; a folder named after it here unless given.",
+    help="Target folder; by default, a folder named after the plugin.",
 )
 def new(name: str, folder: Path | None) -> None:
-    """Start a plugin package: a tool, a block and tests that pass."""
+    """Scaffold a plugin package: a tool, a block and passing tests."""
     from sim_devin.plugins import scaffold
 
     target = folder if folder is not None else Path(name)
@@ -97,7 +97,7 @@ def new(name: str, folder: Path | None) -> None:
 
 
 def _report(options: AppOptions) -> Sequence[Loaded]:
-    # Never strict: this is where one looks when a plugin is broken.
+    # Never strict: this command diagnoses broken plugins.
     with options.open(strict=False) as app:
         return app.registry.report
 

@@ -1,4 +1,4 @@
-"""The progress of a wait: a live list on a terminal, a line for each change elsewhere."""
+"""The progress of a wait: a live list on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sim_devin.cli.commands.output import console, duration, harmless
 if TYPE_CHECKING:
     from sim_devin.devin.wait import Progress
 
-SHOWN = 20  # sessions listed live; the rest is counted
+SHOWN = 20  # sessions listed live; the rest are counted
 
 
 class WaitProgress:
-    """Takes the looks of a wait and shows them on standard error."""
+    """Receives the polls of a wait and shows them on standard error."""
 
     def __init__(self, live: Any = None) -> None:
         self._live = live
         self._latest: dict[str, Progress] = {}
 
     def __call__(self, progress: Progress) -> None:
-        """Show one look at one session."""
+        """Show one poll of one session."""
         before = self._latest.get(progress.session_id)
         self._latest[progress.session_id] = progress
         if self._live is not None:
@@ -49,13 +49,13 @@ def _line(progress: Progress) -> str:
         parts.append(verdict.reason)
     parts.append(f"waited {duration(progress.waited)}")
     if progress.next_look > 0:
-        parts.append(f"next look in {duration(progress.next_look)}")
+        parts.append(f"next poll in {duration(progress.next_look)}")
     return harmless(f"{progress.session_id}  {' · '.join(parts)}")
 
 
 @contextmanager
 def wait_progress(*, quiet: bool) -> Iterator[WaitProgress | None]:
-    """Yield what to hand to a wait as `on_progress`; None when `quiet`."""
+    """Yield the `on_progress` callback for a wait; None if `quiet`."""
     if quiet:
         yield None
         return
@@ -69,7 +69,7 @@ def wait_progress(*, quiet: bool) -> Iterator[WaitProgress | None]:
 
 
 class _Refreshing:
-    """A live display that is drawn anew on every update."""
+    """A live display that is redrawn on every update."""
 
     def __init__(self, live: Any) -> None:
         self._live = live

@@ -1,4 +1,4 @@
-"""``sim-devin run``: one workflow, run here and now."""
+"""``sim-devin run``: run one workflow here."""
 
 from __future__ import annotations
 
@@ -61,143 +61,151 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     ),
 )
 @click.argument("workflow", metavar="WORKFLOW", required=False)
-@click.option("--resume", "resume_id", metavar="RUN", help="Go on with a durable run instead.")
+@click.option("--resume", "resume_id", metavar="RUN", help="Resume a durable run instead.")
 @click.option(
-    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give the start block an input."
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an input of the start block.",
 )
 @click.option(
     "--input-json",
     metavar="-|FILE|TEXT",
-    help="Take the inputs as a JSON object from standard input, a file or the text itself.",
+    help="Read the inputs as a JSON object from standard input, a file or the argument itself.",
 )
 @click.option(
     "--env",
     "env_items",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Set what {{NAME}} stands for; the environment's own variables are known already.",
+    help="Set the value of {{NAME}}; environment variables are available already.",
 )
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="BLOCK.FIELD=VALUE",
-    help="Give a field a value, such as one that the export left out.",
+    help="Set the value of a field, such as one omitted from the export.",
 )
 @click.option(
     "--bindings",
     metavar="-|FILE|TEXT",
-    help='Take such values from a JSON object: {"Block.field": value}.',
+    help='Read such values from a JSON object: {"Block.field": value}.',
 )
 @click.option(
     "--child",
     "children",
     multiple=True,
     metavar="ID=FILE",
-    help="Say which file a Workflow block's workflow id stands for.",
+    help="Set the file that a Workflow block's workflow id refers to.",
 )
 @click.option(
     "--trigger",
     type=click.Choice(TRIGGERS),
     default="manual",
     show_default=True,
-    help="How the run starts, and so at which start block.",
+    help="How the run is triggered, which selects the start block.",
 )
-@click.option("--from-block", metavar="BLOCK", help="Run this block and what follows it only.")
+@click.option("--from-block", metavar="BLOCK", help="Run only this block and the blocks after it.")
 @click.option(
     "--snapshot",
     metavar="FILE",
-    help="The earlier run whose outputs --from-block goes by, as --save-snapshot wrote it.",
+    help="Snapshot of the earlier run that --from-block continues, written by --save-snapshot.",
 )
 @click.option(
     "--save-snapshot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the state of the run at its end to a file.",
+    help="Write a snapshot of the run to a file when it ends.",
 )
-@click.option("--stop-after", metavar="BLOCK", help="Start nothing new after this block.")
+@click.option("--stop-after", metavar="BLOCK", help="Start no further blocks after this one.")
 @click.option(
-    "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this time: 90, 15m, 2h."
+    "--deadline", type=seconds, metavar="TIME", help="Cancel the run after this long: 90, 15m, 2h."
 )
 @click.option(
     "--answer",
     "answers",
     multiple=True,
     metavar="-|FILE|TEXT",
-    help="Answer what the run asks, the first question first: a JSON object for a form, a text for "
-    "Devin. At a terminal you are asked.",
+    help="Answer the run's questions, in order: a JSON object for a form, text for Devin. At a "
+    "terminal you are prompted.",
 )
 @click.option(
     "--max-acu",
     type=click.IntRange(min=1),
-    help="Most ACUs that the sessions of the run may be allowed, all together.",
+    help="Maximum total ACUs reserved for the sessions of the run.",
 )
 @click.option(
-    "--max-sessions", type=click.IntRange(min=1), help="Most sessions that the run may create."
+    "--max-sessions",
+    type=click.IntRange(min=1),
+    help="Maximum number of sessions the run may create.",
 )
 @click.option(
     "--on-question",
     type=click.Choice(["return", "hold"]),
     default="return",
     show_default=True,
-    help="When Devin asks something: return ends the Devin Wait block with that outcome; hold "
-    "asks you here, or sets the run aside until sim-devin runs answer.",
+    help="When Devin asks a question: return ends the Devin Wait block with that outcome; hold "
+    "asks you here, or suspends the run until sim-devin runs answer.",
 )
 @click.option(
     "--answer-within",
     type=seconds,
     metavar="TIME",
-    help="How long a question or form waits for an answer: 30m, 2h. Then the default answer is "
-    "given; without one the block fails.",
+    help="How long a question or form waits for an answer: 30m, 2h. After that the default "
+    "answer is given; without one the block fails.",
 )
-@click.option("--default-answer", metavar="TEXT|JSON", help="The answer to give then.")
+@click.option(
+    "--default-answer", metavar="TEXT|JSON", help="The answer given after --answer-within."
+)
 @click.option(
     "--remind-every",
     type=seconds,
     metavar="TIME",
-    help="How often workers remind of a question or form that waits: 30m, 2h; else as often as "
-    "[reminders] in their config file says.",
+    help="Interval of reminders for an open question or form: 30m, 2h; default: [reminders] in "
+    "the workers' config file.",
 )
 @click.option("--detach", is_flag=True, help="Leave the run to a worker and print its id.")
 @click.option(
     "--no-record",
     is_flag=True,
-    help="Keep the run in memory only: nothing of it is written, and it ends with this process.",
+    help="Keep the run in memory: nothing is written, and it ends with this process.",
 )
 @click.option(
     "--allow-python",
     is_flag=True,
-    help="Let Function blocks run Python, in a process of its own.",
+    help="Let Function blocks run Python, in a separate process.",
 )
 @click.option(
     "--speed",
     type=Finite(min=0),
     default=SPEED,
     show_default=True,
-    help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",
+    help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
 )
 @click.option(
     "--events",
     is_flag=True,
-    help="Print the events of the run as JSON lines, the last one with the result.",
+    help="Print the run's events as JSON lines; the last one has the result.",
 )
-@json_option("Print the result as JSON; errors are JSON on standard error, too.")
+@json_option("Print the result as JSON; errors are JSON on standard error too.")
 @quiet_option
 @app_options()
 @click.pass_context
 def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
-    """Run a workflow that was exported from Sim and show how it went.
+    """Run a workflow exported from Sim and show its progress and result.
 
-    WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets that the export
-    left out are taken from the environment (DEVIN_API_KEY, DEVIN_ORG_ID); what is still
-    missing is listed before anything runs.
+    WORKFLOW is a file, or - for standard input. Values may be @FILE. Secrets missing from the
+    export are taken from the environment (DEVIN_API_KEY, DEVIN_ORG_ID); any that are still
+    missing are listed before anything runs.
 
-    The run is recorded step by step, without its secrets, so that a crash loses and repeats
-    nothing: if this process is killed, sim-devin runs resume or a worker goes on. Ctrl-C
-    cancels the run; Devin's sessions go on.
+    The run is recorded step by step, without its secrets, so a crash neither loses nor repeats
+    anything: if this process is killed, sim-devin runs resume or a worker continues the run.
+    Ctrl-C cancels the run; Devin's sessions continue.
 
-    Exit code 0: the run ended well. 1: it failed, ran out of time, or stopped at a pause that
-    nobody answered. 130: it was cancelled.
+    Exit code 0: the run succeeded. 1: it failed, timed out, or stopped at an unanswered question.
+    130: it was cancelled.
     """
     asked = _Asked(**given)
     if asked.resume_id is not None:
@@ -209,7 +217,7 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
             **vars(options),
         )
     if asked.workflow is None:
-        raise click.UsageError("Name a workflow file, or a run with --resume.", ctx)
+        raise click.UsageError("Give a workflow file, or --resume RUN.", ctx)
     if asked.detach:
         _refuse_with_detach(
             ctx,
@@ -224,7 +232,9 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
         document = run_input.document(asked.workflow)
         simulated = bool(ctx.meta.get(SIMULATED))
         if asked.detach and simulated:
-            raise click.UsageError("A simulated run ends with its process: no worker has it.", ctx)
+            raise click.UsageError(
+                "A simulated run ends with its process and cannot be left to a worker.", ctx
+            )
         env = run_input.environment(app, named_texts(asked.env_items), simulated=simulated)
         run_input.require_values(app, document, values, env, asked.trigger)
         request = asked.request(document)
@@ -257,7 +267,7 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """What was typed, as click read it."""
+    """The arguments and options, as click parsed them."""
 
     workflow: str | None
     resume_id: str | None
@@ -299,7 +309,7 @@ class _Asked:
         return {**given, **named_values(self.settings)}
 
     def request(self, document: Workflow) -> RunRequest:
-        """Return what is asked for, without inputs, environment and values of fields."""
+        """Return the run's options, without inputs, environment and field values."""
         from sim_devin.runs.starting import RunRequest
 
         default = self.default_answer
@@ -322,11 +332,11 @@ class _Asked:
 
 
 def _refuse_with_detach(ctx: click.Context, **given: Any) -> None:
-    """Refuse what a worker, another process, does not get to know."""
+    """Reject options that a worker, another process, would not receive."""
     for name, value in given.items():
         if value:
             option = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{option} cannot go with --detach.", ctx)
+            raise click.UsageError(f"{option} cannot be used with --detach.", ctx)
 
 
 def _warn(*items: str) -> None:

@@ -1,4 +1,4 @@
-"""A recorded run, driven here until it is over or nobody answers what it asks."""
+"""Drive a recorded run here until it ends or a question stays unanswered."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Listening = Callable[[], AbstractContextManager["Listener | None"]]
 def follow(
     app: App, run_id: str, listening: Listening, answers: Iterator[Any], *, ask: bool
 ) -> tuple[dict[str, Any], RunResult | None]:
-    """Drive a run, answering what it asks; return it as `Runs.show` does, and its result.
+    """Drive a run and answer its questions; return it as `Runs.show` does, and its result.
 
-    The result is None where another process drove the run to its end.
+    The result is None if another process drove the run to its end.
     """
     result: RunResult | None = None
     while True:
@@ -45,27 +45,27 @@ def follow(
 
 
 def _remind(app: App, run_id: str, listening: Listening) -> None:
-    """Remind at once of what is not answered here; workers go on with that."""
+    """Send the first reminder for unanswered questions; workers send the others."""
     try:
         reminders = app.runs.reminders
     except CallerError as error:
-        click.echo(f"warning: nobody is reminded from here: {error}", err=True)
+        click.echo(f"warning: no reminder is sent from here: {error}", err=True)
         return
     with listening() as listener:
         reminders.remind(run_id, listener)
 
 
 def as_json(run: Mapping[str, Any], result: RunResult | None) -> dict[str, Any]:
-    """Return how a run is: its result, and where it is not over what it waits for."""
+    """Return the state of a run: its result, and its waits if it has not ended."""
     known = run["result"] or {} if result is None else result.to_json()
     still = {} if run["endedAt"] is not None else {"state": run["state"], "waits": run["waits"]}
     return {"runId": run["runId"], "error": run["error"], **known, **still}
 
 
 def _as_it_is(run: Mapping[str, Any], result: RunResult | None) -> RunResult | None:
-    """Return the result of the last drive, if it says how the run is by now."""
+    """Return the result of the last drive, if it still describes the run."""
     if result is None or result.status != "paused" or run["endedAt"] is None:
         return result
-    if run["state"] == "cancelled":  # while it was set aside, so nobody drove it
+    if run["state"] == "cancelled":  # while it was suspended, so no process drove it
         return replace(result, success=False, status="cancelled", reason="cancel")
     return None

@@ -1,4 +1,4 @@
-"""What a run is given, made out of what was typed."""
+"""The workflow, inputs and values of a run, from the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def require_values(
     """Check that nothing is missing before anything runs.
 
     Raises:
-        InvalidWorkflow: fields have no value; names every one.
+        InvalidWorkflow: fields have no value; lists all of them.
         MissingCredentials: only credentials are missing; names the variables to set.
     """
     from sim_devin.engine.bindings import bind, missing
@@ -57,10 +57,10 @@ def require_values(
 
 
 def block(workflow: Workflow, name: str | None) -> str | None:
-    """Return the id of a block that was named by its id or its name.
+    """Return the id of a block given by id or name.
 
     Raises:
-        UnknownName: there is no such block; names the nearest.
+        UnknownName: there is no such block; suggests the nearest.
     """
     from sim_devin.engine.bindings import named_block
 
@@ -68,7 +68,7 @@ def block(workflow: Workflow, name: str | None) -> str | None:
 
 
 def environment(app: App, given: Mapping[str, str], *, simulated: bool) -> dict[str, str]:
-    """Return what ``{{NAME}}`` stands for; a simulated run needs no credentials of one's own."""
+    """Return the values of ``{{NAME}}``; a simulated run needs no real credentials."""
     from sim_devin.wiring import SIMULATED_CREDENTIALS
 
     made_up: dict[str, str] = {}

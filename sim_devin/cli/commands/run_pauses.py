@@ -1,4 +1,4 @@
-"""What a run asks a person, and the answers: given beforehand, or typed at the terminal."""
+"""A run's questions and their answers: given in advance, or typed at the terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from sim_devin.store.records import ASKING
 def answer_to(
     waits: Sequence[Mapping[str, Any]], given: Iterator[Any], *, ask: bool
 ) -> tuple[str, Any] | None:
-    """Return which of a run's waits is answered (its context id) and how, or None.
+    """Return the wait to answer (its context id) and the answer, or None.
 
-    The answer is the next one `given`; then the person at the terminal is asked, if `ask`.
+    The answer is the next one in `given`; after those, with `ask`, the person at the terminal is
+    prompted.
 
     Raises:
-        CallerError: a form is given a text.
+        CallerError: text was given for a form.
     """
     asked = [wait for wait in waits if wait["kind"] in ASKING]
     if not asked:
@@ -32,8 +33,8 @@ def answer_to(
     if wait["kind"] == "human" and not isinstance(answer, Mapping | None):
         names = ", ".join(str(field.get("name")) for field in fields(wait))
         raise CallerError(
-            f"{wait.get('blockName', 'The run')} asks for a form, which takes a JSON object.",
-            hint=f"Its fields: {names}." if names else "",
+            f"{wait.get('blockName', 'The run')} shows a form, whose answer is a JSON object.",
+            hint=f"Fields: {names}." if names else "",
         )
     if answer is None and ask and sys.stdin.isatty() and sys.stderr.isatty():
         answer = _asked(wait)
@@ -41,16 +42,16 @@ def answer_to(
 
 
 def shown(point: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a pause shows to whoever is to answer it, line by line."""
+    """Yield, line by line, what a pause shows to the person who answers it."""
     shows = [(item.get("name"), item.get("value")) for item in _data(point, "responseStructure")]
     for name, value in [*shows, *point.get("parameters", {}).items()]:
         text = harmless(value if isinstance(value, str) else json_text(value))
-        # Deeper than the names, so that no text looks like a line of its own.
+        # Indented further than the names, so that no value looks like another line.
         yield f"  {harmless(name)}: {text.replace(chr(10), chr(10) + ' ' * 6)}"
 
 
 def fields(point: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the fields of the form of a pause."""
+    """Return the fields of a pause's form."""
     return _data(point, "inputFormat")
 
 
@@ -62,7 +63,7 @@ def _data(point: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def _asked(wait: Mapping[str, Any]) -> Any:
-    click.echo(f"\n{harmless(wait.get('blockName', 'The run'))} waits for you.", err=True)
+    click.echo(f"\n{harmless(wait.get('blockName', 'The run'))} is waiting for you.", err=True)
     for name in ("question", "message", "note", "hint"):
         if wait.get(name):
             click.echo(f"  {harmless(wait[name])}", err=True)
@@ -79,15 +80,15 @@ def _asked(wait: Mapping[str, Any]) -> Any:
 
 def _yes_or_no() -> dict[str, Any] | None:
     known = click.Choice(["yes", "no", "later"])
-    word = click.prompt("May it be done?", type=known, default="later", err=True)
+    word = click.prompt("Approve this call?", type=known, default="later", err=True)
     return None if word == "later" else {"approved": word == "yes"}
 
 
 def _found_out() -> dict[str, Any] | None:
     known = click.Choice(["done", "repeat", "fail", "later"])
-    word = click.prompt("Was it done?", type=known, default="later", err=True)
+    word = click.prompt("Was the request carried out?", type=known, default="later", err=True)
     if word == "done":
-        return {"sessionId": click.prompt("Which session", err=True)}
+        return {"sessionId": click.prompt("Session id", err=True)}
     return None if word == "later" else {word: True}
 
 

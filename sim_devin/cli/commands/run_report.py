@@ -1,4 +1,4 @@
-"""The result of a run, to be read."""
+"""The result of a run in readable form."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from sim_devin.engine.run import RunResult
 
 RESPONSE = {"data", "status", "headers"}  # the output of a Response block
-LONGEST = 4000  # characters of an output worth showing; --json has it all
+LONGEST = 4000  # longest output shown, in characters; --json shows all of it
 
 
 def report(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> None:
     """Print how a run ended: its sessions, its output, and what to do next.
 
-    `run` is the same run as `Runs.show` has it; `kept` says whether it outlives this process.
+    `run` is the same run as returned by `Runs.show`; `kept` says whether it outlives this process.
     """
     for line in _lines(result, run, kept=kept):
         click.echo(line)
 
 
 def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
-    """Return what the blocks of a run said of each Devin session, the latest word winning."""
+    """Return the latest output about each Devin session from the blocks of a run."""
     found: dict[str, dict[str, Any]] = {}
     for log in result.logs:
         output = log.output
@@ -48,7 +48,7 @@ def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> Iterator
         yield from _session(session)
     if found and result.status == "cancelled":
         yield ""
-        yield f"Devin may still be at work: sim-devin wait {' '.join(map(harmless, found))}"
+        yield f"Devin may still be working: sim-devin wait {' '.join(map(harmless, found))}"
     if result.error:
         yield ""
         yield f"Error: {harmless(result.error)}"
@@ -75,7 +75,7 @@ def _output(output: Any) -> Iterator[str]:
 
 def _headline(result: RunResult) -> str:
     if result.status == "cancelled":
-        state = "ran out of time" if result.reason == "deadline" else "was cancelled"
+        state = "timed out" if result.reason == "deadline" else "was cancelled"
     elif result.status == "paused":
         state = "is paused"
     else:

@@ -1,4 +1,4 @@
-"""A run as it goes: live on a terminal, a line for each event elsewhere, or as JSON lines."""
+"""A run in progress: live on a terminal, otherwise one line per event, or JSON lines."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from sim_devin.engine.events import Event, Listener
     from sim_devin.engine.run import BlockLog
 
-SHOWN = 15  # blocks listed live at a time; the rest is counted
-QUESTION = 200  # characters of a question that a line shows
-KEPT = 200  # finished blocks printed; after that only failures are
+SHOWN = 15  # blocks listed live at a time; the rest are counted
+QUESTION = 200  # longest question shown on a line, in characters
+KEPT = 200  # finished blocks printed; after that, only failures
 
 
 class EventLines:
     """Prints each event as a line of JSON on standard output."""
 
     def __call__(self, event: Event) -> None:
-        """Print one event; a reader that went away does not stop the run."""
+        """Print one event; a closed pipe does not stop the run."""
         with suppress(BrokenPipeError):
             echo_json(event.to_json(), compact=True)
 
@@ -52,7 +52,7 @@ def progress(clock: Clock) -> Iterator[Listener]:
 
 
 def told(event: Event) -> str:
-    """Return what an event says, in words; that of a block without the block's name."""
+    """Return an event in words; for a block's event, without the block's name."""
     log, data = event.log, event.data or {}
     if event.kind == events.RUN_REMINDER:
         return reminder(data)
@@ -61,7 +61,7 @@ def told(event: Event) -> str:
     if event.kind == events.BLOCK_WARNING:
         return f"warning: {data.get('warning')}"
     if event.kind == events.BLOCK_RETRYING:
-        return f"try {data.get('attempt')} after: {data.get('error')}"
+        return f"attempt {data.get('attempt')} after: {data.get('error')}"
     if event.kind == events.BLOCK_FAILED and log is not None:
         handled = " (handled)" if log.error_handled else ""
         return f"failed{took(log)}: {log.error}{handled}"
@@ -71,45 +71,45 @@ def told(event: Event) -> str:
 
 
 def reason(data: Mapping[str, Any], *, looks: bool = True) -> str:
-    """Return why a block waits, from its event's data; with `looks`, when it looks next."""
+    """Return why a block waits, from its event's data; with `looks`, also when the next poll is."""
     step = data.get("progress")
     if isinstance(step, Mapping):
         parts = [str(step.get("reason", ""))]
         next_look = step.get("nextLookSeconds")
         if looks and isinstance(next_look, (int, float)) and next_look > 0:
-            parts.append(f"next look in {duration(next_look)}")
+            parts.append(f"next poll in {duration(next_look)}")
         parts.append(str(step.get("sessionId", "")))
         return " · ".join(part for part in parts if part)
     kinds = {
         "human": "for a person to answer",
-        "approval": "for a person's yes",
-        "time": "for a moment to come",
+        "approval": "for approval",
+        "time": "until a set time",
     }
     text = str(step or data.get("reason", ""))
     return kinds.get(text, text)
 
 
 def took(log: BlockLog) -> str:
-    """Return how long a block took, in words; empty for less than a tenth of a second."""
+    """Return how long a block took; empty for less than a tenth of a second."""
     milliseconds = log.duration_ms or 0
     return f" in {duration(milliseconds / 1000)}" if milliseconds >= 100 else ""
 
 
 def reminder(data: Mapping[str, Any]) -> str:
-    """Return what a reminder says, block and question, in one line."""
+    """Return a reminder's block and question in one line."""
     question = shorten(str(data.get("question", "")), QUESTION, placeholder=" …")
     return f"{data.get('blockName')}: reminder {data.get('reminders')}: {question}".rstrip(": ")
 
 
 class PlainLines:
-    """Prints a line on standard error for whatever happens to a block."""
+    """Prints a line on standard error for each event of a block."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], str] = {}
         self._begun: set[tuple[str, int]] = set()
 
     def __call__(self, event: Event) -> None:
-        """Print one event, if it says something new."""
+        """Print one event, unless it repeats the last one."""
         log = event.log
         if event.kind == events.RUN_REMINDER:
             click.echo(harmless(told(event)), err=True)
@@ -117,13 +117,13 @@ class PlainLines:
             return
         key = (log.block_id, log.execution_order)
         if event.kind == events.BLOCK_WAITING:
-            # A wait tells of every look; what it waits for seldom changes.
+            # A wait reports every poll; the reason rarely changes.
             said = reason(event.data or {}, looks=False)
             if self._last.get(key) == said:
                 return
             self._last[key] = said
         elif event.kind == events.BLOCK_STARTED:
-            if key in self._begun:  # it was set aside, and goes on
+            if key in self._begun:  # it was suspended, and has resumed
                 return
             self._begun.add(key)
         else:
@@ -132,7 +132,7 @@ class PlainLines:
 
 
 class LiveView:
-    """Prints what ended above a list of what is going on."""
+    """Prints ended blocks above a live list of those in progress."""
 
     def __init__(self, clock: Clock, screen: Console) -> None:
         self._clock = clock
@@ -146,7 +146,7 @@ class LiveView:
         self.refresh: Callable[[], None] = lambda: None
 
     def __call__(self, event: Event) -> None:
-        """Take in one event."""
+        """Process one event."""
         log = event.log
         if event.kind == events.RUN_REMINDER:
             self.screen.print(harmless(told(event)))
@@ -166,7 +166,7 @@ class LiveView:
         self._ended += 1
         failed = event.kind == events.BLOCK_FAILED
         if self._ended <= KEPT or failed:
-            self.refresh()  # or the line would be printed above a list that still has the block
+            self.refresh()  # or the line appears above a list that still contains the block
             self._print(log, told(event), failed=failed)
 
     def _print(self, log: BlockLog, text: str, *, failed: bool) -> None:
@@ -179,7 +179,7 @@ class LiveView:
         self.screen.print(line)
 
     def render(self) -> Any:
-        """Return what is going on, for the live part of the screen."""
+        """Return the blocks in progress, for the live part of the screen."""
         from rich.text import Text
 
         now = self._clock.time()

@@ -1,4 +1,4 @@
-"""``sim-devin runs``: look at durable runs, answer them, resume and cancel them."""
+"""``sim-devin runs``: list, show, answer, resume and cancel durable runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group("runs")
 def command() -> None:
-    """Look at the runs that are recorded; answer, resume and cancel them."""
+    """List, show, answer, resume or cancel recorded runs."""
 
 
 @command.command("list")
@@ -39,10 +39,10 @@ def command() -> None:
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
-    help="Most runs to list.",
+    help="Maximum number of runs to list.",
 )
 @click.option("--before", metavar="RUN", help="Only runs older than this one: the next page.")
-@json_option("Print one run a line as JSON; errors are JSON on standard error, too.")
+@json_option("Print one JSON object per run and line; errors are JSON on standard error too.")
 @app_options()
 def list_runs(
     states: tuple[str, ...], limit: int, before: str | None, as_json: bool, options: AppOptions
@@ -67,11 +67,11 @@ def _state(run: Mapping[str, Any]) -> str:
 
 @command.command("show")
 @click.argument("run_id", metavar="RUN")
-@click.option("--full", is_flag=True, help="Show each block's input and output, too.")
+@click.option("--full", is_flag=True, help="Also show each block's input and output.")
 @json_option()
 @app_options()
 def show(run_id: str, full: bool, as_json: bool, options: AppOptions) -> None:
-    """Show a run: its blocks, ACUs and totals, what it waits for, its output.
+    """Show a run: its blocks, ACUs and totals, its waits and its output.
 
     RUN is an id or the beginning of one.
     """
@@ -87,15 +87,15 @@ def show(run_id: str, full: bool, as_json: bool, options: AppOptions) -> None:
     "settings",
     multiple=True,
     metavar="BLOCK.FIELD=VALUE",
-    help="Hand a secret in again that stood in the workflow; values may be @FILE.",
+    help="Supply a secret from the workflow again; values may be @FILE.",
 )
 @json_option()
 @app_options()
 def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOptions) -> None:
-    """Let a run go on that failed, is held or is uncertain, and drive it here.
+    """Resume a failed, held or uncertain run and drive it here.
 
-    Failed blocks run again. What is uncertain is looked for once more, never repeated.
-    Ctrl-C cancels the run; Devin's sessions go on.
+    Failed blocks run again. An uncertain request is looked up once more, never repeated. Ctrl-C
+    cancels the run; Devin's sessions continue.
     """
     bindings = {key: str(value) for key, value in named_values(settings).items()}
     with options.open() as app:
@@ -113,14 +113,14 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
     "--from-block",
     required=True,
     metavar="BLOCK",
-    help="Run this block and what follows it anew; what came before is taken over.",
+    help="Start from this block; copy the record of the blocks before it.",
 )
 @json_option()
 @app_options()
 def fork(run_id: str, from_block: str, as_json: bool, options: AppOptions) -> None:
-    """Start a run on the record of another, from a block on; a worker or resume drives it.
+    """Start a new run from a block of another run; a worker or resume drives it.
 
-    The other run stays as it is. Blocks that run anew make sessions of their own.
+    The other run is unchanged. Blocks that run again create new sessions.
     """
     with options.open() as app:
         made, store = app.runs.fork(run_id, from_block), app.runs.store
@@ -137,23 +137,23 @@ def fork(run_id: str, from_block: str, as_json: bool, options: AppOptions) -> No
 @json_option()
 @app_options()
 def cancel(run_id: str, as_json: bool, options: AppOptions) -> None:
-    """Cancel a run. Devin's sessions go on."""
+    """Cancel a run. Devin's sessions continue."""
     with options.open() as app:
         state = app.runs.cancel(run_id)
     if as_json:
         echo_json({"state": state}, compact=True)
     else:
-        click.echo("Cancelled." if state == "cancelled" else "It will stop in a moment.")
+        click.echo("Cancelled." if state == "cancelled" else "It will stop shortly.")
 
 
 @command.command("answer")
 @click.argument("run_id", metavar="RUN")
 @click.argument("answer", metavar="[TEXT|NAME=VALUE]...", nargs=-1)
 @click.option("--json-answer", metavar="JSON", help="The answer as JSON.")
-@click.option("--approve", is_flag=True, help="Let the call that waits for a yes go out.")
-@click.option("--decline", is_flag=True, help="Do not let it; its block fails.")
-@click.option("--because", metavar="TEXT", help="With --approve or --decline: why.")
-@click.option("--context", metavar="ID", help="Which question, if the run asks several.")
+@click.option("--approve", is_flag=True, help="Approve the call.")
+@click.option("--decline", is_flag=True, help="Decline the call; its block fails.")
+@click.option("--because", metavar="TEXT", help="The reason, with --approve or --decline.")
+@click.option("--context", metavar="ID", help="The question to answer, if there are several.")
 @json_option()
 @app_options()
 def answer(
@@ -165,18 +165,18 @@ def answer(
     options: AppOptions,
     **verdict: Any,
 ) -> None:
-    """Answer what a run asks: a text for Devin, or the fields of a form as NAME=VALUE.
+    """Answer a run's question: text for Devin, or the fields of a form as NAME=VALUE.
 
-    A call that waits for a yes takes --approve or --decline. What is uncertain takes
-    sessionId=…, repeat=true, or fail=true. A worker, or ``sim-devin runs resume``, drives the
-    run on.
+    Use --approve or --decline for a call that requires approval. For an uncertain request give
+    sessionId=…, repeat=true, or fail=true. A worker, or ``sim-devin runs resume``, then continues
+    the run.
     """
     approve, decline = verdict["approve"], verdict["decline"]
     because = verdict["because"]
     if approve + decline + bool(answer or json_answer is not None) > 1:
-        raise click.UsageError("Give one answer.")
+        raise click.UsageError("Give exactly one answer.")
     if because is not None and not (approve or decline):
-        raise click.UsageError("--because goes with --approve or --decline.")
+        raise click.UsageError("--because requires --approve or --decline.")
     with options.open() as app:
         if approve or decline:
             given: Any = {"approved": approve, "reason": because or ""}
@@ -197,8 +197,8 @@ def answer(
 @json_option("Print the events as JSON lines.")
 @app_options()
 def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
-    """Show what happens in a run until it is over; some worker drives it."""
-    with options.open() as app, cancelled_by_signals("No longer watching.") as cancel:
+    """Show the events of a run until it ends; a worker drives it."""
+    with options.open() as app, cancelled_by_signals("Stopped watching.") as cancel:
         after = 0
         while True:
             run = app.runs.show(run_id)
@@ -215,14 +215,14 @@ def watch(run_id: str, as_json: bool, options: AppOptions) -> None:
 
 @command.command("prune")
 @click.option(
-    "--older-than", type=seconds, required=True, metavar="TIME", help="Such as 30d or 12h."
+    "--older-than", type=seconds, required=True, metavar="TIME", help="For example 30d or 12h."
 )
 @json_option()
 @app_options()
 def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
-    """Forget runs that ended longer ago than this.
+    """Delete runs that ended longer ago than this.
 
-    It takes small steps, so that others can write meanwhile. Ctrl-C stops it between two.
+    Deletes in small steps, so other processes can write in between. Ctrl-C stops after a step.
     """
     told = 0
 
@@ -230,7 +230,7 @@ def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
         nonlocal told
         if count >= told + 1000 and not as_json:
             told = count
-            click.echo(f"{count} runs forgotten so far…", err=True)
+            click.echo(f"{count} runs deleted so far…", err=True)
 
     with options.open() as app, cancelled_by_signals("Stopping…") as cancel:
         before = app.clock.time() - older_than
@@ -238,7 +238,7 @@ def prune(older_than: float, as_json: bool, options: AppOptions) -> None:
     if as_json:
         echo_json({"forgotten": count}, compact=True)
     else:
-        click.echo(f"Forgot {count} run{'' if count == 1 else 's'}.")
+        click.echo(f"Deleted {count} run{'' if count == 1 else 's'}.")
     if cancel.is_set():
         click.get_current_context().exit(130)
 

@@ -1,4 +1,4 @@
-"""A durable run, to be read."""
+"""A durable run in readable form."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sim_devin.store.records import ASKING
 WAITS_FOR = {
     "session": "for a session",
     "question": "for your answer to Devin",
-    "sending": "for your answer to be sent",
+    "sending": "to send your answer",
     "human": "for a form to be filled in",
-    "approval": "for your yes",
-    "time": "for a moment to come",
+    "approval": "for your approval",
+    "time": "until a set time",
     "service": "for the service, which cannot be read",
-    "turn": "for its turn to create a session",
-    "uncertain": "for you to say whether it was done",
+    "turn": "in the queue to create a session",
+    "uncertain": "for you to say whether a request was carried out",
 }
 
 
 def tell(run: Mapping[str, Any], *, as_json: bool, full: bool = False) -> None:
-    """Print a run; `full` with what went into and came out of each block."""
+    """Print a run; with `full`, also the input and output of each block."""
     if as_json:
         echo_json(run)
     else:
@@ -36,7 +36,7 @@ def tell(run: Mapping[str, Any], *, as_json: bool, full: bool = False) -> None:
 
 
 def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
-    """Yield what there is to read about a run."""
+    """Yield the lines that describe a run."""
     yield f"Run {run['runId']} is {run['state']}."
     if run["error"]:
         yield f"  {harmless(run['error'])}"
@@ -61,19 +61,19 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
 
 
 def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
-    """Yield what a run waits for; if it is `kept`, also how to answer what it asks."""
+    """Yield the waits of a run; if it is `kept`, also how to answer its questions."""
     for wait in run["waits"]:
-        yield f"  {harmless(wait.get('blockName', wait['blockId']))} waits {_waits_for(wait)}"
+        yield f"  {harmless(wait.get('blockName', wait['blockId']))} is waiting {_waits_for(wait)}"
         for key in ("question", "message", "note", "hint", "resolve"):
             if wait.get(key):
                 yield f"    {harmless(wait[key])}"
         yield from (f"  {line}" for line in shown(wait))
         names = [str(field.get("name")) for field in fields(wait)]
         if names:
-            yield f"    It asks for: {harmless(', '.join(names))}"
+            yield f"    Fields: {harmless(', '.join(names))}"
         if wait.get("reminders"):
             times = "once" if wait["reminders"] == 1 else f"{wait['reminders']} times"
-            yield f"    Reminded {times}, next at {moment(wait['remindAt'])}."
+            yield f"    Reminded {times}; next reminder at {moment(wait['remindAt'])}."
         if wait["kind"] in ASKING:
             how = "--approve, or --decline" if wait["kind"] == "approval" else "…"
             command = f"sim-devin runs answer {run['runId']} --context {wait['contextId']} {how}"
@@ -86,7 +86,7 @@ def _acus(log: Mapping[str, Any]) -> float | None:
 
 
 def _totals(run: Mapping[str, Any]) -> str:
-    """Return blocks, time and ACUs in all; a session counts once, as it was last seen."""
+    """Return the total blocks, time and ACUs; a session counts once, as last seen."""
     sessions: dict[str, float] = {}
     for log in run["blocks"]:
         acus = _acus(log)
@@ -98,12 +98,12 @@ def _totals(run: Mapping[str, Any]) -> str:
     if run.get("startedAt") and run.get("endedAt"):
         parts.append(f"{run['endedAt'] - run['startedAt']:.1f} s")
     parts.append(f"{sum(sessions.values()):g} ACUs in {used} session{'' if used == 1 else 's'}")
-    return f"  In all: {', '.join(parts)}"
+    return f"  Total: {', '.join(parts)}"
 
 
 def _waits_for(wait: Mapping[str, Any]) -> str:
     session = f" {wait['session']}" if wait.get("session") else ""
-    ahead = f", with {wait['ahead']} before it" if wait.get("ahead") else ""
+    ahead = f", {wait['ahead']} ahead of it" if wait.get("ahead") else ""
     return f"{WAITS_FOR.get(wait['kind'], wait['kind'])}{session}{ahead}."
 
 
@@ -113,6 +113,6 @@ def moment(when: float) -> str:
 
 
 def leave(ctx: click.Context, run: Mapping[str, Any]) -> None:
-    """Exit with the code of how a run is."""
+    """Exit with the code for a run's state."""
     code = {"done": 0, "cancelled": 130}.get(run["state"], 1)
     ctx.exit(code)

@@ -1,4 +1,4 @@
-"""``sim-devin schedules``: what the worker starts by the clock, and when next."""
+"""``sim-devin schedules``: the worker's schedules and their next start times."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import click
 from sim_devin.cli.commands.options import AppOptions, app_options, json_option
 from sim_devin.cli.commands.output import echo_json, echo_table
 
-SHOWN = 3  # moments
+SHOWN = 3  # times
 
 
 @click.command("schedules")
-@json_option("Print one schedule a line as JSON; errors are JSON on standard error, too.")
+@json_option("Print one JSON object per schedule and line; errors are JSON on standard error too.")
 @app_options(talks=False)
 def command(as_json: bool, options: AppOptions) -> None:
-    """List the schedules of the config file, each with the next three moments it starts at.
+    """List the schedules in the config file, each with its next three start times.
 
-    A schedule is a table [schedules.NAME] with workflow, cron and timezone. Whatever worker
-    runs at such a moment starts the workflow.
+    A schedule is a table [schedules.NAME] with workflow, cron and timezone. Any worker that is
+    running at such a time starts the workflow.
     """
     from sim_devin.service.schedules import read_schedules
     from sim_devin.settings import config_path
@@ -29,7 +29,7 @@ def command(as_json: bool, options: AppOptions) -> None:
         now = app.clock.time()
     if not schedules:
         path = options.config or config_path(os.environ)
-        click.echo(f"No schedules. They are tables [schedules.NAME] in {path}.", err=True)
+        click.echo(f"No schedules. Define them as tables [schedules.NAME] in {path}.", err=True)
         return
     if as_json:
         for schedule in schedules:

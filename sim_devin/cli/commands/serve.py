@@ -1,4 +1,4 @@
-"""``sim-devin serve``: the canvas, a page on which workflows are drawn and run."""
+"""``sim-devin serve``: the canvas, a page for drawing and running workflows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     default=8765,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 selects a free one.",
 )
 @click.option("--no-open", is_flag=True, help="Do not open the page in the browser.")
 @click.option(
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     type=Finite(min=0),
     default=SPEED,
     show_default=True,
-    help="With --simulate: simulated seconds in a real one; 0 for no waiting at all.",
+    help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
 )
 @click.option(
     "--allow-python",
     is_flag=True,
-    help="Let Function blocks run Python, in a process of its own.",
+    help="Let Function blocks run Python, in a separate process.",
 )
 @app_options()
 @click.pass_context
@@ -55,15 +55,15 @@ def command(
     allow_python: bool,
     options: AppOptions,
 ) -> None:
-    """Serve the canvas: draw workflows in the browser, run them and watch.
+    """Serve the canvas: draw, run and watch workflows in the browser.
 
-    FOLDER holds the workflows, one JSON file each as Sim exports them; the current folder
-    unless given. The page is for this machine only, and only for whoever has the printed
-    address. Runs are durable, as those of `sim-devin runs`: Ctrl-C stops the server, and what
-    waits or is under way goes on with the next server or worker.
+    FOLDER contains the workflows, one JSON file each in Sim's export format; default: the current
+    folder. The page can be opened on this machine only, and only with the printed address. Runs
+    are durable, as with `sim-devin runs`: Ctrl-C stops the server, and its unfinished runs
+    continue with the next server or worker.
     """
     if not folder.is_dir():
-        raise CallerError(f"There is no folder {folder}.", hint="Make it, or name another.")
+        raise CallerError(f"No such folder: {folder}.", hint="Create it, or give another.")
     try:
         from sim_devin.web.api import Api, Surroundings
     except ImportError:

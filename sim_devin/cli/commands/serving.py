@@ -1,4 +1,4 @@
-"""Serve the simulator until somebody stops it: under uvicorn if installed, else with threads."""
+"""Serve the simulator until it is stopped: with uvicorn if installed, else with threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def serve_until_interrupted(
     simulator: Simulator, host: str, port: int, ready: Callable[[str], None]
 ) -> None:
-    """Serve `simulator`, telling `ready` its base URL, until KeyboardInterrupt, which is raised.
+    """Serve `simulator`, passing its base URL to `ready`, until KeyboardInterrupt, which is raised.
 
     Raises:
         CallerError: the address cannot be used.
@@ -44,6 +44,6 @@ def _with_threads(simulator: Simulator, host: str, port: int, ready: Callable[[s
     try:
         ready(url)
         while True:
-            time.sleep(3600)  # unlike a wait for a lock, Ctrl-C ends it on every system
+            time.sleep(3600)  # unlike a wait for a lock, Ctrl-C ends this on every system
     finally:
         serving.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""``sim-devin simulate``: a simulated Devin that other programs can talk to."""
+"""``sim-devin simulate``: a simulated Devin for other programs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ORG = "org-simulated"
     type=click.IntRange(0, 65535),
     default=8787,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 selects a free one.",
 )
 @click.option(
     "--speed",
     type=Finite(min=0),
     default=SPEED,
     show_default=True,
-    help="Simulated seconds in a real one; 0 stops the time.",
+    help="Simulated seconds per real second; 0 stops the clock.",
 )
 @click.option(
     "--scenario",
@@ -51,13 +51,13 @@ ORG = "org-simulated"
     "switches",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Change how the service behaves, see --list. Repeatable.",
+    help="Change the behavior of the service; see --list. Repeatable.",
 )
 @click.option("--list", "show", is_flag=True, help="List the scenarios and switches.")
 @click.option(
     "--allow-remote",
     is_flag=True,
-    help="Permit a --host that other machines can reach. Anybody there can use the simulator.",
+    help="Allow a --host that other machines can reach. Anyone there can use the simulator.",
 )
 @verbose_option
 def command(
@@ -69,10 +69,10 @@ def command(
     show: bool,
     allow_remote: bool,
 ) -> None:
-    """Serve a simulated Devin on this machine until Ctrl-C.
+    """Run a simulated Devin API on this machine until Ctrl-C.
 
-    Prints the lines to paste into another terminal; every program that speaks Devin's v3 API
-    can then talk to it. A prompt with [scenario: NAME] picks what happens in the session.
+    Prints the variables to set in another terminal; any client of Devin's v3 API can then use it.
+    A prompt with [scenario: NAME] selects the scenario of its session.
     """
     simulator = _simulator(speed, files, switches)
     if show:
@@ -81,7 +81,7 @@ def command(
     if not is_loopback(host) and not allow_remote:
         raise CallerError(
             f"{host} can be reached from other machines.",
-            hint="Add --allow-remote if that is what you want.",
+            hint="Add --allow-remote if this is intended.",
         )
     try:
         serve_until_interrupted(simulator, host, port, lambda url: _announce(url, speed))
@@ -90,8 +90,8 @@ def command(
 
 
 def _announce(url: str, speed: float) -> None:
-    pace = f"its time runs {speed:g} times as fast" if speed else "its time stands still"
-    click.echo(f"A simulated Devin listens on {url}; {pace}.")
+    pace = f"its clock runs at {speed:g} times real time" if speed else "its clock is stopped"
+    click.echo(f"A simulated Devin is listening on {url}; {pace}.")
     click.echo("Paste this into another terminal:\n")
     for name, value in (("DEVIN_BASE_URL", url), ("DEVIN_API_KEY", KEY), ("DEVIN_ORG_ID", ORG)):
         click.echo(f"export {name}={value}")
@@ -144,7 +144,7 @@ def _value(default: object) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is of this machine alone."""
+    """Return whether an address is local to this machine."""
     if host == "localhost":
         return True
     try:

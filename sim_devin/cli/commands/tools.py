@@ -1,4 +1,4 @@
-"""``sim-devin tools``: what can be called."""
+"""``sim-devin tools``: the available tools."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TRAITS = {
     ),
 )
 @click.argument("name", required=False, shell_complete=complete_tool)
-@click.option("--advanced", is_flag=True, help="Show the advanced parameters of the tool, too.")
+@click.option("--advanced", is_flag=True, help="Also show the tool's advanced parameters.")
 @json_option()
 @app_options(talks=False)
 def command(name: str | None, advanced: bool, as_json: bool, options: AppOptions) -> None:
@@ -62,7 +62,7 @@ def command(name: str | None, advanced: bool, as_json: bool, options: AppOptions
 
 
 def described(tool: ToolSpec, registry: Registry) -> dict[str, Any]:
-    """Return a tool as JSON data; the fields of its connection stand among its parameters."""
+    """Return a tool as JSON data; its connection's fields are among its parameters."""
     return {
         "id": tool.id,
         "title": tool.title,
@@ -152,7 +152,7 @@ def _rows(items: list[dict[str, Any]]) -> Iterator[str]:
     for item in items:
         star = "*" if item.get("required") else ""
         source = f", from {item['environment']}" if "environment" in item else ""
-        model = ", not for models" if item.get("visibility") == "user-only" else ""
+        model = ", hidden from models" if item.get("visibility") == "user-only" else ""
         yield f"  {item['name']}{star}  ({item['type']}{source}{model})"
         if item["description"]:
             yield _wrapped(item["description"], "      ")

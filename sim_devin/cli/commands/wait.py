@@ -1,4 +1,4 @@
-"""``sim-devin wait``: until sessions are done, or need somebody."""
+"""``sim-devin wait``: wait until sessions are done, or need a person."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     type=click.Choice(["settled", "over"]),
     default="settled",
     show_default=True,
-    help="settled: stop at anything that does not go on by itself, such as a question. "
-    "over: somebody else answers meanwhile; stop at the end only.",
+    help="settled: stop at any state that does not change by itself, such as a question. over: "
+    "stop only at the end, when someone else answers questions.",
 )
 @click.option(
-    "--timeout", type=seconds, metavar="TIME", help="Stop waiting after this time: 90, 15m, 2h."
+    "--timeout", type=seconds, metavar="TIME", help="Stop waiting after this long: 90, 15m, 2h."
 )
-@json_option("Print one outcome a line as JSON; errors are JSON on standard error, too.")
+@json_option("Print one JSON object per outcome and line; errors are JSON on standard error too.")
 @quiet_option
 @app_options()
 @click.pass_context
@@ -50,17 +50,17 @@ def command(
     quiet: bool,
     options: AppOptions,
 ) -> None:
-    """Wait for Devin sessions and say how each ended.
+    """Wait for Devin sessions and show how each ended.
 
-    All sessions are asked for together, in growing intervals. Stopping the wait (Ctrl-C, or
-    the timeout) leaves the sessions alone; wait again with the same ids.
+    The sessions are polled together, at growing intervals. Stopping the wait (with Ctrl-C or the
+    timeout) does not affect the sessions; wait again with the same ids.
 
-    Exit code 0: all are done. 1: at least one is not: it failed, ended without a
-    result, sleeps, ran out of money, waits for somebody, or the timeout came first.
+    Exit code 0: all are done. 1: at least one failed, ended without a result, is asleep, is out of
+    money, waits for a person, or was still in progress at the timeout.
     """
     unique = list(dict.fromkeys(session_ids))
     with options.open() as app:
-        notice = "No longer waiting; the sessions go on."
+        notice = "Stopped waiting; the sessions continue."
         with cancelled_by_signals(notice) as cancel, wait_progress(quiet=quiet) as progress:
             outcomes = app.wait(
                 unique, until=until, deadline=timeout, cancel=cancel, on_progress=progress

@@ -1,4 +1,4 @@
-"""``sim-devin worker``: drives the runs of the store for as long as it is left running."""
+"""``sim-devin worker``: drive the runs in the store until stopped."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
         "sim-devin worker --http 9090",
     ),
 )
-@click.option("--once", is_flag=True, help="Stop when nothing can go on at this moment.")
+@click.option("--once", is_flag=True, help="Stop when no run can proceed at the moment.")
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Most runs to drive at a time; runs that wait do not count.",
+    help="Maximum number of runs driven at a time; waiting runs do not count.",
 )
 @click.option(
     "--http",
     "address",
     metavar="[HOST:]PORT",
     callback=lambda _ctx, _param, value: None if value is None else _address(value),
-    help="Serve hooks, /metrics and /healthz; on this machine only unless HOST is given.",
+    help="Serve webhooks, /metrics and /healthz; on this machine only unless HOST is given.",
 )
-@json_option("Print what happens as JSON lines; errors are JSON on standard error, too.")
+@json_option("Print events as JSON lines; errors are JSON on standard error too.")
 @quiet_option
 @app_options()
 def command(
@@ -55,17 +55,17 @@ def command(
     quiet: bool,
     options: AppOptions,
 ) -> None:
-    """Drive the runs of the store: those that are ready, and those that what they waited for wakes.
+    """Drive the runs in the store that are ready, and those whose wait is over.
 
-    Any number of workers on one machine share the runs; when one dies, another takes its
-    runs over within seconds. Ctrl-C gives the runs back and stops; Devin's sessions go on.
-    Schedules of the config file start runs meanwhile: see sim-devin schedules.
+    Any number of workers on one machine share the runs; if one dies, another takes over its runs
+    within seconds. Ctrl-C releases the runs and stops; Devin's sessions continue. Workers also
+    start runs from the schedules in the config file: see sim-devin schedules.
     """
     with options.open() as app:
         start_due = _schedules(app)
         listener = None if quiet else _listener(as_json=as_json)
         served = nullcontext(listener) if address is None else _served(app, address, listener)
-        with cancelled_by_signals("Giving the runs back…") as cancel, served as listening:
+        with cancelled_by_signals("Releasing the runs…") as cancel, served as listening:
             driven = app.runs.work(
                 once=once,
                 concurrency=concurrency,
@@ -86,7 +86,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _schedules(app: App) -> Callable[[], bool]:
-    """Return what starts the runs that are due by the schedules of the config file."""
+    """Return what starts the runs that are due by the schedules in the config file."""
     if not app.settings.schedules:
         return lambda: False
     from sim_devin.service.scheduler import Scheduler
@@ -97,7 +97,7 @@ def _schedules(app: App) -> Callable[[], bool]:
 
 @contextmanager
 def _served(app: App, address: tuple[str, int], other: Listener | None) -> Iterator[Listener]:
-    """Serve the endpoint; yield a listener that counts for its metrics and tells `other`."""
+    """Serve the endpoint; yield a listener that counts for its metrics and forwards to `other`."""
     from sim_devin.service.http_server import listening, serving
 
     try:
