@@ -22,6 +22,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -316,6 +317,13 @@ def over(run: Mapping[str, Any]) -> bool:
     return run["state"] in ("done", "failed", "cancelled", "uncertain", "held")
 
 
+def reasons(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why a run asks what was done, without the ids in it."""
+    for wait in run["waits"]:
+        if wait["kind"] == "uncertain":
+            yield re.sub(r"[0-9a-f]{32}", "ID", f"{wait['blockId']}: {wait['message']}")
+
+
 def working(sessions: list[dict[str, Any]]) -> int:
     """Return how many sessions work."""
     idle = ("finished", "waiting_for_user")
@@ -398,6 +406,12 @@ def main(arguments: list[str] | None = None) -> int:
             found = {run["runId"]: run["state"] for run in app.runs.list(limit=100_000)}
             sessions = service.sessions()
             wrong = count(sessions, torture.started, found)
+            asked = Counter(
+                reason
+                for run_id, state in found.items()
+                if state == "uncertain"
+                for reason in reasons(app.runs.show(run_id))
+            )
             app.runs.store.close()
     finally:
         service.close()
@@ -409,6 +423,7 @@ def main(arguments: list[str] | None = None) -> int:
         "sessions": len(sessions),
         "at once": torture.most,
         "states": Counter(found.values()),
+        "uncertain": asked,
         "seconds": round(time.monotonic() - began, 1),
         "seed": seed,
         "wrong": wrong,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from sim_devin.devin.verdict import Verdict
 from sim_devin.devin.wait import FIRST_PAUSE
 from sim_devin.errors import (
     ApiError,
@@ -23,10 +24,11 @@ from sim_devin.errors import (
 from sim_devin.meaning import meaning_of_status
 from sim_devin.runs import approvals
 from sim_devin.runs.looks import HELD_PAUSE, MEND, Task, UnderWay
+from sim_devin.runs.overtime import output_of
 from sim_devin.store.records import ASKING, ENDED, Run, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.store.step_ledger import StepLedger, resolve
+from sim_devin.store.step_ledger import StepLedger, intents, resolve
 from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
@@ -93,6 +95,28 @@ class Answers:
                 settled += self._store.finish_wait(wait, now, default)
         return settled
 
+    def time_out(self) -> int:
+        """End the waits whose time is over while their answers could not be sent.
+
+        What is not on its way by then is not sent any more. Returns how many were ended.
+        """
+        now, ended = self._app.clock.time(), 0
+        for wait in self._store.unsent(now):
+            step = f"{wait.step}!{self._store.answers(wait)}"
+            sent = intents(self._store, wait.run_id, step)
+            seen = wait.seen or {}
+            if seen.get("held"):
+                self._store.unhold_run(wait.run_id)
+            unknown = any(intent.state in ("open", "uncertain") for intent in sent)
+            why = "may not have been sent" if unknown else "was not sent"
+            reason = f"your answer {why} in time, and is not sent any more"
+            if seen.get("error"):
+                reason += f": {seen['error']}"
+            verdict = Verdict("blocked_on_user", reason)
+            output = output_of(wait, seen.get("session", {}), verdict, now, timed_out=True)
+            ended += self._store.finish_wait(wait, now, output)
+        return ended
+
     def tasks(self, run_id: str | None = None) -> Iterator[Task]:
         """Yield a task for each organization to which answers are recorded and not sent yet.
 
@@ -121,7 +145,7 @@ class Answers:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
         step = f"{wait.step}!{number}"
-        ledger = StepLedger(self._store, run, step, self._app.clock, driven=False)
+        ledger = StepLedger(self._store, run, step, self._app.clock, driven=False, wait=wait)
         seal = self._seals(wait.run_id)
         try:
             about = seal.open(wait.about)
@@ -163,13 +187,11 @@ class Answers:
         if (wait.seen or {}).get("held"):
             self._store.unhold_run(wait.run_id)
         now = self._app.clock.time()
-        asked_for = max(0.0, now - wait.point.get("since", now))  # Devin's time stood still
         return self._store.change_wait(
             wait,
             "sending",
             kind="session",
             answer=None,
-            due=None if wait.due is None else wait.due + asked_for,
             seen={"session": (wait.seen or {}).get("session", {})},
             next_look=now + FIRST_PAUSE,
             pause=FIRST_PAUSE,
@@ -183,15 +205,15 @@ class Answers:
         now = self._app.clock.time()
         held = error.means.access and isinstance(error, ApiError)
         pause = HELD_PAUSE if held else max(TRY_AGAIN, getattr(error, "retry_after", None) or 0.0)
-        seen = {**(wait.seen or {}), "held": held}
-        self._store.change_wait(wait, "sending", next_look=now + pause, seen=seen)
+        seen = {**(wait.seen or {}), "held": held, "error": error.message}
+        self._store.change_wait(wait, "sending", next_look=now + pause, pause=pause, seen=seen)
         if held:
             why = f"The answer could not be sent, and is kept: {error} {MEND}"
             self._store.hold_run(wait.run_id, now, why)
         return False
 
     def _ask_again(self, wait: Wait, why: str, **changes: Any) -> None:
-        point = {**wait.point, "note": why}
+        point = {**wait.point, "note": why, "since": self._app.clock.time()}
         self._store.change_wait(
             wait, "sending", kind="question", answer=None, point=point, **changes
         )

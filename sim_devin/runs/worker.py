@@ -287,7 +287,7 @@ class Worker:
         answers = Answers(self._app, self._store, seals)
         self._store.mend_looks(now)
         woken = self._store.finish_due(now) + self._store.wake_overdue(now)
-        settled = answers.answer_overdue()
+        settled = answers.answer_overdue() + answers.time_out()
         self._looks.begin(answers.tasks(run_id))
         self._looks.begin(Poller(self._app, self._store, seals).tasks(run_id))
         self._looks.begin(SessionWatch(self._app, self._store, seals).tasks())

@@ -249,6 +249,13 @@ CREATE INDEX sessions_in_time ON sessions (created)
 
 _V14 = "ALTER TABLE runs ADD COLUMN summary TEXT"
 
+# The time in which a question was asked does not count, and so far was added once it was over.
+_V15 = """
+UPDATE waits SET due = due - CAST(json_extract(point, '$.since') AS REAL) + (
+    SELECT max(at) FROM answers WHERE answers.run_id = waits.run_id AND answers.step = waits.step
+) WHERE open = 1 AND kind = 'sending' AND json_extract(point, '$.since') IS NOT NULL
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -266,4 +273,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V12,
     _V13,
     _V14,
+    _V15,
 )

@@ -14,10 +14,10 @@ from sim_devin.clock import Clock, day_of
 from sim_devin.devin.intents import CREATE, SEND, take
 from sim_devin.devin.turn import Sent
 from sim_devin.devin.verdict import bare
-from sim_devin.errors import AmbiguousResult, TimedOut
+from sim_devin.errors import AmbiguousResult, Cancelled, TimedOut
 from sim_devin.store.account import draw, drawn_on, give_back, require
 from sim_devin.store.database import Connection
-from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run
+from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run, Wait
 from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
@@ -39,6 +39,7 @@ class StepLedger:
         driven: whether only the process that drives the run may record.
         limits: the ceilings of a day, see `account.require`.
         slot: what a create takes of its organization's limits; None for anything else.
+        wait: what the message answers: it is not sent once that is over.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class StepLedger:
         driven: bool = True,
         limits: Mapping[str, float] | None = None,
         slot: Slot | None = None,
+        wait: Wait | None = None,
     ) -> None:
         self._store = store
         self._run = run
@@ -61,6 +63,7 @@ class StepLedger:
         self._driven = driven
         self._limits = limits or {}
         self._slot = slot
+        self._wait = wait
 
     def tag(self, number: str) -> str:
         """Return the tag of a try of this step."""
@@ -78,9 +81,11 @@ class StepLedger:
             LeaseLost: another process drives the run now.
             NotAllowed: a ceiling of the day would be exceeded; nothing is recorded.
             NotYourTurn: a limit of the organization is reached; nothing is recorded.
+            Cancelled: what it answers is over; nothing is recorded.
         """
         store = self._store
         with self._writing() as connection:
+            self._check_wait(connection)
             known = _recorded(connection, intent.tag)
             if known is not None and known.state == "repeat":
                 connection.execute(
@@ -123,11 +128,13 @@ class StepLedger:
             LeaseLost: another process drives the run now.
             AmbiguousResult: without a lease: another process has decided about it.
             TimedOut: it is `stale`, and no lease keeps others from deciding about it.
+            Cancelled: what it answers is over.
         """
         if stale and not self._driven:
             text = f"{intent.tool} was held up for too long before it was sent."
             raise TimedOut(text, sent=False)
         with self._writing() as connection:
+            self._check_wait(connection)
             known = _recorded(connection, intent.tag)
             if known is None or known.state != "open" or known.sends != intent.sends:
                 if self._driven:
@@ -234,6 +241,11 @@ class StepLedger:
                 data = {"message": message, "sessionId": session_id, "tag": tag}
                 event = Event(row["run_id"], self._clock.time(), DUPLICATE, data)
                 self._store.put_event(connection, event)
+
+    def _check_wait(self, connection: Connection) -> None:
+        query = "SELECT 1 FROM waits WHERE id = ? AND open = 1 AND kind = 'sending'"
+        if self._wait is not None and not connection.execute(query, (self._wait.id,)).fetchone():
+            raise Cancelled("What the message answers is over.")
 
     def _writing(self) -> AbstractContextManager[Connection]:
         """Return a transaction; of a run that is driven, only for the process that drives it."""

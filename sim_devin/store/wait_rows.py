@@ -26,11 +26,13 @@ from sim_devin.store.rows import (
 _MOMENTS = (
     ("next_look", "open = 1 AND kind = 'session'"),
     ("due", "open = 1 AND kind = 'session' AND due IS NOT NULL"),
+    ("due", "open = 1 AND kind = 'sending' AND due IS NOT NULL"),
     ("due", "open = 1 AND kind = 'time' AND due IS NOT NULL"),
     ("due", "open = 1 AND kind = 'service' AND due IS NOT NULL"),
 )
 
 
+SHORTEST_LEFT = 5.0  # seconds that the answer to a question has at the least to be sent
 PLAUSIBLE = 60.0  # seconds by which the clocks of two processes may differ unnoticed
 
 
@@ -165,6 +167,11 @@ class WaitRows(Rows):
             "SELECT * FROM waits WHERE open = 1 AND kind IN ('human', 'question', 'approval') "
             "AND answer_by <= ? ORDER BY id LIMIT 1000"
         )
+        return self.sound_waits(self.database.read(query, (now,)))
+
+    def unsent(self, now: float) -> list[Wait]:
+        """Return open waits with answers that it is too late to send."""
+        query = "SELECT * FROM waits WHERE open = 1 AND kind = 'sending' AND due <= ? LIMIT 1000"
         return self.sound_waits(self.database.read(query, (now,)))
 
     def change_wait(self, wait: Wait, was: str, /, **changes: Any) -> bool:
@@ -308,9 +315,16 @@ class WaitRows(Rows):
     # -- answers to questions, and events -------------------------------------------------------
 
     def put_answer(self, wait: Wait, message: str, now: float) -> bool:
-        """Record the answer to a question, to be sent; return False if there is one already."""
+        """Record the answer to a question, to be sent; return False if there is one already.
+
+        The time in which it was asked does not count as time that was waited for the session.
+        """
+        due = wait.due
+        if due is not None:
+            due = max(due + now - wait.point.get("since", now), now + SHORTEST_LEFT)
         with self.database.write() as connection:
-            if not self.change_wait(wait, "question", kind="sending", answer=message):
+            changes = {"kind": "sending", "answer": message, "due": due}
+            if not self.change_wait(wait, "question", **changes):
                 return False
             connection.execute(
                 "INSERT INTO answers (run_id, step, number, body, at) "

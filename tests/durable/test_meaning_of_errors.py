@@ -175,3 +175,83 @@ def test_a_message_waits_for_a_service_no_longer_than_its_run_may_take(app, simu
     assert simulator.clock.time() - began <= 310
     assert "ran out of time" in found["error"]
     assert messages(simulator, "Go on") == 0
+
+
+def test_an_answer_that_can_never_be_sent_holds_no_wait_open_past_its_time(app, simulator):
+    run = app.runs.start(flow(ASKS, wait(timeoutSeconds="7200")), on_question="hold")
+    began = simulator.clock.time()
+    work(app, simulator, run, until="asking")
+    simulator.clock.advance(10_000)  # the time in which it is asked does not count
+    simulator.faults.add(on_send(429, times=None, detail="Slow down"))
+    app.runs.answer(run, "main")
+    found = work(app, simulator, run, until="done", most=2000)
+    assert 0 <= simulator.clock.time() - began - 10_000 - 7200 <= 40
+    output = found["blocks"][-1]["output"]
+    assert (output["outcome"], output["timedOut"]) == ("blocked_on_user", True)
+    assert "your answer was not sent" in output["reason"]
+    assert "429" in output["reason"]
+    simulator.faults.clear()
+    for _ in range(20):
+        simulator.clock.advance(60)
+        app.runs.work(once=True)
+    assert messages(simulator, "main") == 0
+
+
+def test_an_answer_whose_key_is_refused_holds_no_run_past_its_time(app, simulator):
+    run = asking_for(app, simulator, "3600")
+    simulator.faults.add(on_send(401, times=None))
+    app.runs.answer(run, "main")
+    assert app.runs.show(run)["state"] == "held"
+    asked = simulator.counts["requests"]
+    found = work(app, simulator, run, until="done", most=2000)
+    assert simulator.counts["requests"] - asked <= 20  # not again and again
+    assert "your answer was not sent" in found["blocks"][-1]["output"]["reason"]
+    assert "401" in found["blocks"][-1]["output"]["reason"]
+
+
+def test_an_answer_of_which_nobody_knows_says_so_when_its_time_is_over(app, simulator):
+    run = asking_for(app, simulator, "3600")
+    sending = app.transport.send
+
+    class Killed(BaseException):
+        pass
+
+    def dying(request, *, timeout):
+        answer = sending(request, timeout=timeout)
+        if request.method == "POST":
+            raise Killed
+        return answer
+
+    app.transport.send = dying
+    with pytest.raises(Killed):
+        app.runs.answer(run, "main")
+    app.transport.send = sending
+    simulator.clock.advance(3600)
+    simulator.faults.add(Fault("status", method="GET", path="/messages$", status=500, times=None))
+    found = work(app, simulator, run, until="done")
+    assert messages(simulator, "main") == 1
+    assert "your answer may not have been sent" in found["blocks"][-1]["output"]["reason"]
+
+
+def test_an_answer_that_is_about_to_be_sent_is_not_sent_after_its_time(app, simulator, open_app):
+    run = asking_for(app, simulator, "3600")
+    other, sending = open_app(), app.transport.send
+
+    def late(request, *, timeout):
+        if request.method == "POST":
+            simulator.clock.advance(3600)
+            other.runs.work(once=True)  # the wait is over meanwhile
+            request.confirm()
+        return sending(request, timeout=timeout)
+
+    app.transport.send = late
+    app.runs.answer(run, "main")
+    app.transport.send = sending
+    assert app.runs.show(run)["state"] == "done"
+    assert messages(simulator, "main") == 0
+
+
+def asking_for(app, simulator, seconds):
+    run = app.runs.start(flow(ASKS, wait(timeoutSeconds=seconds)), on_question="hold")
+    work(app, simulator, run, until="asking")
+    return run
