@@ -5,29 +5,41 @@ Run it as it is: Devin is simulated, and a fake chat model makes the calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import BaseTool
 
 import sim_devin
 
 
-def devin_tools(app: sim_devin.App, bind: Mapping[str, Any] | None = None) -> list[StructuredTool]:
+class DevinTool(BaseTool):
+    """One of the app's tools.
+
+    Not a `StructuredTool`: that keeps arguments called ``config`` and ``run_manager`` to itself.
+    """
+
+    execute: Callable[[str, dict[str, Any]], str]
+
+    def _run(self, /, **arguments: Any) -> str:
+        return self.execute(self.name, arguments)
+
+    async def _arun(self, /, **arguments: Any) -> str:
+        return await asyncio.to_thread(self.execute, self.name, arguments)
+
+
+def devin_tools(app: sim_devin.App, bind: Mapping[str, Any] | None = None) -> list[DevinTool]:
     """Return the app's tools for ``model.bind_tools`` or an agent."""
-
-    def call(name: str, **arguments: Any) -> str:
-        return app.call_function(name, arguments, bind=bind)
-
     return [
-        StructuredTool(
+        DevinTool(
             name=function["name"],
             description=function["description"],
             args_schema=function["parameters"],
-            func=partial(call, function["name"]),
+            execute=partial(app.call_function, bind=bind),
         )
         for function in app.function_schemas("jsonschema", bind=bind)
     ]
