@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sim_devin.specs import json_schema
-from sim_devin.specs.rewriting import branched
+from sim_devin.specs.rewriting import as_object, branched
 
 NULL = {"type": "null"}
 
@@ -142,3 +142,19 @@ def test_null_for_optional_only_adds_values(schema, value):
     schema = {key: item for key, item in schema.items() if key != "not"}
     if "not" not in repr(schema) and json_schema.validator(schema).is_valid(value):
         assert json_schema.validator(branched(schema, optional_null=True)).is_valid(value)
+
+
+@given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "b"]), VALUES))
+@example({"anyOf": [{"type": "object", "properties": {"a": {}}}, {"type": "string"}]}, {"a": 1})
+@example({"allOf": [{"additionalProperties": False}, {"properties": {"a": {}}}]}, {})
+def test_an_object_with_a_root_of_its_own_takes_what_the_schema_takes(schema, value):
+    made = as_object(schema)
+    if json_schema.validator(schema).is_valid(value):
+        assert json_schema.validator(made).is_valid(value)
+        assert made["type"] == "object"
+        assert not {"$ref", "anyOf", "oneOf", "allOf"} & set(made)
+
+
+def test_a_schema_made_of_itself_by_way_of_all_of_ends():
+    node = {"allOf": [{"$ref": "#/$defs/n"}, {"properties": {"a": {"$ref": "#/$defs/n"}}}]}
+    assert as_object({"$ref": "#/$defs/n", "$defs": {"n": node}})["type"] == "object"

@@ -25,25 +25,30 @@ from sim_devin.engine.workflow import Block
 from sim_devin.errors import Declined, SimDevinError
 from sim_devin.specs import json_schema
 from sim_devin.specs.forms import NOTHING
+from sim_devin.specs.rewriting import as_object
 
 MAX_ROUNDS = 20  # of tool calls, as in Sim
 STANDARD = ("content", "model", "tokens", "toolCalls", "providerTiming", "cost")
 
 
-def response_schema(value: Any) -> Mapping[str, Any] | None:
-    """Return the JSON Schema of a response format, in either of the shapes exports have."""
+def response_format(value: Any) -> Mapping[str, Any] | None:
+    """Return ``{"name", "schema", "strict"}`` of a response format, in any shape exports have."""
     parsed = parse_json(value) if isinstance(value, str) else value
-    if not isinstance(parsed, Mapping) or not parsed:
+    schema = json_schema.unwrapped(parsed)
+    if not isinstance(parsed, Mapping) or not schema:
         return None
-    inner = parsed.get("schema")
-    return inner if isinstance(inner, Mapping) else parsed
+    # {"type": "json_schema", "json_schema": {"name", "schema", "strict"}}, or the inner one.
+    outer = parsed.get("json_schema", parsed)
+    given = outer if schema is not parsed and isinstance(outer, Mapping) else {}
+    strict = {"strict": given["strict"]} if isinstance(given.get("strict"), bool) else {}
+    return {"name": given.get("name") or "response", "schema": schema, **strict}
 
 
 def declared(block: Block) -> dict[str, Any]:
     """Return what may be read of the block: the response format's fields, or the usual ones."""
-    schema = response_schema(block.values.get("responseFormat"))
-    properties = schema.get("properties") if schema else None
-    if isinstance(properties, Mapping):
+    wanted = response_format(block.values.get("responseFormat"))
+    properties = as_object(wanted["schema"]).get("properties") if wanted else None
+    if properties:
         return {**properties, **{name: {} for name in STANDARD if name != "content"}}
     return {name: {} for name in STANDARD}
 
@@ -152,8 +157,8 @@ def agent(block: BlockContext) -> dict[str, Any]:
     for item, for_model, written in _tool_entries(block):
         entry = ToolEntry(block, item, for_model, written)
         entries.setdefault(entry.tool_id, entry)
-    schema = response_schema(values.get("responseFormat"))
-    for problem in () if schema is None else json_schema.outside(schema):
+    wanted = response_format(values.get("responseFormat"))
+    for problem in () if wanted is None else json_schema.outside(wanted["schema"]):
         raise BlockError(f"the response format {problem}", retry=False)
     model = str(values.get("model") or DEFAULT_MODEL)
     messages = _messages(values)
@@ -169,7 +174,7 @@ def agent(block: BlockContext) -> dict[str, Any]:
             messages,
             model=model,
             tools=[entry.function for entry in entries.values()],
-            response_format=None if schema is None else {"name": "response", "schema": schema},
+            response_format=wanted,
             tool_choice=_forced(entries, calls),
         )
         replies.append(reply)
@@ -177,7 +182,7 @@ def agent(block: BlockContext) -> dict[str, Any]:
         if not asked or reply.get("content"):
             for item in asked:
                 _carry_out(block, entries, item, calls)
-            return _output(replies, model, calls, structured=schema is not None)
+            return _output(replies, model, calls, structured=wanted is not None)
         said = {"role": "assistant", "content": reply.get("content") or "", "toolCalls": asked}
         if reply.get("native") is not None:
             said["native"] = reply["native"]

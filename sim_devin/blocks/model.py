@@ -29,7 +29,8 @@ def ask(
         messages: ``{"role", "content"}`` each.
         model: the model's name.
         tools: the functions the model may call.
-        response_format: ``{"name", "schema"}`` of the JSON object that is asked for.
+        response_format: ``{"name", "schema"}`` of the JSON object that is asked for, with
+            ``strict`` where it was said.
         tool_choice: the function the model has to call.
         choices: the texts of which the answer has to be one, where the messages say so.
 

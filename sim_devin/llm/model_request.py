@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic_ai import exceptions
@@ -29,6 +31,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters, infer_model
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.profiles.openai import OpenAIJsonSchemaTransformer as OPENAI_SCHEMAS
 from pydantic_ai.providers import Provider, infer_provider_class
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 from pydantic_ai.settings import ModelSettings
@@ -53,9 +56,12 @@ from sim_devin.errors import (
 )
 from sim_devin.llm.access import Access
 from sim_devin.redaction import Redactor
+from sim_devin.specs.rewriting import as_object, branched, says_open
 
 ENDPOINT = "endpoint"  # the provider's name of the endpoint that a setting names
 LOOK = 0.2  # seconds between looks at whether the run is to stop
+LONGEST_NAME = 64  # characters of a response format's name
+ENFORCING = frozenset({"anthropic"})  # providers that enforce every schema that they take
 LONGEST_EXPLANATION = 300  # characters of what a provider or the library says
 
 
@@ -211,20 +217,41 @@ def _parameters(
     ]
     if response_format is None:
         return ModelRequestParameters(function_tools=functions)
+    schema = branched(as_object(response_format["schema"]))
+    free, enforces = says_open(schema), model.system in ENFORCING
+    # What is enforced is closed, every object of it.
+    strict = None if free or enforces else response_format.get("strict")
+    transformer = model.profile.get("json_schema_transformer")
+    if strict and isinstance(transformer, type) and issubclass(transformer, OPENAI_SCHEMAS):
+        schema = branched(schema, optional_null=True)  # all properties are required there
     wanted = OutputObjectDefinition(
-        json_schema={"type": "object", **response_format["schema"]},
-        name=response_format.get("name"),
-        strict=True if response_format.get("strict") else None,
+        json_schema=schema, name=_name(response_format.get("name")), strict=strict
     )
+    parameters = ModelRequestParameters(
+        function_tools=functions, output_mode="native", output_object=wanted
+    )
+    if not (free and enforces) and _takes_schema(model, parameters):
+        return parameters
+    return replace(parameters, output_mode="prompted", output_object=replace(wanted, strict=None))
+
+
+def _takes_schema(model: Model, parameters: ModelRequestParameters) -> bool:
+    """Return whether a model takes the response format as a schema, and not only in words."""
     profile = model.profile
     # Older Gemini models take a schema or tools, not both.
-    both = not functions or profile.get("google_supports_tool_combination", True)
-    native = profile.get("supports_json_schema_output", False) and both
-    return ModelRequestParameters(
-        function_tools=functions,
-        output_mode="native" if native else "prompted",
-        output_object=wanted,
-    )
+    both = not parameters.function_tools or profile.get("google_supports_tool_combination", True)
+    if not (profile.get("supports_json_schema_output", False) and both):
+        return False
+    try:
+        model.prepare_request(None, parameters)
+    except Exception:  # whatever the library's rewriting of the schema stumbles over
+        return False
+    return True
+
+
+def _name(given: Any) -> str | None:
+    """Return the name of a response format in the characters that providers take."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(given))[:LONGEST_NAME] if given else None
 
 
 def _settings(settings: Mapping[str, Any], forced: str, retries: int | None) -> ModelSettings:

@@ -7,7 +7,8 @@ way. What is written here keeps its meaning on all the ways that are tried in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.specs.models import Schema
@@ -104,6 +105,115 @@ def without(schema: Schema, key: str) -> Schema:
     return {name: value for name, value in schema.items() if name != key}
 
 
+def _within(node: Schema, change: Callable[[Any], Any]) -> Schema:
+    """Return a schema with each schema right inside of it changed."""
+    result: Schema = {}
+    for key, value in node.items():
+        if key in _SUBSCHEMAS:
+            result[key] = change(value)
+        elif key in _LISTS and isinstance(value, list):
+            result[key] = [change(item) for item in value]
+        elif key in _MAPS and isinstance(value, Mapping):
+            result[key] = {name: change(item) for name, item in value.items()}
+        else:
+            result[key] = value
+    return result
+
+
+def _upwards(node: Any, change: Callable[[Schema], Schema]) -> Any:
+    """Return a schema with each schema in it changed, the innermost first."""
+    if not isinstance(node, Mapping):
+        return node
+    return change(_within(dict(node), lambda item: _upwards(item, change)))
+
+
+# -- a root of its own ---------------------------------------------------------------------------
+
+
+def as_object(schema: Schema) -> Schema:
+    """Return the schema of an object with properties of its own, as providers want it at the root.
+
+    A reference at the root is followed, `allOf` is merged everywhere, and what an `anyOf` or
+    `oneOf` at the root has to choose from is taken together, the choice said in the description. A
+    schema that no object fits is returned as it is.
+    """
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+    if "definitions" in schema:
+        moved = _upwards(without(schema, "definitions"), _from_defs)
+        schema = {**moved, "$defs": {k: _upwards(v, _from_defs) for k, v in definitions.items()}}
+    root = _one(schema, schema)
+    branches = [_one(item, schema) for item in root.get("anyOf") or root.get("oneOf") or ()]
+    branches = [item for item in branches if _is_object(item, schema)]
+    if not _is_object(root, schema) and not branches:
+        return schema
+    if branches:
+        root = _together(without(without(root, "anyOf"), "oneOf"), branches)
+    whole: Schema = {"properties": {}, **root, "type": "object"}
+    if definitions:
+        whole["$defs"] = schema["$defs"]
+    flat: Schema = _within(whole, lambda item: _flat(item, whole, 1))
+    return flat
+
+
+def _one(schema: Any, root: Schema) -> Schema:
+    """Return a schema with references followed and `allOf` merged."""
+    for _ in range(DEEPEST):
+        if not isinstance(schema, Mapping) or "$ref" not in schema:
+            break
+        schema = resolve(schema, root)
+    return without(merged(resolve(schema, root), root), "$defs")
+
+
+def _is_object(schema: Schema, root: Schema) -> bool:
+    kinds = types(schema, root)
+    return "object" in kinds or not kinds
+
+
+def _from_defs(schema: Schema) -> Schema:
+    """Return a schema that refers to ``$defs`` and not to ``definitions``."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/definitions/"):
+        return schema
+    return {**schema, "$ref": reference.replace("definitions", "$defs", 1)}
+
+
+def _flat(node: Any, root: Schema, depth: int) -> Any:
+    """Return a schema with every `allOf` in it merged, as deep as providers go."""
+    if not isinstance(node, Mapping) or depth > 2 * DEEPEST:
+        return node
+    whole = dict(node)
+    if "allOf" in whole:
+        parts = whole["allOf"]
+        only = len(parts) == 1 and isinstance(parts[0], Mapping) and "$ref" in parts[0]
+        # A lone reference stays one: it may lead to what this is part of.
+        whole = {**parts[0], **without(whole, "allOf")} if only else merged(whole, root)
+    return _within(whole, lambda item: _flat(item, root, depth + 1))
+
+
+def _together(rest: Schema, branches: list[Schema]) -> Schema:
+    """Return an object for a choice of several: what each may have, and what all of them need."""
+    properties: dict[str, list[Any]] = {}
+    for part in (rest, *branches):
+        for name, item in part.get("properties", {}).items():
+            known = properties.setdefault(name, [])
+            known.extend(() if item in known else [item])
+    needed = set.intersection(*(set(branch.get("required", ())) for branch in branches))
+    required = [*rest.get("required", ()), *(name for name in properties if name in needed)]
+    words = " or ".join(json.dumps(branch, ensure_ascii=False) for branch in branches)
+    description = f"{rest.get('description', '')} It has to fit one of these: {words}"
+    closed = all(branch.get("additionalProperties") is False for branch in branches)
+    return {
+        **({"additionalProperties": False} if closed else {}),
+        **rest,
+        "properties": {
+            name: items[0] if len(items) == 1 else {"anyOf": items}
+            for name, items in properties.items()
+        },
+        "required": list(dict.fromkeys(required)),
+        "description": description.strip(),
+    }
+
+
 # -- branches ------------------------------------------------------------------------------------
 
 
@@ -116,35 +226,35 @@ def branched(schema: Schema, *, optional_null: bool = False) -> Schema:
     `optional_null` optional properties may be null: where all of them are forced to be sent, null
     is what stands for absent.
     """
-    rewritten: Schema = _branched(schema, schema, optional_null=optional_null)
+    rewritten: Schema = _upwards(
+        schema, lambda node: _branch(node, schema, optional_null=optional_null)
+    )
     return rewritten
 
 
-def _branched(node: Any, root: Schema, *, optional_null: bool) -> Any:
-    if not isinstance(node, Mapping):
+def says_open(schema: Schema) -> bool:
+    """Return whether an object in a schema says that it takes properties of any name."""
+    found: list[Any] = []
+
+    def look(node: Schema) -> Schema:
+        found.append(node.get("additionalProperties", False))
         return node
 
-    def inner(item: Any) -> Any:
-        return _branched(item, root, optional_null=optional_null)
+    _upwards(schema, look)
+    return any(item is not False for item in found)
 
-    result: Schema = {}
-    for key, value in node.items():
-        if key in _SUBSCHEMAS:
-            result[key] = inner(value)
-        elif key in _LISTS and isinstance(value, list):
-            result[key] = [inner(item) for item in value]
-        elif key in _MAPS and isinstance(value, Mapping):
-            result[key] = {name: inner(item) for name, item in value.items()}
-        else:
-            result[key] = value
-    if optional_null and "properties" in result:
-        required = node.get("required", ())
-        for name in result["properties"]:
-            if name not in required:
-                result["properties"][name] = _null_too(result["properties"][name], root)
-    if "oneOf" in result and "anyOf" not in result:
-        result["anyOf"] = result.pop("oneOf")
-    return _by_type(result)
+
+def _branch(schema: Schema, root: Schema, *, optional_null: bool) -> Schema:
+    schema = dict(schema)
+    if optional_null and "properties" in schema:
+        required = schema.get("required", ())
+        schema["properties"] = {
+            name: item if name in required else _null_too(item, root)
+            for name, item in schema["properties"].items()
+        }
+    if "oneOf" in schema and "anyOf" not in schema:
+        schema["anyOf"] = schema.pop("oneOf")
+    return _by_type(schema)
 
 
 def _by_type(schema: Schema) -> Schema:
