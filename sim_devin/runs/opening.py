@@ -33,7 +33,7 @@ def open_runs(app: Toolbox) -> Runs:
     if not 0 < seconds < 1e9:
         raise CallerError(f"SIM_DEVIN_LEASE is {lease[:60]!r}; it must be a number of seconds.")
     handed_in = app.store if isinstance(app.store, SqlStore) else None
-    store = handed_in or open_store(_place(app))
+    store = handed_in or open_store(store_place(app))
     own = app.clock.own if isinstance(app.clock, SharedClock) else app.clock
     if isinstance(own, RealClock) and store.database.offset() is not None:
         app.clock = SharedClock(own, store.database)
@@ -44,7 +44,8 @@ def open_runs(app: Toolbox) -> Runs:
     return Runs(app, store, carry=carry, owns_store=handed_in is None)
 
 
-def _place(app: Toolbox) -> str:
+def store_place(app: Toolbox) -> str:
+    """Return where durable runs are kept: a file, a ``postgresql://`` address, or memory."""
     named = app.settings.env.get("SIM_DEVIN_STORE", "")
     if named == "memory":
         return IN_MEMORY
