@@ -532,7 +532,7 @@ DRIFT = (
                 _ID,
                 raises=errors.UnreadableResponse,
                 status=200,
-                says="safe to try again",
+                says="safe to retry",
             ),
         ),
         (Fault("bad_json"),),

@@ -93,7 +93,7 @@ def _http(tool: ToolSpec, connection: Connection) -> Iterator[str]:
 def _traits(tool: ToolSpec) -> Iterator[str]:
     traits = tool.traits
     effects = [
-        "reads only" if traits.read_only else "changes something",
+        "reads only" if traits.read_only else "makes changes",
         *(["may end or overwrite something"] if traits.destructive else []),
         *(["costs money"] if traits.costs_money else []),
         *(["doing it twice is the same as once"] if traits.idempotent else []),

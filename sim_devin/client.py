@@ -336,9 +336,9 @@ def _model(model: type[M], data: Mapping[str, Any]) -> M:
     except ValidationError as error:
         places = ", ".join(".".join(map(str, item["loc"])) for item in error.errors()[:5])
         raise UnreadableResponse(
-            f"The answer does not fit {model.__name__}: {places}.",
+            f"The response does not match {model.__name__}: {places}.",
             accepted=True,
-            hint="The call itself succeeded: do not repeat it. app.call gives the raw output.",
+            hint="The call itself succeeded: do not repeat it. app.call returns the raw output.",
         ) from None
 
 

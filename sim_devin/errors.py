@@ -1,44 +1,44 @@
-"""Every error this package raises, in one tree.
+"""All errors of this package, in one tree.
 
 ::
 
     SimDevinError                    1  base; catch this to catch everything
-    ├── CallerError                  2  what you passed is wrong; nothing was sent
+    ├── CallerError                  2  invalid input; nothing was sent
     │   ├── InvalidParams               all problems of one call, listed together
-    │   ├── UnknownName                 no such tool, block, plugin or run; names the nearest
-    │   ├── InvalidSpec                 a spec file does not fit the language
+    │   ├── UnknownName                 no such tool, block, plugin or run; suggests the nearest
+    │   ├── InvalidSpec                 a spec file is invalid
     │   ├── InvalidWorkflow             a workflow document cannot be run
-    │   ├── NotAllowed                  the policy refuses it
+    │   ├── NotAllowed                  denied by the policy
     │   │   ├── AddressRefused          a workflow's request leads to an address that is not public
-    │   │   └── Declined                it needs a person's yes, and there is none
+    │   │   └── Declined                requires approval, which was not given
     │   └── PluginError                 a plugin failed to load (strict mode), or two claim one id
     ├── CredentialsError             3  no usable API key or organization id
-    │   ├── MissingCredentials          which variable to set
+    │   ├── MissingCredentials          the message names the variables to set
     │   ├── AuthenticationFailed        401 (also an ApiError)
     │   └── PermissionDenied            403 (also an ApiError)
-    ├── TransportError               4  no usable answer came back
-    │   ├── NotSent                     the request provably never reached the service
-    │   │   └── LocalFault              this machine is short of descriptors, threads or memory
+    ├── TransportError               4  network error, or no usable response
+    │   ├── NotSent                     the request certainly never reached the service
+    │   │   ├── NothingSent             a message was not sent, since the session cannot be read
+    │   │   └── LocalFault              this machine is out of descriptors, threads or memory
     │   ├── TimedOut                    time ran out
-    │   └── AmbiguousResult             it may or may not have happened; how to look
-    │       └── UncertainResult         looked for it until the grace window closed; a human decides
-    ├── ApiError                     5  the service answered, and not with success
+    │   └── AmbiguousResult             may have taken effect; the hint says how to check
+    │       └── UncertainResult         not found within the grace window; a person has to decide
+    ├── ApiError                     5  the service returned an error
     │   ├── BadRequest (400, 422)  NotFound (404)  Conflict (409)  RateLimited (429)
-    │   ├── OutOfQuota                  402, or a refusal that names money or quota: billing
+    │   ├── OutOfQuota                  402, or an error that mentions money or quota: billing
     │   └── ServerError (5xx)
-    ├── UnreadableResponse           5  success in no shape we can read; says what was accepted
-    ├── WaitTimedOut                 1  a wait reached its deadline; resumable by id
+    ├── UnreadableResponse           5  success with an unreadable body; says if it was accepted
+    ├── WaitTimedOut                 1  a wait reached its deadline; wait again with the same ids
     ├── RunFailed                    1  a block of a workflow run failed
     ├── MissingDependency            2  an optional extra is not installed
     ├── StoreError                   1  the run store cannot be read or written
-    │   └── StoreUnavailable            not now: busy, full, forbidden, unreachable; it passes
-    └── Cancelled                  130  asked to stop
+    │   └── StoreUnavailable            temporarily: busy, full, forbidden or unreachable
+    └── Cancelled                  130  stopped by the caller
 
-The number is the process exit code of the command line. Errors can be pickled, and
-their text names what to do next.
+The number is the exit code of the command line. Errors can be pickled, and their text says what to
+do next.
 
-Every error has a `Meaning` (``error.means``), which says what it means for whoever decides what
-comes next.
+Every error has a `Meaning` (``error.means``), by which callers decide what to do next.
 """
 
 from __future__ import annotations

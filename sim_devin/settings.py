@@ -168,7 +168,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
     document = _read_config(config or config_path(env), named=config is not None)
     table = document.get("settings", {})
     if not isinstance(table, Mapping):
-        raise CallerError("[settings] has to be a table.")
+        raise CallerError("[settings] must be a table.")
 
     def value(name: str, default: Any = None) -> Any:
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
@@ -213,11 +213,11 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
 
 def _credentials(table: Any) -> Mapping[str, Mapping[str, str]]:
     if not isinstance(table, Mapping):
-        raise CallerError("[credentials] has to be a table of tables.")
+        raise CallerError("[credentials] must be a table of tables.")
     for name, stored in table.items():
         if not isinstance(stored, Mapping):
             raise CallerError(
-                f"[credentials] {name[:60]} has to be a table.", hint=f"Write [credentials.{name}]."
+                f"[credentials] {name[:60]} must be a table.", hint=f"Write [credentials.{name}]."
             )
     return table
 
@@ -234,9 +234,14 @@ def _unread(
     variables = [f"{prefix}{name.upper()}" for name in _SETTINGS] + list(_VARIABLES)
     asked = [name for name in env if name.startswith(prefix)]
     for place, found, known, limits in (
-        ("The config file has the section", document, _SECTIONS, ("policy", "settings")),
-        ("[settings] has", table, _SETTINGS, _LIMITS),
-        ("The environment has", asked, variables, [f"{prefix}{name.upper()}" for name in _LIMITS]),
+        ("The config file has the unknown section", document, _SECTIONS, ("policy", "settings")),
+        ("[settings] has the unknown key", table, _SETTINGS, _LIMITS),
+        (
+            "The environment has the unknown variable",
+            asked,
+            variables,
+            [f"{prefix}{name.upper()}" for name in _LIMITS],
+        ),
     ):
         for name in found:
             if name in known:
@@ -244,10 +249,12 @@ def _unread(
             by_word = {item.lower().removeprefix("sim_devin_"): item for item in known}
             word = name.lower().removeprefix("sim_devin_")
             close = [by_word[item] for item in nearest(word, by_word, limit=1, cutoff=0.75)]
-            said = f"{place} {name[:60]!r}, which nothing reads."
+            said = f"{place} {name[:60]!r}."
             hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
             if close and close[0] in limits:
-                raise CallerError(f"{said} What it limits would not hold.", hint=hint)
+                raise CallerError(
+                    f"{said} It looks like a limit, which would not be enforced.", hint=hint
+                )
             if close or found is not asked:  # variables of that prefix may be those of others
                 yield f"{said} {hint}"
 
@@ -257,7 +264,7 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         content = path.read_bytes()
     except FileNotFoundError:
         if named:
-            raise CallerError(f"There is no config file {path}.") from None
+            raise CallerError(f"The config file {path} does not exist.") from None
         return {}
     except OSError as error:
         raise CallerError(f"The config file {path} cannot be read: {error.strerror}.") from None
@@ -274,7 +281,7 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise CallerError(
-                f"The config file {path} holds credentials and others can read it.",
+                f"The config file {path} contains credentials but is readable by others.",
                 hint=f"Run: chmod 600 {path}",
             )
     return document
@@ -283,14 +290,12 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
 def _policy(table: Mapping[str, Any]) -> Policy:
     """Return the policy that the table of a config file stands for. A list may be one text."""
     if not isinstance(table, Mapping):
-        raise CallerError("[policy] has to be a table.")
+        raise CallerError("[policy] must be a table.")
     known = {item.name: item.default for item in fields(Policy)}
     given: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            raise CallerError(
-                f"[policy] has {name!r}, which is nothing there.", hint=did_you_mean(name, known)
-            )
+            raise CallerError(f"Unknown key {name!r} in [policy].", hint=did_you_mean(name, known))
         if isinstance(known[name], bool):
             fits, wanted = isinstance(value, bool), "true or false"
         elif known[name] is None:
@@ -310,23 +315,23 @@ def _policy(table: Mapping[str, Any]) -> Policy:
 def _network(table: Any, variable: str | None) -> NetworkPolicy:
     """Return what the table of a config file allows, or the environment's variable instead."""
     if not isinstance(table, Mapping):
-        raise CallerError("[network] has to be a table.")
+        raise CallerError("[network] must be a table.")
     for name in table:
         if name != "allow":
             raise CallerError(
-                f"[network] has {name!r}, which is nothing there.",
+                f"Unknown key {name!r} in [network].",
                 hint=did_you_mean(name, ["allow"]),
             )
     entries = table.get("allow", [])
     entries = [entries] if isinstance(entries, str) else entries
     if not isinstance(entries, list) or not all(isinstance(item, str) for item in entries):
-        raise CallerError("[network] allow must be a list of texts.")
+        raise CallerError("[network] allow must be a list of strings.")
     place = "[network] allow" if variable is None else NETWORK_ALLOW
     try:
         return NetworkPolicy(entries if variable is None else variable.split(","))
     except ValueError as error:
         raise CallerError(
-            f"{place} has {error}.",
+            f"{place} has an invalid entry: {error}.",
             hint="An entry is a host, host:port or a network such as 10.0.0.0/8.",
         ) from None
 

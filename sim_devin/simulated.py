@@ -23,7 +23,7 @@ from sim_devin.specs import json_schema
 
 NAME = "simulated"
 COST = {"input": 0, "output": 0, "total": 0}
-SAID = "This reply is simulated: no language model was asked."
+SAID = "This reply is simulated: no language model was called."
 
 
 class SimulatedTransport:
@@ -57,9 +57,11 @@ class SimulatedTransport:
         if answer.delay:
             self.clock.wait(threading.Event(), min(answer.delay, timeout))
         if answer.fault == "timeout" or answer.delay > timeout:
-            raise TimedOut(f"No answer came within {timeout:.3g} s.")
+            raise TimedOut(f"No response within {timeout:.3g} s.")
         if answer.fault is not None:
-            raise TransportError(f"The connection broke before an answer came ({answer.fault}).")
+            raise TransportError(
+                f"The connection broke before a response arrived ({answer.fault})."
+            )
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status, headers, answer.body)
 

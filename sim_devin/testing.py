@@ -63,7 +63,7 @@ class StubTransport:
 
         self.requests.append(request)
         if not self.answers:
-            raise AssertionError(f"no answer is left for {request!r}")
+            raise AssertionError(f"no response is left for {request!r}")
         answer = self.answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer

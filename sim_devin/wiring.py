@@ -126,14 +126,14 @@ def _unread_credentials(settings: Settings, built: Registry) -> Iterator[str]:
     for name, stored in settings.credentials.items():
         connection = built.connections.get(name)
         if connection is None:
-            hint = did_you_mean(name, built.connections) or "No plugin here brings it."
-            yield f"[credentials] has {name[:60]!r}, which is no connection here. {hint}"
+            hint = did_you_mean(name, built.connections) or "No loaded plugin provides it."
+            yield f"Unknown connection {name[:60]!r} in [credentials]. {hint}"
             continue
         for field in stored:
             if field not in connection.fields:
                 hint = did_you_mean(field, connection.fields)
                 hint = hint or f"Known: {', '.join(connection.fields)}."
-                yield f"[credentials.{name}] has {field[:60]!r}, which nothing reads. {hint}"
+                yield f"Unknown key {field[:60]!r} in [credentials.{name}]. {hint}"
 
 
 def _load(

@@ -126,9 +126,9 @@ def test_functions_obey_the_apps_policy_without_a_gate(open_app):
     offered = {item["name"] for item in app.function_schemas("jsonschema")}
     assert "devin_get_session" in offered
     assert "devin_create_session" not in offered
-    with pytest.raises(NotAllowed, match="only reading"):
+    with pytest.raises(NotAllowed, match="read-only"):
         app.function_schemas("jsonschema", tools=["devin_create_session"])
-    assert "only reading" in app.call_function("devin_create_session", {"prompt": "p"})
+    assert "read-only" in app.call_function("devin_create_session", {"prompt": "p"})
     assert sessions(open_app) == []
 
 
@@ -144,10 +144,10 @@ def test_what_is_called_directly_is_a_persons_own_act(open_app):
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        (Policy(read_only=True), "only reading is allowed"),
-        (Policy(deny=("devin_create_*",)), "is denied here"),
-        (Policy(allow=("devin_get_*",)), "not among the tools allowed"),
-        (Policy(confirm=(COSTS_MONEY,)), "needs a person's yes"),
+        (Policy(read_only=True), "read-only"),
+        (Policy(deny=("devin_create_*",)), "is denied by the policy"),
+        (Policy(allow=("devin_get_*",)), "not among the allowed tools"),
+        (Policy(confirm=(COSTS_MONEY,)), "requires approval"),
     ],
 )
 def test_a_workflow_obeys_it(open_app, policy, words):
@@ -301,7 +301,7 @@ def test_a_resumed_run_is_bound_as_well(open_app):
     app = open_app(Policy(confirm=(COSTS_MONEY,)))
     paused = app.run(flow(form, CREATE))
     assert paused.status == "paused"
-    assert "nobody can be asked" in app.resume(paused, {}).error
+    assert "no way to ask" in app.resume(paused, {}).error
     again = app.run(flow(form, CREATE))
     assert app.resume(again, {}, approve=lambda _needed: True).success
 
@@ -367,7 +367,7 @@ def test_a_led_agent_needs_a_yes(open_app, session):
         model = Astray(*led_to(session))
         app = open_app(Policy(confirm=(DESTRUCTIVE,)), llm=model)
         result = app.run(workflow, approve=ask)
-        assert "needs a person's yes" in result.error
+        assert "requires approval" in result.error
         assert len(model.told) == 1  # the model cannot argue with a no
     assert asked == ["devin_terminate_session"]
     assert status(open_app, session) != "exit"
@@ -378,7 +378,7 @@ def test_a_led_agent_is_told_what_is_denied(open_app, session):
     app = open_app(Policy(deny=("devin_terminate_*",)), llm=model)
     result = app.run(flow(agent("get_session", "terminate_session")))
     assert result.success
-    assert "denied here" in model.told[-1]
+    assert "denied by the policy" in model.told[-1]
     assert status(open_app, session) != "exit"
 
 

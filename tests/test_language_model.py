@@ -258,7 +258,7 @@ SLOW = {"error": {"message": f"slow down, {KEY}"}}
         (500, SLOW, errors.ServerError, "HTTP 500"),
         (404, {"error": {"message": "no such model"}}, errors.NotFound, "no such model"),
         (400, {"error": {"message": "too long"}}, errors.BadRequest, "too long"),
-        (200, {"choices": []}, errors.UnreadableResponse, "no sense"),
+        (200, {"choices": []}, errors.UnreadableResponse, "invalid response"),
     ],
 )
 def test_what_an_endpoint_refuses(status, payload, kind, says):
@@ -507,7 +507,7 @@ def test_list_prices_apply_to_a_provider():
     [
         ("gpt-4o", errors.MissingCredentials, "OPENAI_API_KEY"),
         ("claude-sonnet-4-5", errors.MissingCredentials, "ANTHROPIC_API_KEY"),
-        ("acme:model", errors.CallerError, "'acme' is not known"),
+        ("acme:model", errors.CallerError, "'acme' is unknown"),
     ],
 )
 def test_what_is_missing_is_named(model, error, says):
@@ -594,7 +594,7 @@ def test_a_model_that_takes_no_schema_is_told_in_words(profile):
     tools = [{**DEVIN, "usageControl": "force"}]
     result = app(llm).run(agent(responseFormat={"name": "x", "schema": schema}, tools=tools))
     assert result.output["n"] == 3
-    assert "Begin by calling the tool devin_create_session." in asked[0].instructions
+    assert "Start by calling the tool devin_create_session." in asked[0].instructions
     assert '"n"' in asked[0].instructions
 
 

@@ -114,7 +114,7 @@ def test_a_ceiling_that_is_none_is_the_callers_mistake(ceiling):
 
 @pytest.mark.parametrize("field", ["allow", "deny", "confirm"])
 def test_a_text_is_no_list_of_patterns(field):
-    with pytest.raises(CallerError, match=rf"{field} is a text.*\('devin_\*',\)"):
+    with pytest.raises(CallerError, match=rf"{field} is a string.*\('devin_\*',\)"):
         Policy(**{field: "devin_*"})
 
 

@@ -98,7 +98,7 @@ def test_a_model_that_obeys_the_text_still_needs_consent(app, service):
         answer = app.call_function(
             "devin_terminate_session", {"sessionId": ID}, gate=gate, approve=approve
         )
-        assert "did not get it" in answer
+        assert "was not given" in answer
     assert "devin_terminate_session" in asked[0]
     assert service.destructive() == []
 
@@ -165,10 +165,10 @@ def test_an_agent_that_obeys_the_text_is_held_or_refused(service, agents):
         result = app.run(agents, approve=lambda needed: bool(asked.append(needed.tool)))
         assert asked == ["devin_terminate_session"]
         assert "a person declined" in result.error
-        assert "nobody can be asked" in app.run(agents).error
+        assert "no way to ask" in app.run(agents).error
     with open_led_app(service, DENIED) as app:
         assert app.run(agents).success
-        assert "denied here" in app.llm.read[-1]
+        assert "denied by the policy" in app.llm.read[-1]
     assert service.destructive() == []
 
 

@@ -335,7 +335,7 @@ def test_a_failed_look_says_nothing(kind):
 def test_a_service_that_stays_away_leaves_it_uncertain():
     world = World(on_create("reset", commit=True), on_list("reset", times=None), policy="retry")
     started = world.clock.time()
-    with pytest.raises(UncertainResult, match="the last look failed"):
+    with pytest.raises(UncertainResult, match="the last look-up failed"):
         world.create()
     assert 2 * GRACE <= world.clock.time() - started < 3 * GRACE
     assert (world.created, world.states) == (1, ["uncertain"])

@@ -209,7 +209,7 @@ def test_answers_of_another_shape(tool, payload, why):
     failed = unreadable(tool, payload)
     assert why in str(failed)
     assert not failed.accepted
-    assert "safe to try again" in failed.hint
+    assert "safe to retry" in failed.hint
     assert failed.exit_code == 5
 
 
@@ -218,7 +218,7 @@ def test_answers_of_another_shape(tool, payload, why):
 )
 def test_answers_that_are_not_json(body):
     failed = unreadable("send_message", body=body, headers={"Content-Type": "text/html"})
-    assert "the answer is not JSON (text/html: " in str(failed)
+    assert "the response is not JSON (text/html: " in str(failed)
     assert failed.accepted
     assert "do not repeat it" in failed.hint
 

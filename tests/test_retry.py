@@ -142,7 +142,7 @@ def test_what_is_sent_again_after_one_failure(tool, failure):
         first, second = transport.requests
         assert first == second
     else:
-        with pytest.raises(AmbiguousResult, match="no known outcome") as caught:
+        with pytest.raises(AmbiguousResult, match="unknown outcome") as caught:
             app.call(tool, PARAMS[tool])
         assert "Do not repeat it" in caught.value.hint
         assert len(transport.requests) == 1

@@ -46,7 +46,7 @@ def test_a_transport_that_does_not_keep_its_time_is_left_alone(silent):
 def test_a_wish_to_stop_ends_what_is_under_way(silent):
     cancel = threading.Event()
     threading.Thread(target=lambda: (silent.begun.wait(60), cancel.set())).start()
-    with pytest.raises(Cancelled, match="under way"):
+    with pytest.raises(Cancelled, match="in progress"):
         send_within(silent, REQUEST, timeout=3600, cancel=cancel)
 
 
@@ -108,7 +108,7 @@ def test_a_read_that_is_given_up_is_cancelled(silent):
     ],
 )
 def test_nobody_knows_what_came_of_a_create_or_message_that_is_given_up(silent, tool, params):
-    with pytest.raises(AmbiguousResult, match="under way") as caught:
+    with pytest.raises(AmbiguousResult, match="in progress") as caught:
         cancelled_call(silent, tool, **params)
     assert caught.value.means.uncertain
     assert silent.sent == ["POST"]

@@ -113,7 +113,7 @@ def test_a_tool_that_does_not_conform_is_told_why(registry, document, violation)
 @pytest.mark.parametrize(
     ("answer", "violation"),
     [
-        ({"id": 5}, "answers.0: reading it raised UnreadableResponse: acme_note was answered"),
+        ({"id": 5}, "answers.0: reading it raised UnreadableResponse: acme_note returned"),
         ({"other": 5}, "answers.0: reading it raised UnreadableResponse"),
         (b"<html>", "answers.0: reading it raised UnreadableResponse"),
     ],
@@ -208,7 +208,7 @@ def test_the_stub_hands_out_answers_in_order_and_keeps_requests():
     assert app.call("devin_get_session_tags", {"sessionId": "devin-1"}) == {"tags": ["a"]}
     with pytest.raises(ConnectionError):
         app.call("devin_get_session_tags", {"sessionId": "devin-2"})
-    with pytest.raises(AssertionError, match="no answer is left for Request"):
+    with pytest.raises(AssertionError, match="no response is left for Request"):
         app.call("devin_get_session_tags", {"sessionId": "devin-3"})
     assert [request.url.rpartition("/sessions/")[2] for request in transport.requests] == [
         "devin-1/tags",

@@ -75,7 +75,7 @@ def test_nothing_is_sent_to_an_address_that_is_not_public(serve, host):
 def test_a_name_is_judged_by_the_address_it_leads_to(serve, names):
     server = serve()
     names.known["x.test"] = ["127.0.0.1"]
-    with reaching() as transport, pytest.raises(AddressRefused, match=r"where x\.test leads"):
+    with reaching() as transport, pytest.raises(AddressRefused, match=r"resolved from x\.test"):
         transport.send(untrusted(f"http://x.test:{server.port}/"), timeout=5)
     assert server.connections == 0
 
@@ -83,7 +83,7 @@ def test_a_name_is_judged_by_the_address_it_leads_to(serve, names):
 def test_a_name_is_judged_before_a_tls_connection_as_well(serve, names):
     server = serve()
     names.known["x.test"] = ["127.0.0.1"]
-    with reaching() as transport, pytest.raises(AddressRefused, match=r"where x\.test leads"):
+    with reaching() as transport, pytest.raises(AddressRefused, match=r"resolved from x\.test"):
         transport.send(untrusted(f"https://x.test:{server.port}/"), timeout=5)
     assert server.connections == 0
 
@@ -387,7 +387,7 @@ def test_a_block_that_is_refused_is_not_tried_again(names):
     document = api("http://x.test/")
     document["blocks"]["a"]["retry"] = {"enabled": True, "maxTries": 3, "waitBetweenTriesMs": 0}
     with opened() as app:
-        assert "10.0.0.1, where x.test leads (private)" in app.run(document).error
+        assert "10.0.0.1 (private, resolved from x.test)" in app.run(document).error
     assert names.asked == ["x.test"]
 
 

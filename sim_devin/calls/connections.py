@@ -119,7 +119,7 @@ def _judged_socket(connection: HTTPConnection, host: str, network: NetworkPolicy
         addresses = look_up(host, connection.port)
     except (OSError, UnicodeError) as error:
         raise urllib3.exceptions.NewConnectionError(connection, f"{host}: {error}") from error
-    failed: OSError = OSError(f"{host} leads nowhere")
+    failed: OSError = OSError(f"{host} cannot be resolved")
     for address in network.reachable(host, connection.port, addresses):
         try:
             return urllib3.util.connection.create_connection(

@@ -16,7 +16,7 @@ from pathlib import Path
 _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
 _RIGHTS = (errno.EACCES, errno.EPERM)
-_SHORT = "This process is short of descriptors, memory or threads: raise `ulimit -n` and `-u`."
+_SHORT = "This process is out of descriptors, memory or threads: raise `ulimit -n` and `-u`."
 _LOOKUP = tuple(getattr(socket, name, None) for name in ("EAI_SYSTEM", "EAI_MEMORY"))
 _ALMOST = 64 * 1024  # bytes below a limit at which the next write may pass it
 
@@ -29,19 +29,19 @@ def remedy(error: OSError, path: str | Path | None = None) -> str:
     code = error.errno
     if code == errno.EMFILE:
         limit = _most_descriptors()
-        return f"This process may not open more files and connections{limit}: raise `ulimit -n`."
+        return f"This process cannot open more files and connections{limit}: raise `ulimit -n`."
     if code == errno.ENFILE:
-        return "This machine may not open more files: raise `sysctl fs.file-max`."
+        return "This machine cannot open more files: raise `sysctl fs.file-max`."
     if code in _SPACE:
-        return f"Free some space on the disk{_folder_of(path)}."
+        return f"Free some disk space{_folder_of(path)}."
     if code == errno.EFBIG:
-        return "The file may not grow any further: raise `ulimit -f`."
+        return "The file cannot grow any further: raise `ulimit -f`."
     if code == errno.EROFS:
         return f"The file system{_folder_of(path)} is mounted read-only."
     if code in _RIGHTS:
         return f"Check the permissions of the file and of its folder{_folder_of(path)}."
     if code in (errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN):
-        return "This machine is short of memory or processes: end some, or raise `ulimit -u`."
+        return "This machine is out of memory or processes: end some, or raise `ulimit -u`."
     return ""
 
 

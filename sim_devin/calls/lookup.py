@@ -79,9 +79,9 @@ def while_temporary(context: Context, read: Callable[[], T], *passing: type[SimD
 
 
 def _unsettled(failure: SimDevinError | None) -> UncertainResult:
-    why = f"the last look failed: {failure.message}" if failure else "time ran out"
+    why = f"the last look-up failed: {failure.message}" if failure else "time ran out"
     return UncertainResult(
-        f"The outcome of an interrupted request is not known; {why}".rstrip(".") + ".",
-        hint="It may have taken effect: look at the newest sessions, or at the session's "
-        "messages, before you repeat it.",
+        f"The outcome of an interrupted request is unknown; {why}".rstrip(".") + ".",
+        hint="It may have taken effect: check the newest sessions, or the session's messages, "
+        "before repeating it.",
     )

@@ -115,7 +115,7 @@ def parse_entry(text: str) -> Entry:
     labels = name.split(".")
     plain = all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
     if not (name.isascii() and plain):
-        raise ValueError("it is no host, host:port or network")
+        raise ValueError("not a host, host:port or network")
     return Entry(name, port=port)
 
 
@@ -184,7 +184,7 @@ class NetworkPolicy:
         if any(entry.covers(_name(host), port, address) for entry in self._entries):
             return ""
         if port in OTHER_PROTOCOLS:
-            return f"port {port} is another protocol's"
+            return f"port {port} belongs to another protocol"
         return "" if address is None else kind_of(address)
 
 
@@ -277,10 +277,10 @@ def _parsed(text: str) -> Entry:
 
 
 def _refused(host: str, port: int, address: str, kind: str) -> AddressRefused:
-    where = address if _name(host) == address else f"{address}, where {host} leads"
+    via = "" if _name(host) == address else f", resolved from {host}"
     bracketed = f"[{address}]" if ":" in address else address
     return AddressRefused(
-        f"Workflows may not reach {where} ({kind}).",
+        f"Workflows may not reach {address} ({kind}{via}).",
         hint=f"To allow it, add {bracketed}:{port} to allow under [network] in the config file, "
         f"or to {SETTING}.",
     )

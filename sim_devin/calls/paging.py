@@ -41,9 +41,9 @@ def pages(
             return
         cursor = told.get("endCursor")
         if not isinstance(cursor, str) or not cursor:
-            raise _endless("says that there is another page, but not where it begins")
+            raise _endless("announces another page without a cursor for it")
         if cursor in seen:
-            raise _endless("goes round in circles: a page came again")
+            raise _endless("repeats a page, so it never ends")
         seen.add(cursor)
         after = cursor
     raise _endless(f"has no end: {longest} pages were read")
@@ -62,5 +62,5 @@ def _endless(why: str) -> UnreadableResponse:
     return UnreadableResponse(
         f"The service's list {why}.",
         status=200,
-        hint="What was read is incomplete and was not used. Try again later, or narrow the list.",
+        hint="The incomplete result was discarded. Try again later, or narrow the list.",
     )

@@ -70,8 +70,8 @@ def build(
     headers = _headers(connection, credentials, problems)
     query = _mapped(request.query, values, EXTRA_QUERY, problems)
     problems += [
-        f"{EXTRA_QUERY}.{wire}: an object cannot be part of a query; pass text, a number, "
-        "a boolean or a list of those"
+        f"{EXTRA_QUERY}.{wire}: an object cannot be part of a query; pass a string, a number, a "
+        "boolean or a list of those"
         for wire, value in query.items()
         if any(isinstance(item, (dict, list, tuple)) for item in _each(value))
     ]
@@ -99,7 +99,7 @@ def _mapped(
     }
     further: Mapping[str, Any] = values.get(extra) or {}
     problems += [
-        f"{extra}.{wire}: this field has a parameter of its own; use {mapping[wire][1:-1]}"
+        f"{extra}.{wire}: this field has its own parameter; use {mapping[wire][1:-1]}"
         for wire in further
         if wire in mapping
     ]
@@ -115,7 +115,7 @@ def _path(template: str, values: Mapping[str, Any], problems: list[str]) -> str:
         name = match.group(1)
         segment = trim(text(values.get(name, "")))
         if segment in ("", ".", ".."):
-            problems.append(f"{name}: {segment!r} cannot be part of an address; pass the id itself")
+            problems.append(f"{name}: {segment!r} cannot be part of a URL path; pass the id itself")
         parts.append(quote(whole(segment), safe=""))
     return "".join((*parts, template[end:]))
 
@@ -128,8 +128,9 @@ def _headers(
         for placeholder in PLACEHOLDER.findall(template):
             if not _sendable(credentials.get(placeholder, "")):
                 problems.append(
-                    f"{placeholder}: it holds a character that no HTTP header can carry "
-                    "(a line break, or one outside Latin-1); copy it again without extra characters"
+                    f"{placeholder}: contains a character not allowed in HTTP headers (a line "
+                    "break, or one outside Latin-1); copy the value again without extra "
+                    "characters"
                 )
         headers[name] = PLACEHOLDER.sub(lambda m: credentials.get(m.group(1), ""), template)
     return headers

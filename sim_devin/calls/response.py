@@ -73,9 +73,9 @@ def read(
         raise api_error(response, permission=spec.permission, now=now)
     if not response.body.strip():
         if spec.traits.read_only:
-            raise _unreadable(spec, response, "the answer is empty")
+            raise _unreadable(spec, response, "the response is empty")
         if _unknown(spec):
-            raise _unreadable(spec, response, "the answer is empty")
+            raise _unreadable(spec, response, "the response is empty")
         return _accepted(spec, params)
     output = _take(spec, response, spec.answer, _parse(spec, response))
     for name in _required(spec):
@@ -91,13 +91,13 @@ def read(
 def _wrong(schema: Schema, value: Any) -> str:
     """Return what is wrong with a value that has to be there; empty if nothing is."""
     if value is None:
-        return "is missing from it"
+        return "is missing"
     kinds = schema.get("type", ())
     if "string" in ([kinds] if isinstance(kinds, str) else kinds):
         if not isinstance(value, str):
-            return f"is {_kind(value)} in it, not text"
+            return f"is {_kind(value)}, not text"
         if not value.strip():
-            return "is blank in it"
+            return "is blank"
     return ""
 
 
@@ -122,7 +122,7 @@ def _take(spec: ToolSpec, response: Response, schema: Schema, payload: Any) -> d
     wires = {name: item.get("x-from", name) for name, item in properties.items()}
     if not any(wire in payload for wire in wires.values()):
         raise _unreadable(
-            spec, response, f"none of {', '.join(sorted(wires.values()))} is in the answer"
+            spec, response, f"the response has none of {', '.join(sorted(wires.values()))}"
         )
     return {
         name: _value(spec, response, name, item, payload.get(wires[name]))
@@ -173,7 +173,7 @@ def _parse(spec: ToolSpec, response: Response) -> Any:
     except NotJson as error:
         kind = response.headers.get("content-type", "no content type")
         why = str(error).removeprefix("is not JSON: ")
-        raise _unreadable(spec, response, f"the answer is not JSON ({kind}: {why})") from None
+        raise _unreadable(spec, response, f"the response is not JSON ({kind}: {why})") from None
 
 
 def _text(response: Response) -> str:
@@ -184,12 +184,12 @@ def _text(response: Response) -> str:
 def _unreadable(spec: ToolSpec, response: Response, why: str) -> UnreadableResponse:
     accepted = not spec.traits.read_only
     hint = (
-        "The request was accepted and may have taken effect: do not repeat it, look first."
+        "The request was accepted and may have taken effect: do not repeat it; check first."
         if accepted
-        else "Nothing was changed; it is safe to try again."
+        else "Nothing was changed; it is safe to retry."
     )
     return UnreadableResponse(
-        f"{spec.id} was answered with {response.status}, but {why}.",
+        f"{spec.id} returned {response.status}, but {why}.",
         status=response.status,
         accepted=accepted,
         hint=hint,
@@ -244,16 +244,16 @@ def _classify(response: Response, permission: str) -> tuple[type[ApiError], str]
     if is_about_money(response):
         return OutOfQuota, "The organization is out of quota or credits: a billing matter."
     if status == 403:
-        needed = f" It needs the permission {permission}." if permission else ""
-        return PermissionDenied, f"The key may not do this (or none was sent).{needed}"
+        needed = f" It requires the permission {permission}." if permission else ""
+        return PermissionDenied, f"The key lacks permission (or none was sent).{needed}"
     if status == 404:
         return NotFound, "Check the session id and the organization id."
     if status == 409:
-        return Conflict, "The session's state does not allow this; look at it first."
+        return Conflict, "The session's state does not allow this; check it first."
     if status in (400, 422):
         return BadRequest, "Correct the parameters named above."
     if status == 429:
-        return RateLimited, "Too many requests; wait and try again."
+        return RateLimited, "Rate limited; wait and try again."
     if status >= 500:
         return ServerError, "The service failed; try again later."
     if 300 <= status < 400:

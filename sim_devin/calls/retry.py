@@ -36,8 +36,8 @@ from sim_devin.specs.models import RetryReason, ToolSpec
 log = logging.getLogger("sim_devin")
 
 LOOK_FIRST = (
-    "It may have taken effect. Do not repeat it: list the sessions created in the last minutes "
-    "(or read the session's messages) and go on with what you find."
+    "It may have taken effect. Do not repeat it: list the sessions created in the last few "
+    "minutes (or read the session's messages) and continue with what you find."
 )
 
 
@@ -127,7 +127,7 @@ def send(
             pause = max(pause, asked or 0.0)
             if clock.monotonic() + pause < end:
                 if clock.wait(cancel, pause):
-                    raise Cancelled(f"{spec.id} was cancelled between two tries.")
+                    raise Cancelled(f"{spec.id} was cancelled between two attempts.")
                 continue
         return _settle(spec, tried)
 
@@ -178,10 +178,10 @@ def unknown(spec: ToolSpec, error: SimDevinError) -> AmbiguousResult | None:
         return None
     if not (error.means.temporary or isinstance(error, Cancelled)):
         return None
-    answered = f"it was answered with {error.message}" if isinstance(error, ApiError) else None
+    answered = f"the response was {error.message}" if isinstance(error, ApiError) else None
     what = (answered or str(error)).rstrip(".")
     return AmbiguousResult(
-        f"{spec.id} has no known outcome: {what}.",
+        f"{spec.id} has an unknown outcome: {what}.",
         status=getattr(error, "status", None),
         retry_after=getattr(error, "retry_after", None),
         hint=LOOK_FIRST,
@@ -195,7 +195,7 @@ def _record(spec: ToolSpec, request: Request, tried: Attempt, attempt: int, took
     outcome = tried.response.status if tried.response else type(tried.error).__name__
     path = urlsplit(request.url).path
     log.debug(
-        "%s %s %s -> %s, try %d, %.0f ms",
+        "%s %s %s -> %s, attempt %d, %.0f ms",
         spec.id,
         request.method,
         path,

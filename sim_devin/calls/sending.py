@@ -45,7 +45,7 @@ class _Errand:
     def _may_be_sent(self) -> None:
         """Raise if nobody waits for the answer any more, or if it may not be sent."""
         if self._given_up:
-            raise TimedOut("It was given up before it was sent.", sent=False)
+            raise TimedOut("It was abandoned before it was sent.", sent=False)
         if self._confirm is not None:
             self._confirm()
 
@@ -99,9 +99,9 @@ def send_within(
         ) from error
     while not errand.over.wait(TICK if cancel is not None else MARGIN):
         if cancel is not None and cancel.is_set() and errand.give_up():
-            raise Cancelled("The request was given up while it was under way.")
+            raise Cancelled("The request was abandoned while in progress.")
         if time.monotonic() >= until and errand.give_up():
-            raise TimedOut(f"No answer came within {timeout:.3g} s.")
+            raise TimedOut(f"No response within {timeout:.3g} s.")
     if errand.error is not None:
         raise errand.error
     assert errand.response is not None  # noqa: S101 - it is one of the two

@@ -71,8 +71,8 @@ def declared_secret(owner: str, declared: Mapping[str, Any], env: Mapping[str, s
     secret = declared.get("secret") if variable is None else env.get(str(variable), "")
     if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET:
         raise CallerError(
-            f"The secret of the {owner} has to have {SHORTEST_SECRET} characters or more.",
-            hint="Make one: openssl rand -hex 32"
+            f"The secret of the {owner} must have at least {SHORTEST_SECRET} characters.",
+            hint="Create one: openssl rand -hex 32"
             + ("" if variable is None else f", and set {variable} to it"),
         )
     return secret

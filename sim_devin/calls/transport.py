@@ -181,12 +181,12 @@ class HttpTransport:
             "".join(request.headers.values()).encode("latin-1")
         except (requests.RequestException, ValueError) as error:
             what = type(error).__name__
-            raise CallerError(f"The address or a header cannot be used ({what}).") from None
+            raise CallerError(f"The address or a header is invalid ({what}).") from None
         prepared.url = _as_given(url, prepared.url or "")
         try:
             body = _body(request)
         except (TypeError, ValueError, RecursionError) as error:
-            raise CallerError(f"The body cannot be written as JSON: {error}.") from None
+            raise CallerError(f"The body cannot be encoded as JSON: {error}.") from None
         prepared.prepare_body(body, None)
         return prepared
 
@@ -224,7 +224,7 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimedOut("Time ran out while the answer was read.")
+            raise TimedOut("Time ran out while reading the response.")
         connection = getattr(answer.raw, "connection", None)
         if connection is not None and connection.sock is not None:
             connection.sock.settimeout(left)
@@ -234,7 +234,7 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
         size += len(chunk)
         if size > BODY_LIMIT:
             raise UnreadableResponse(
-                f"The answer is larger than {BODY_LIMIT // 1024 // 1024} MiB.",
+                f"The response is larger than {BODY_LIMIT // 1024 // 1024} MiB.",
                 status=answer.status_code,
                 accepted=200 <= answer.status_code < 300,
             )
@@ -272,8 +272,8 @@ def _translate(error: Exception, timeout: float) -> SimDevinError:
         isinstance(cause, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError))
         for cause in causes
     ):
-        return TimedOut(f"No answer came within {timeout:.3g} s.")
-    return TransportError(f"The connection broke before the answer was complete ({name}).")
+        return TimedOut(f"No response within {timeout:.3g} s.")
+    return TransportError(f"The connection broke before the response was complete ({name}).")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -296,15 +296,17 @@ def check_base_url(url: str) -> str:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise CallerError("The base URL is not an address.", hint=hint) from None
+        raise CallerError("The base URL is not a URL.", hint=hint) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise CallerError("The base URL is not an absolute http(s) address.", hint=hint)
+        raise CallerError("The base URL is not an absolute http(s) URL.", hint=hint)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise CallerError(
-            "The base URL may not hold credentials, a query or a fragment.", hint=hint
+            "The base URL must not contain credentials, a query or a fragment.", hint=hint
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise CallerError("The base URL must use https: the API key would be readable.", hint=hint)
+        raise CallerError(
+            "The base URL must use https, since http would expose the API key.", hint=hint
+        )
     return url.rstrip("/")
 
 

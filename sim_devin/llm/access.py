@@ -79,7 +79,7 @@ def provider_of(name: str) -> tuple[str, str]:
         if found and rest and (mark == ":" or provider in KEY_VARIABLES):
             return provider, rest
     raise CallerError(
-        f"Nothing tells which provider the model {name!r} belongs to.",
-        hint="Write provider:name, such as openai:gpt-4o, or set SIM_DEVIN_MODEL_URL to an "
-        "OpenAI-compatible endpoint that knows the name.",
+        f"Cannot tell which provider the model {name!r} belongs to.",
+        hint="Use provider:name, such as openai:gpt-4o, or set SIM_DEVIN_MODEL_URL to an "
+        "OpenAI-compatible endpoint that serves it.",
     )

@@ -95,7 +95,7 @@ class PydanticAiModel:
         name = (self._default if model in UNNAMED else model).strip()
         if not name:
             raise CallerError(
-                "The block names no model.", hint="Fill in its model, or set SIM_DEVIN_MODEL."
+                "The block names no model.", hint="Set its model, or SIM_DEVIN_MODEL."
             )
         if self._url:
             return Access("", name, self._url, self._key or own_key)
@@ -106,7 +106,7 @@ class PydanticAiModel:
         if variables and not key:
             raise MissingCredentials(
                 f"There is no API key for the provider {provider}.",
-                hint=f"Set {variables[0]}, or fill in the block's API key.",
+                hint=f"Set {variables[0]}, or the block's API key.",
             )
         variable = URL_VARIABLES.get(provider, "")
         return Access(provider, name, _checked(variable, self._env.get(variable, "")), key)
@@ -135,5 +135,5 @@ def _request_module() -> ModuleType:
     try:
         from sim_devin.llm import model_request
     except ImportError as error:
-        raise MissingDependency("A block that asks a language model", EXTRA) from error
+        raise MissingDependency("A block that uses a language model", EXTRA) from error
     return model_request

@@ -88,9 +88,9 @@ def connect(access: Access) -> Model:
     except (ValueError, TypeError, exceptions.UserError):
         # Their texts are about the library's own arguments, or quote what they were given.
         raise CallerError(
-            f"The provider {access.provider!r} is not known, or lacks what it takes from the "
-            "environment.",
-            hint="See https://pydantic.dev/docs/ai/models/overview/ for what it takes.",
+            f"The provider {access.provider!r} is unknown, or its environment variables are not "
+            "set.",
+            hint="See https://pydantic.dev/docs/ai/models/overview/ for its requirements.",
         ) from None
 
 
@@ -108,7 +108,7 @@ def complete(
     history = to_history(messages)
     forced = str(settings.get("toolChoice") or "")
     if forced and not model.profile.get("supports_forced_tool_choice", True):
-        _instruct(history, f"Begin by calling the tool {forced}.")
+        _instruct(history, f"Start by calling the tool {forced}.")
         forced = ""
     request = _ask(
         model,
@@ -143,7 +143,7 @@ async def _ask(
             if cancel.is_set():
                 answer.cancel()
                 await asyncio.wait([answer])
-                raise Cancelled("The model was not waited for: the run is to stop.")
+                raise Cancelled("Stopped waiting for the model because the run is stopping.")
             # An event of threads cannot be awaited, so it is looked at now and then.
             await asyncio.wait([answer], timeout=LOOK)
         return await answer
@@ -329,16 +329,16 @@ def _failure(error: Exception, access: Access) -> SimDevinError:
     who = f"The model {access.name}"
     text = Redactor([access.key]).text(str(error))[:LONGEST_EXPLANATION]
     if isinstance(error, exceptions.UserError):
-        return CallerError(f"{who} cannot do what is asked of it: {text}")
+        return CallerError(f"{who} does not support the request: {text}")
     if isinstance(error, (exceptions.ModelTimeoutError, exceptions.ModelRequestTimeout)):
-        return TimedOut(f"{who} gave no answer in time.")
+        return TimedOut(f"{who} did not respond in time.")
     if isinstance(error, exceptions.ModelConnectionError):
         if error.phase in ("pool", "connect"):
             return NotSent(f"{who} cannot be reached.")
-        return TransportError(f"The connection to the model {access.name} broke off.")
+        return TransportError(f"The connection to the model {access.name} was lost.")
     if isinstance(error, exceptions.ModelAPIError):
         return _answered(error, access, who)
-    return UnreadableResponse(f"{who} gave an answer that makes no sense: {text}")
+    return UnreadableResponse(f"{who} returned an invalid response: {text}")
 
 
 def _answered(error: exceptions.ModelAPIError, access: Access, who: str) -> ApiError:
@@ -347,7 +347,7 @@ def _answered(error: exceptions.ModelAPIError, access: Access, who: str) -> ApiE
     # A provider that refuses a key likes to quote it.
     said = "" if cls is AuthenticationFailed else _explanation(error.body)
     said = Redactor([access.key]).text(said)[:LONGEST_EXPLANATION]
-    message = f"{who} answered {f'HTTP {status}' if status else 'with an error'}"
+    message = f"{who} returned {f'HTTP {status}' if status else 'an error'}"
     return cls(
         f"{message}: {said}" if said else f"{message}.",
         status=status,
@@ -368,7 +368,7 @@ def _classify(error: exceptions.ModelAPIError, status: int) -> tuple[type[ApiErr
     if status == 404 or isinstance(error, exceptions.ModelNotFoundError):
         return NotFound, "Check the model's name."
     if status == 429 or isinstance(error, exceptions.ModelRateLimitError):
-        return RateLimited, "Too many requests; wait and try again."
+        return RateLimited, "Rate limited; wait and try again."
     unavailable = (exceptions.ModelServerError, exceptions.ModelUnavailableError)
     if status >= 500 or isinstance(error, unavailable):
         return ServerError, "The provider failed; try again."

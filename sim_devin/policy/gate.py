@@ -24,10 +24,10 @@ from sim_devin.policy.rules import (
 from sim_devin.policy.spending import Drawn, MemorySpending, Spending
 from sim_devin.specs.models import ToolSpec
 
-NOT_SENT = "Nothing was sent. Ask the user before you try it again."
+NOT_SENT = "Nothing was sent. Ask the user before trying again."
 NOBODY_TO_ASK = (
-    "Nothing was sent. A durable run waits for the answer (sim-devin run, app.runs.start); App.run "
-    "and call_function ask what they are given as approve."
+    "Nothing was sent. A durable run waits for the answer (sim-devin run, app.runs.start); "
+    "App.run and call_function need an approve function."
 )
 
 
@@ -98,9 +98,9 @@ class Gate:
         verdict = self.admit(spec, params)
         if isinstance(verdict, NeedsApproval):
             if approve is None or approve(verdict) is not True:
-                how = "nobody can be asked here" if approve is None else "a person declined"
+                how = "there is no way to ask here" if approve is None else "a person declined"
                 raise Declined(
-                    f"{spec.id} needs a person's yes and did not get it: {how}.",
+                    f"{spec.id} requires approval, which was not given: {how}.",
                     hint=NOBODY_TO_ASK if approve is None else NOT_SENT,
                 )
             # The yes was to these ceilings; more may be left by now.

@@ -144,7 +144,7 @@ class Policy:
             # The letters of a text would be patterns, the one of its "*" for every tool.
             if isinstance(getattr(self, name), str):
                 text = getattr(self, name)
-                raise CallerError(f"{name} is a text; it must be a tuple: ({text!r},).")
+                raise CallerError(f"{name} is a string; it must be a tuple: ({text!r},).")
 
     def offers(self, spec: ToolSpec) -> bool:
         """Return whether a tool is to be offered at all."""
@@ -229,7 +229,7 @@ class Policy:
             for pattern in getattr(self, name):
                 if any(fnmatchcase(item, pattern) for item in known):
                     continue
-                said = f"{name} has {pattern!r}, which no tool here matches."
+                said = f"{name} has {pattern!r}, which matches no tool."
                 hint = did_you_mean(pattern, known) or "See: sim-devin tools."
                 service = pattern.partition("_")[0]
                 if name != "allow" and ("_" not in pattern or service in services):
@@ -270,16 +270,16 @@ class Policy:
 
     def _refusal(self, spec: ToolSpec) -> Refused | None:
         if self.read_only and not spec.traits.read_only:
-            return Refused(f"{spec.id} changes something, and only reading is allowed.")
+            return Refused(f"{spec.id} makes changes, and the policy is read-only.")
         if self.allow and not _matches(spec.id, self.allow):
-            return Refused(f"{spec.id} is not among the tools allowed here.")
+            return Refused(f"{spec.id} is not among the allowed tools.")
         if _matches(spec.id, self.deny):
-            return Refused(f"{spec.id} is denied here.")
+            return Refused(f"{spec.id} is denied by the policy.")
         return None
 
     def _left(self, spent: Spent) -> list[tuple[str, float]]:
         limits = (
-            ("of a call", self.acu_per_call, 0.0),
+            ("per call", self.acu_per_call, 0.0),
             ("of this run", self.acu_per_run, spent.run),
             ("of this day", self.acu_per_day, spent.day),
         )
@@ -333,7 +333,7 @@ def _needed(
         )
         if counts
     ]
-    why = " and ".join(reasons) or ("only reads" if spec.traits.read_only else "changes something")
+    why = " and ".join(reasons) or ("only reads" if spec.traits.read_only else "makes changes")
     question = f"{spec.title} ({spec.id})? It {why}. {what}".strip()
     return NeedsApproval(question, ceilings, spec.id, spec.title, shown, why)
 
