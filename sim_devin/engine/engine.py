@@ -28,6 +28,7 @@ from sim_devin.engine.secret_fields import (
 )
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import START_TYPES, start_output
+from sim_devin.engine.typed_inputs import form_of, with_types
 from sim_devin.engine.variables import initial_values
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import CallerError, UnknownName
@@ -310,6 +311,7 @@ def _answer(execution: Execution, context_id: str | None, answer: Any) -> None:
     chosen = context_id or next(iter(execution.paused))
     if chosen not in execution.paused:
         raise UnknownName("pause", chosen, execution.paused)
+    answer = with_types(form_of(execution.paused[chosen][1]), answer)
     execution.answer(chosen, answer)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.code_templates import code_text
@@ -33,6 +33,27 @@ def reference_problems(program: Program, env: Mapping[str, str] | None) -> Itera
                     yield from _reference(program, ancestors, block, field, segment)
                 elif isinstance(segment, EnvName) and field not in read_by_models:
                     yield from _environment(block, field, segment, env)
+
+
+def reads_input(program: Program, *, everything: bool) -> Callable[[str], bool]:
+    """Return what tells whether a workflow reads an input of a name that it does not declare.
+
+    With `everything`, all are taken for read.
+    """
+    heads = ("input", "conversationId", "files")
+    names: set[str] = set()
+    for block_id in program.graph.place:
+        block = program.workflow.blocks[block_id]
+        for _, text in _texts(program, block):
+            # A condition has the output of the block before as `context`.
+            everything |= block.type == "condition" and "context" in text
+            for part in split(text):
+                if not isinstance(part, Reference):
+                    continue
+                if program.names.blocks.get(normalize(part.head)) == program.start.id:
+                    everything |= not part.path
+                    names.update(str(piece) for piece in part.path[:1])
+    return lambda name: everything or name in heads or name in names
 
 
 def _texts(program: Program, block: Block) -> Iterator[tuple[str, str]]:

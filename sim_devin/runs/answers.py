@@ -11,10 +11,12 @@ from typing import Any
 
 from sim_devin.devin.verdict import Verdict
 from sim_devin.devin.wait import FIRST_PAUSE
+from sim_devin.engine.typed_inputs import form_of, read_answer
 from sim_devin.errors import (
     ApiError,
     CallerError,
     Cancelled,
+    InvalidParams,
     MissingCredentials,
     SimDevinError,
     StoreError,
@@ -53,7 +55,7 @@ class Answers:
         wait = self._asked(run, context_id)
         now = self._app.clock.time()
         if wait.kind == "human":
-            taken = self._store.finish_wait(wait, now, answer or {})
+            taken = self._store.finish_wait(wait, now, _filled_in(wait, answer) or {})
         elif wait.kind == "approval":
             taken = approvals.settle(self._store, wait, answer, now)
         elif wait.kind == "question":
@@ -92,7 +94,7 @@ class Answers:
                 text = default if isinstance(default, str) else json.dumps(default)
                 settled += self._store.put_answer(wait, text, now)
             else:
-                settled += self._store.finish_wait(wait, now, default)
+                settled += self._default(wait, default, now)
         return settled
 
     def time_out(self) -> int:
@@ -116,6 +118,14 @@ class Answers:
             output = output_of(wait, seen.get("session", {}), verdict, now, timed_out=True)
             ended += self._store.finish_wait(wait, now, output)
         return ended
+
+    def _default(self, wait: Wait, default: Any, now: float) -> bool:
+        try:
+            filled_in = _filled_in(wait, default)
+        except InvalidParams as error:
+            why = f"Nobody answered in time, and the default answer does not fit: {error}"
+            return self._store.finish_wait(wait, now, error=why)
+        return self._store.finish_wait(wait, now, filled_in)
 
     def tasks(self, run_id: str | None = None) -> Iterator[Task]:
         """Yield a task for each organization to which answers are recorded and not sent yet.
@@ -263,6 +273,11 @@ class Answers:
             "Nobody knows whether it was done, so the answer has to say.",
             hint=str(wait.point.get("resolve", "")),
         )
+
+
+def _filled_in(wait: Wait, answer: Any) -> Any:
+    """Return the answer to a form as its types."""
+    return read_answer(form_of(wait.point), answer, place=str(wait.point.get("blockName")))
 
 
 def _answered() -> AnsweredAlready:

@@ -16,6 +16,8 @@ from sim_devin.engine.bindings import bind
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
+from sim_devin.engine.reference_check import reads_input
+from sim_devin.engine.typed_inputs import read_inputs
 from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.secrets import known_of, sealed_document
@@ -40,6 +42,8 @@ class RunRequest(RunOptions):
         bindings: values of fields that exports leave out, ``"Block.field"`` -> value.
         secret_names: variables that are secret though neither their name nor the fields they
             stand in say so.
+        undeclared: whether the inputs may hold what the start block does not declare, as what
+            another service delivers does.
     """
 
     workflow: engine.Source
@@ -50,6 +54,7 @@ class RunRequest(RunOptions):
     deadline: float | None = None
     bindings: Mapping[str, Any] | None = None
     secret_names: Iterable[str] = ()
+    undeclared: bool = False
 
     @property
     def options(self) -> RunOptions:
@@ -84,7 +89,15 @@ def new_run(
     program.require_fields(env)
     workflow_check.require(program, env, _running(program, request.from_block))
     external = program.start.type not in start.START_TYPES
-    start.start_output(program.start, request.inputs, external=external)
+    inputs = request.inputs
+    start.start_output(program.start, inputs, external=external)
+    if request.from_block is None:
+        inputs = read_inputs(
+            start.input_fields(program.start),
+            inputs,
+            place=program.start.name,
+            is_read=reads_input(program, everything=external or request.undeclared),
+        )
     programs = {"": program} | {
         f"{key}/": Program(load_workflow(source), services, kind="child")
         for key, source in (request.children or {}).items()
@@ -106,7 +119,7 @@ def new_run(
             for prefix, child in programs.items()
             if prefix
         },
-        inputs=request.inputs,
+        inputs=inputs,
         options=request.options.to_json(),
         secrets=sorted(given),
         created=now,

@@ -83,7 +83,7 @@ async def _body(request: Request) -> bytes | None:
 def _start(app: App, hook: Hook, run_id: str, payload: Any) -> Response:
     """Start the run unless this delivery did so before, here or in another worker."""
     try:
-        started = start_once(app, hook.workflow, payload, run_id)
+        started = start_once(app, hook.workflow, payload, run_id, delivered=True)
     except StoreError:
         return _refused(503, "The run cannot be recorded now.")
     except (CallerError, CredentialsError) as error:

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from sim_devin.app import App
 
 
-def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
+def start_once(
+    app: App, workflow: Path, inputs: Any, run_id: str, *, delivered: bool = False
+) -> bool:
     """Start a workflow unless there is a run of that id; return whether it was started here.
+
+    `delivered` says that the inputs are what another service sent, and may hold more than the
+    workflow declares.
 
     Raises:
         CallerError: the workflow cannot be started with this.
@@ -28,7 +33,11 @@ def start_once(app: App, workflow: Path, inputs: Any, run_id: str) -> bool:
     try:
         document = load_workflow(workflow)
         request = RunRequest(
-            workflow=document, inputs=inputs, trigger=_trigger(document), run_id=run_id
+            workflow=document,
+            inputs=inputs,
+            trigger=_trigger(document),
+            run_id=run_id,
+            undeclared=delivered,
         )
         app.runs.start(request)
         app.runs.store.put_file(run_id, workflow, app.clock.time())

@@ -280,7 +280,21 @@ def test_a_pause_is_answered_with_an_option(invoke, export, block):
     path = human(export, block)
     data = as_json(run(invoke, path, "--json", "--answer", '{"approved": true}'))
     assert data["output"]["data"] == {"ok": True}
-    assert run(invoke, path, "--answer", "yes").exit_code == 2
+    data = as_json(run(invoke, path, "--json", "--answer", "go on"))
+    assert data["output"]["data"] == {"ok": None}  # the text is the field `value`, as in Sim
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ('{"approvd": true}', "Did you mean 'approved'?"),
+        ('{"approved": "perhaps"}', "got 'perhaps'; pass true or false"),
+    ],
+)
+def test_an_answer_that_does_not_fit_the_form_is_refused(invoke, export, block, answer, told):
+    refused = run(invoke, human(export, block), "--answer", answer)
+    assert refused.exit_code == 2
+    assert told in refused.stderr
 
 
 def test_a_person_at_the_terminal_is_asked(invoke, export, block, monkeypatch):

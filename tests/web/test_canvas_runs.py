@@ -91,7 +91,7 @@ def test_a_block_of_a_run_shows_its_input_and_output(canvas):
 def test_what_json_or_utf8_cannot_hold_is_shown_all_the_same(canvas):
     given = {"x": float("inf"), "cut": "\ud83d"}
     assert shown({"output": given}, Redactor()) == {"output": {"x": None, "cut": "\ufffd"}}
-    rows = [{"id": "a", "name": "x", "type": "number", "value": ""}]
+    rows = [{"id": "a", "name": "x", "type": "number", "value": ""}, {"id": "b", "name": "cut"}]
     document = workflow(block("Start", "start_trigger", {"inputFormat": rows}))
     refused = canvas.send("POST", "runs", {"document": document, "inputs": given})
     assert refused.status_code == 422

@@ -10,7 +10,7 @@ import click
 
 from sim_devin.cli.commands.options import Finite
 from sim_devin.cli.commands.output import harmless, json_text
-from sim_devin.errors import CallerError
+from sim_devin.errors import InvalidParams
 from sim_devin.store.records import ASKING
 
 
@@ -21,23 +21,14 @@ def answer_to(
 
     The answer is the next one in `given`; after those, with `ask`, the person at the terminal is
     prompted.
-
-    Raises:
-        CallerError: text was given for a form.
     """
     asked = [wait for wait in waits if wait["kind"] in ASKING]
     if not asked:
         return None
     wait = asked[0]
     answer = next(given, None)
-    if wait["kind"] == "human" and not isinstance(answer, Mapping | None):
-        names = ", ".join(str(field.get("name")) for field in fields(wait))
-        raise CallerError(
-            f"{wait.get('blockName', 'The run')} shows a form, whose answer is a JSON object.",
-            hint=f"Fields: {names}." if names else "",
-        )
     if answer is None and ask and sys.stdin.isatty() and sys.stderr.isatty():
-        answer = _asked(wait)
+        answer = _fitting(wait)
     return None if answer is None else (wait["contextId"], answer)
 
 
@@ -76,6 +67,22 @@ def _asked(wait: Mapping[str, Any]) -> Any:
     if wait["kind"] == "approval":
         return _yes_or_no()
     return {str(field["name"]): _field(field) for field in fields(wait)}
+
+
+def _fitting(wait: Mapping[str, Any]) -> Any:
+    """Return what the person at the terminal answers; a form is shown until it is right."""
+    from sim_devin.engine.typed_inputs import read_answer
+
+    while True:
+        answer = _asked(wait)
+        if wait["kind"] != "human":
+            return answer
+        try:
+            read_answer(fields(wait), answer, place=str(wait.get("blockName", "The run")))
+        except InvalidParams as error:
+            click.echo(harmless(str(error)), err=True)
+        else:
+            return answer
 
 
 def _yes_or_no() -> dict[str, Any] | None:
