@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP, lowered
-from sim_devin.calls.intents import Intent, Settle
-from sim_devin.calls.request import Request
-from sim_devin.calls.response import Response
+from sim_devin.calls.intents import Settle
 from sim_devin.clock import day_of
 from sim_devin.devin import wait_block as devin_wait
 from sim_devin.devin.intents import CREATE
@@ -27,7 +26,6 @@ from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Variable
 from sim_devin.errors import (
-    AmbiguousResult,
     Cancelled,
     Declined,
     LocalFault,
@@ -37,12 +35,12 @@ from sim_devin.errors import (
     UncertainResult,
 )
 from sim_devin.functions.calls import dry_run
-from sim_devin.meaning import meaning_of_status
 from sim_devin.policy.rules import Policy, starts_session
 from sim_devin.runs import approvals
 from sim_devin.runs.day_limit import day_limits, share_of_day
 from sim_devin.runs.journal import Journal
-from sim_devin.runs.once import once
+from sim_devin.runs.looks import Asking
+from sim_devin.runs.once import CarefulSender, once
 from sim_devin.runs.parked import Parked
 from sim_devin.runs.places import credentials_in, place_of
 from sim_devin.runs.remembered_model import RememberedModel
@@ -58,7 +56,6 @@ from sim_devin.store.turns import NotYourTurn
 from sim_devin.toolbox import Toolbox
 
 TRY_AGAIN = 30.0  # seconds until a service is asked again that could not be read
-REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 
 RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
 
@@ -75,6 +72,7 @@ class Surroundings:
     run_child: RunChild
     allows_python: bool = False
     hold_questions: bool = False
+    asking: Asking = field(default_factory=Asking)
 
 
 class Calls:
@@ -184,6 +182,10 @@ class Calls:
             journal.put_step(step, tool_id, {"output": output})
         return output
 
+    def asking(self, service: str) -> AbstractContextManager[None]:
+        """Note that the run asks a service. Raises NothingSent if too many do."""
+        return self.around.asking.of(service, self.run_id)
+
     # -- one call ------------------------------------------------------------------------------
 
     def _call(
@@ -203,7 +205,8 @@ class Calls:
         shares = budget.reserve_for(step, spec.properties, params)
         try:
             drawn = self._within_day(step, params, shares) if starts_session(spec) else shares
-            output = self._carry_out(step, tool_id, params, drawn, on_progress)
+            with self.asking(place_of(app, credentials_in(app, tool_id, params))):
+                output = self._carry_out(step, tool_id, params, drawn, on_progress)
             if tool_id != CREATE:  # what a create answers is not a look at what became of it
                 note(journal.store, output, app.clock.time())
             return output
@@ -214,7 +217,7 @@ class Calls:
             raise Parked(self.uncertain(error, tool_id)) from error
         except NothingSent as error:
             budget.settle(shares, error)
-            raise Parked(self._until_read(error, tool_id)) from error
+            raise Parked(self.for_service(error, tool_id)) from error
         except LocalFault as error:
             budget.give_back(shares)
             raise journal.abort(error) from error
@@ -293,7 +296,8 @@ class Calls:
             about={"tool": tool_id},
         )
 
-    def _until_read(self, error: NothingSent, tool_id: str) -> Wait:
+    def for_service(self, error: SimDevinError, tool_id: str) -> Wait:
+        """Return the wait for a service to be asked again."""
         return Wait(
             self.run_id,
             self.step,
@@ -332,7 +336,8 @@ class StepServices(AppServices):
     @property
     def transport(self) -> Any:
         """Sends requests of the API block, those that must not be repeated only once."""
-        return _CarefulSender(super().transport, self._calls)
+        calls = self._calls
+        return CarefulSender(super().transport, calls.around.journal, calls)
 
     @property
     def llm(self) -> Any:
@@ -341,54 +346,3 @@ class StepServices(AppServices):
         if model is None:
             return None
         return RememberedModel(model, self._calls.around.journal, self._calls.next_step)
-
-
-class _CarefulSender:
-    """Sends requests; one that may change something is sent once.
-
-    What is not sent, or refused as it stands, may be sent anew. Any other answer is the
-    workflow's to judge; but where no answer came, no retry of the block sends it again, and a
-    run that is resumed asks a person before it does.
-    """
-
-    def __init__(self, sender: Any, calls: Calls) -> None:
-        self._sender = sender
-        self._calls = calls
-
-    def send(self, request: Request, *, timeout: float) -> Response:
-        journal = self._calls.around.journal
-        if request.method.upper() in REPEATABLE:
-            try:
-                answer: Response = self._sender.send(request, timeout=timeout)
-            except LocalFault as error:
-                raise journal.abort(error) from error
-            return answer
-        step = self._calls.next_step()
-        name = f"{request.method} {request.url.partition('?')[0]}"
-        ledger = StepLedger(journal.store, journal.run, step, journal.clock)
-        intent = Intent(ledger.tag("0"), name, journal.clock.time())
-        try:
-            if not ledger.claim(intent):
-                text = f"{name} was under way when its process ended."
-                raise Parked(self._calls.uncertain(UncertainResult(text), name))
-            ledger.confirm(intent)
-            request = replace(request, confirm=lambda: ledger.confirm(intent))
-            try:
-                answer = self._sender.send(request, timeout=timeout)
-            except StoreError:
-                raise
-            except SimDevinError as error:
-                if error.means.did_nothing:
-                    ledger.settle(intent.tag, "rejected")
-                    raise
-                ledger.settle(intent.tag, "uncertain")
-                raise AmbiguousResult(
-                    f"It may have taken effect: {error.message}", hint="It is not sent again."
-                ) from error
-            if meaning_of_status(answer.status).did_nothing:
-                ledger.settle(intent.tag, "rejected")
-            else:
-                ledger.settle(intent.tag, "done" if answer.ok else "uncertain")
-        except (LeaseLost, LocalFault, StoreError) as error:
-            raise journal.abort(error) from error
-        return answer

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sim_devin.clock import Clock, boottime
 from sim_devin.errors import StoreError
+from sim_devin.runs.looks import Asking
 from sim_devin.store.database import Connection
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost, Term
@@ -84,9 +85,11 @@ class Watched:
         stop: set when it has to stop: cancelled, given back, or lost to another process.
         cancelled: whether somebody asked for the run to be cancelled.
         lost: whether another process may drive it now.
+        asking: which services the runs that this process drives wait for.
     """
 
     run: Run
+    asking: Asking
     stop: threading.Event = field(default_factory=threading.Event)
     cancelled: bool = False
     lost: bool = False
@@ -100,9 +103,13 @@ class Drives:
         owner: name of this process, unlike that of any other.
         carrier: brings the runs.
         clock: the app's time.
+
+    Attributes:
+        asking: which services they wait for.
     """
 
     def __init__(self, store: SqlStore, owner: str, carrier: Carrier, clock: Clock) -> None:
+        self.asking = Asking()
         self._store = store
         self._owner = owner
         self._carrier = carrier
@@ -139,7 +146,7 @@ class Drives:
     @contextmanager
     def watch(self, run: Run, stop: threading.Event | None) -> Iterator[Watched]:
         """Keep hold of a run meanwhile, then let go of it; `stop` from outside stops it, too."""
-        watched = Watched(run, cancelled=run.cancelling)
+        watched = Watched(run, self.asking, cancelled=run.cancelling)
         if run.cancelling:
             watched.stop.set()
         with self._lock:

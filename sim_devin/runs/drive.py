@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +41,7 @@ class Drive:
         program: Program,
         children: Mapping[str, Workflow],
         secrets: SecretsHere,
-        stop: threading.Event,
+        watched: Watched,
         on_event: Listener | None,
     ) -> None:
         self._app = app
@@ -52,8 +51,8 @@ class Drive:
         self._children = children
         self._env = secrets.environment(run.id)
         self._secrets = secrets
-        self._stop = stop
-        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, stop, on_event)
+        self._watched = watched
+        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, watched.stop, on_event)
         self._budget = RunBudget(self._journal, app.policy, run.chosen)
         self._around = Surroundings(
             app,
@@ -64,6 +63,7 @@ class Drive:
             self._run_child,
             allows_python=run.chosen.allow_python,
             hold_questions=run.chosen.on_question == "hold",
+            asking=watched.asking,
         )
         wrap(program, self._around)
 
@@ -72,7 +72,7 @@ class Drive:
         """The steps that wait by now, and the log entries of their blocks."""
         return self._journal.parked
 
-    def run(self, watched: Watched) -> RunResult | None:
+    def run(self) -> RunResult | None:
         """Drive, record how it went, and return the result; None if the run was lost.
 
         Raises:
@@ -92,20 +92,21 @@ class Drive:
             run_id=run.id,
             stop_after=chosen.stop_after,
             deadline=left,
-            cancel=self._stop,
+            cancel=self._watched.stop,
             on_event=self._journal.hear,
         )
         try:
             if self._journal.broken is None:
                 self._journal.flush()
-                self._conclude(result, watched)
+                self._conclude(result)
         except LeaseLost:
             return None
         if isinstance(self._journal.broken, (StoreError, LocalFault)):
             raise self._journal.broken
-        return None if self._journal.broken or watched.lost else result
+        return None if self._journal.broken or self._watched.lost else result
 
-    def _conclude(self, result: RunResult, watched: Watched) -> None:
+    def _conclude(self, result: RunResult) -> None:
+        watched = self._watched
         run, store, now = self._run, self._store, self._app.clock.time()
         self._journal.settle_logs()
         result.started = run.started if run.started is not None else result.started

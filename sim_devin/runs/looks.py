@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.devin.verdict import bare
-from sim_devin.errors import Cancelled, NotFound, StoreError, TimedOut
+from sim_devin.errors import Cancelled, NotFound, NothingSent, StoreError, TimedOut
 from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
 
 LOOK = 25.0  # real seconds that the calls of one look may take together
-PATIENCE = 3.0  # real seconds of them after which what cannot wait is done without the service
+PATIENCE = 3.0  # real seconds of waiting for a service after which other things go on without it
 HELD_PAUSE = 600.0  # seconds until what only a person can mend is tried again
 MEND = "Mend that; the run goes on by itself within ten minutes, or at once with runs resume."
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
@@ -120,6 +120,50 @@ class Caller:
             return self("devin_get_session", {"sessionId": session_id})
         except NotFound:
             return None
+
+
+class Asking:
+    """Which runs that are driven here ask which service, and for how long.
+
+    A run that asks one which does not answer takes no slot of the worker meanwhile, so that others
+    go on; and there are never more than `most` of them for one service.
+    """
+
+    def __init__(self) -> None:
+        self.most = 1
+        self._since: dict[tuple[str, str, object], float] = {}  # service, run, call -> began
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, service: str, run_id: str) -> Iterator[None]:
+        """Note that a run asks a service.
+
+        Raises:
+            NothingSent: as many runs as may have been asking it for long.
+        """
+        key = service, run_id, object()
+        with self._lock:
+            slow = {run for at, run in self._slow() if at == service}
+            if len(slow - {run_id}) >= self.most:
+                raise NothingSent(
+                    f"Nothing was sent: {len(slow)} runs of this process wait for {service} to "
+                    "answer them."
+                )
+            self._since[key] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._since[key]
+
+    def slow(self) -> int:
+        """Return how many runs have been asking for long."""
+        with self._lock:
+            return len({run for _, run in self._slow()})
+
+    def _slow(self) -> Iterator[tuple[str, str]]:
+        before = time.monotonic() - PATIENCE
+        return ((at, run) for (at, run, _), since in self._since.items() if since <= before)
 
 
 class Looks:

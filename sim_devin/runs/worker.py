@@ -18,7 +18,7 @@ from sim_devin.engine.program import Program
 from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.errors import LocalFault, SimDevinError, StoreUnavailable
 from sim_devin.runs.answers import Answers
-from sim_devin.runs.carrier import Carrier, Drives
+from sim_devin.runs.carrier import Carrier, Drives, Watched
 from sim_devin.runs.doubles_watch import DoublesWatch
 from sim_devin.runs.drive import Drive
 from sim_devin.runs.looks import Looks
@@ -133,6 +133,7 @@ class Worker:
         """Drive all runs of the store that can go on. See `Runs.work`."""
         cancel = cancel or threading.Event()
         driven: list[str] = []
+        self._drives.asking.most = concurrency
 
         room = concurrency
 
@@ -158,7 +159,7 @@ class Worker:
         on_event: Listener | None,
         each_turn: Callable[[], bool],
     ) -> None:
-        reminders = self.reminders
+        reminders, asking = self.reminders, self._drives.asking
         active: dict[tuple[str, int], threading.Thread] = {}  # by run and fence
         ended = self._looks.ended
         failures: list[BaseException] = []
@@ -191,7 +192,7 @@ class Worker:
                 busy = bool(active) or self._looks.busy()
                 moved = each_turn() | self._tend(None) | self._looks.news()
                 reminders.remind(on_event=on_event)
-                while len(active) < concurrency and not cancel.is_set():
+                while len(active) - asking.slow() < concurrency and not cancel.is_set():
                     run = self.claim(sweep=once)
                     if run is None:
                         break
@@ -321,8 +322,8 @@ class Worker:
         """
         with self._drives.watch(run, stop) as watched:
             try:
-                drive = self._prepare(run, watched.stop, on_event)
-                result = drive.run(watched)
+                drive = self._prepare(run, watched, on_event)
+                result = drive.run()
                 if parked is not None:
                     parked.logs = drive.parked
                 return result
@@ -343,7 +344,7 @@ class Worker:
                     self._store.end_run(run, "held", self._app.clock.time(), error=why)
                 return None
 
-    def _prepare(self, run: Run, stop: threading.Event, on_event: Listener | None) -> Drive:
+    def _prepare(self, run: Run, watched: Watched, on_event: Listener | None) -> Drive:
         env, chosen = self._secrets.environment(run.id), run.chosen
         services = AppServices(self._app, allows_python=chosen.allow_python)
         seal = self._secrets.seal(run.id)
@@ -368,9 +369,8 @@ class Worker:
                 "snapshot": seal.open(chosen.snapshot),
             },
         )
-        return Drive(
-            self._app, self._store, opened, program, children, self._secrets, stop, on_event
-        )
+        app, store, secrets = self._app, self._store, self._secrets
+        return Drive(app, store, opened, program, children, secrets, watched, on_event)
 
 
 class _Parked:

@@ -252,3 +252,40 @@ def test_lists_without_an_end_do_not_outlast_a_wait(app, simulator, path):
     else:
         assert found["state"] == "done"
         assert found["blocks"][-1]["output"]["timedOut"] is True
+
+
+def creates(org):
+    values = {"operation": "create_session", "prompt": "Fix it"}
+    return flow(block("create", "devin", apiKey=KEY, orgId=org, **values))
+
+
+def test_runs_that_hang_in_creates_of_one_organization_leave_room_for_others(open_app, quiet):
+    app = open_app(transport=quiet)
+    hanging = [app.runs.start(creates(QUIET)) for _ in range(12)]
+    with working(app, concurrency=3):
+        assert quiet.asked.wait(30)
+        other = app.runs.start(creates("org-simulated"))
+        assert until(lambda: state(app, other) == "done")
+        assert until(lambda: [state(app, run) for run in hanging].count("waiting") >= 6)
+        assert [state(app, run) for run in hanging].count("running") <= 6
+        (told,) = next(
+            found["waits"] for found in map(app.runs.show, hanging) if found["state"] == "waiting"
+        )
+        assert told["kind"] == "service"
+        assert QUIET in told["message"]
+        quiet.go.set()
+        quiet.clock.advance(60)
+        assert until(lambda: all(state(app, run) == "done" for run in hanging))
+
+
+def test_runs_that_hang_in_requests_to_one_host_leave_room_for_others(open_app, quiet):
+    quiet.of = "hooks"
+    app = open_app(transport=quiet)
+    call = flow(block("call", "api", url="https://example.org/hooks/one", method="POST"))
+    hanging = [app.runs.start(call) for _ in range(4)]
+    with working(app, concurrency=2):
+        assert quiet.asked.wait(30)
+        other = app.runs.start(creates("org-simulated"))
+        assert until(lambda: state(app, other) == "done")
+        assert until(lambda: "waiting" in [state(app, run) for run in hanging])
+        quiet.go.set()
