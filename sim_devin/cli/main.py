@@ -19,6 +19,7 @@ from sim_devin.text import did_you_mean
 
 # Command -> its one-line help; `sim_devin.cli.commands.<name>.command` is the command itself.
 COMMANDS: Mapping[str, str] = {
+    "do": "Hand one task to Devin and see it through.",
     "run": "Run a workflow and show its progress and result.",
     "call": "Call one tool and print its output as JSON.",
     "wait": "Wait for Devin sessions.",
@@ -44,6 +45,8 @@ EXIT_CODES = (
     ("3", "no usable API key or organization"),
     ("4", "network error or unreadable response"),
     ("5", "the service returned an error"),
+    ("6", "do: Devin waits for a person"),
+    ("7", "do: there is no money left"),
     ("130", "interrupted"),
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,12 +36,11 @@ from sim_devin.cli.commands.output import echo_json
 from sim_devin.cli.commands.run_follow import as_json as follow_json
 from sim_devin.cli.commands.run_follow import follow
 from sim_devin.cli.commands.run_report import report
+from sim_devin.cli.commands.run_view import listening
 from sim_devin.cli.commands.runs_report import tell
 from sim_devin.errors import CallerError, Cancelled
 
 if TYPE_CHECKING:
-    from sim_devin.app import App
-    from sim_devin.engine.events import Listener
     from sim_devin.engine.run import RunResult
     from sim_devin.engine.workflow import Workflow
     from sim_devin.runs.starting import RunRequest
@@ -247,7 +245,7 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
         run, result = follow(
             app,
             run_id,
-            partial(_listening, app, events=asked.events, quiet=asked.quiet),
+            partial(listening, app.clock, events=asked.events, quiet=asked.quiet),
             iter([text_or_object(item) for item in asked.answers]),
             ask=not (asked.as_json or asked.events or asked.quiet),
         )
@@ -348,14 +346,6 @@ def _warn(*items: str) -> None:
         for name, value in pairs
         if is_secret_name(name) and value and not value.startswith(("@", "{{"))
     )
-
-
-def _listening(app: App, *, events: bool, quiet: bool) -> AbstractContextManager[Listener | None]:
-    from sim_devin.cli.commands import run_view
-
-    if events:
-        return nullcontext(run_view.EventLines())
-    return nullcontext(None) if quiet else run_view.progress(app.clock)
 
 
 def _save(file: Path, snapshot: Mapping[str, Any]) -> None:

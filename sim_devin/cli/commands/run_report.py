@@ -18,12 +18,13 @@ RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # longest output shown, in characters; --json shows all of it
 
 
-def report(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> None:
+def report(result: RunResult, run: Mapping[str, Any], *, kept: bool, task: bool = False) -> None:
     """Print how a run ended: its sessions, its output, and what to do next.
 
     `run` is the same run as returned by `Runs.show`; `kept` says whether it outlives this process.
+    Of a `task` for Devin the session says it all.
     """
-    for line in _lines(result, run, kept=kept):
+    for line in _lines(result, run, kept=kept, task=task):
         click.echo(line)
 
 
@@ -40,8 +41,8 @@ def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> Iterator[str]:
-    yield _headline(result)
+def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool, task: bool) -> Iterator[str]:
+    yield _task_headline(result) if task else _headline(result)
     found = sessions(result)
     for session in found.values():
         yield ""
@@ -57,7 +58,7 @@ def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool) -> Iterator
     if run["waits"]:
         yield ""
         yield from waits(run, kept=kept)
-    if result.status is None and result.output not in (None, {}, ""):
+    if not task and result.status is None and result.output not in (None, {}, ""):
         yield ""
         yield from _output(result.output)
 
@@ -83,6 +84,14 @@ def _headline(result: RunResult) -> str:
     took = duration(max(0.0, result.ended - result.started))
     blocks = len(result.logs) + result.dropped_logs
     return f"The run {state} after {took}, {blocks} block{'' if blocks == 1 else 's'}."
+
+
+def _task_headline(result: RunResult) -> str:
+    took = duration(max(0.0, result.ended - result.started))
+    if result.status is not None or not result.success:
+        return _headline(result).replace("The run", "The task", 1)
+    outcome = result.output.get("outcome") if isinstance(result.output, Mapping) else None
+    return f"The task is {'done' if outcome == 'done' else 'not done'} after {took}."
 
 
 def _session(session: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,15 @@ class EventLines:
         """Print one event; a closed pipe does not stop the run."""
         with suppress(BrokenPipeError):
             echo_json(event.to_json(), compact=True)
+
+
+def listening(
+    clock: Clock, *, events: bool, quiet: bool
+) -> AbstractContextManager[Listener | None]:
+    """Return what shows the events of a run: as JSON lines, not at all, or for people."""
+    if events:
+        return nullcontext(EventLines())
+    return nullcontext(None) if quiet else progress(clock)
 
 
 @contextmanager
