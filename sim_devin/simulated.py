@@ -52,7 +52,7 @@ class SimulatedTransport:
             parts.path,
             parse_qsl(parts.query, keep_blank_values=True),
             request.headers,
-            b"" if request.json is None else json.dumps(request.json).encode(),
+            request.body() or b"",
         )
         if answer.delay:
             self.clock.wait(threading.Event(), min(answer.delay, timeout))

@@ -425,7 +425,8 @@ def test_a_tool_s_key_is_not_sent_to_another_organization(serve):
 def test_a_post_that_was_refused_is_settled_and_not_left_to_a_person(serve):
     server = serve()
     with opened() as app:
-        run_id = app.runs.start(api(server.url, method="POST", body="{}"))
+        document = api("<start.url>", method="POST", body="{}")  # no check knows it beforehand
+        run_id = app.runs.start(document, {"url": server.url})
         app.runs.follow(run_id)
         assert app.runs.show(run_id)["state"] == "failed"
         with app.runs.store.database.write() as connection:

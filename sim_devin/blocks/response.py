@@ -58,7 +58,8 @@ def _as_status(value: Any) -> int | None:
 
 def _headers(table: Any) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    headers.update((key, str(value)) for key, value in table_pairs(table))
+    for key, value in table_pairs(table):
+        headers[key] = "" if value is None else str(value)
     return headers
 
 

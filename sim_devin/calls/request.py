@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -23,10 +24,12 @@ except PackageNotFoundError:  # a bare checkout
 class Request:
     """One HTTP request. Its repr hides secrets.
 
-    `json` is the body, or None for no body; bytes are JSON that is written already.
+    `json` is the body, or None for no body; bytes are sent as they are.
     An `untrusted` request has its address from a workflow, a model or a service, not from who
     runs this: it reaches public addresses only, see `sim_devin.calls.network`.
     `confirm` raises if it may not be sent any more; a transport calls it right before it sends.
+    `proxy` is the address of the HTTP proxy to send it through, judged like the request's own;
+    empty for what the environment says.
     """
 
     method: str
@@ -35,6 +38,21 @@ class Request:
     json: Any = None
     untrusted: bool = False
     confirm: Callable[[], None] | None = field(default=None, compare=False)
+    proxy: str = ""
+
+    def body(self) -> bytes | None:
+        """Return the body: JSON, or a text as it is where the headers say it is not JSON.
+
+        Raises:
+            TypeError, ValueError, RecursionError: it cannot be written as JSON.
+        """
+        if self.json is None or isinstance(self.json, bytes):
+            return self.json
+        if isinstance(self.json, str):
+            kinds = (v for name, v in self.headers.items() if name.lower() == "content-type")
+            if "json" not in next(kinds, "json"):
+                return self.json.encode()
+        return json.dumps(self.json, allow_nan=False).encode()
 
     def __repr__(self) -> str:
         redactor = Redactor()
@@ -152,7 +170,12 @@ def _each(value: Any) -> Iterable[Any]:
 
 def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:
     """Return a query string encoded as browsers encode forms; texts are trimmed."""
-    return "&".join(f"{_form(text(name))}={_form(trim(text(value)))}" for name, value in pairs)
+    return encode_form((text(name), trim(text(value))) for name, value in pairs)
+
+
+def encode_form(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return pairs of texts encoded as browsers encode forms."""
+    return "&".join(f"{_form(name)}={_form(value)}" for name, value in pairs)
 
 
 def _form(value: str) -> str:

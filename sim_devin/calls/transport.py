@@ -7,7 +7,6 @@ A transport is anything with ``send(request, *, timeout) -> Response``; it raise
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import threading
@@ -125,7 +124,7 @@ class HttpTransport:
             raise TimedOut("Time ran out before the request was sent.", sent=False)
         deadline = time.monotonic() + timeout
         prepared = self._prepared(request)
-        proxies = self._proxies_for(request.url)
+        proxies = self._by_way_of(request) if request.proxy else self._proxies_for(request.url)
         if request.untrusted:
             self._judge(prepared.url or "", proxies)
         token = CONFIRM.set(request.confirm)
@@ -184,11 +183,38 @@ class HttpTransport:
             raise CallerError(f"The address or a header is invalid ({what}).") from None
         prepared.url = _as_given(url, prepared.url or "")
         try:
-            body = _body(request)
+            body = request.body()
         except (TypeError, ValueError, RecursionError) as error:
             raise CallerError(f"The body cannot be encoded as JSON: {error}.") from None
         prepared.prepare_body(body, None)
         return prepared
+
+    def _by_way_of(self, request: Request) -> dict[str, str]:
+        """Return requests' setting for the proxy that a request names itself.
+
+        Raises:
+            CallerError: it is no address of an HTTP proxy.
+            AddressRefused: it is untrusted, and may not be reached.
+        """
+        try:
+            parts = urllib3.util.parse_url(request.proxy)
+        except urllib3.exceptions.LocationParseError:
+            parts = urllib3.util.Url()
+        if parts.scheme != "http" or not parts.host:
+            raise CallerError(
+                "The proxy's address cannot be used.", hint="Write it as http://host:port."
+            )
+        if request.untrusted:
+            port = parts.port or DEFAULT_PORTS["http"]
+            self._network.check_host(parts.host, port)
+            try:
+                found = look_up(parts.host, port)
+            except (OSError, UnicodeError):
+                raise NotSent(f"The proxy {parts.host} leads nowhere.") from None
+            # One look-up is judged and connected to, as for the request itself.
+            address = next(iter(self._network.reachable(parts.host, port, found)))
+            parts = parts._replace(host=f"[{address}]" if ":" in address else address)
+        return dict.fromkeys(("http", "https"), parts.url)
 
     def _proxies_for(self, url: str) -> dict[str, str]:
         parts = urlsplit(url)
@@ -197,17 +223,6 @@ class HttpTransport:
             if origin not in self._proxies:
                 self._proxies[origin] = dict(requests.utils.get_environ_proxies(url))
             return self._proxies[origin]
-
-
-def _body(request: Request) -> bytes | None:
-    """Return the body: JSON, or a text as it is where the headers say it is not JSON."""
-    if request.json is None or isinstance(request.json, bytes):
-        return request.json
-    if isinstance(request.json, str):
-        kinds = (value for name, value in request.headers.items() if name.lower() == "content-type")
-        if "json" not in next(kinds, "json"):
-            return request.json.encode()
-    return json.dumps(request.json, allow_nan=False).encode()
 
 
 def _as_given(url: str, checked: str) -> str:
