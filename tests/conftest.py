@@ -12,7 +12,13 @@ import pytest
 from http_server import Server, answer
 from hypothesis import HealthCheck, settings
 
+import sim_devin
+from sim_devin.simulated import SimulatedTransport
+from sim_devin.simulator import SimClock, Simulator
 from tests import lanes
+
+ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
+CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
 
 # How fast examples come says something of the machine, not of the code. In a fresh checkout the
 # first text strategy also builds Hypothesis's tables of characters.
@@ -117,6 +123,31 @@ def _loopback_only(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", guarded(connect))
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(connect_ex))
     monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+@pytest.fixture
+def simulator():
+    """A simulated Devin whose time stands still."""
+    return Simulator(clock=SimClock(speed=0), seed=1)
+
+
+@pytest.fixture
+def transport(simulator):
+    """What leads to the simulated Devin."""
+    return SimulatedTransport(simulator.clock, simulator)
+
+
+@pytest.fixture
+def open_app(transport):
+    """Return a function that opens an app over the simulated Devin, with options of its own."""
+
+    def open_one(policy=None, **options):
+        standard = {"env": ENV, "transport": transport, "credentials": CREDENTIALS}
+        return sim_devin.open_app(
+            policy=policy, clock=transport.clock, discover=False, **{**standard, **options}
+        )
+
+    return open_one
 
 
 @pytest.fixture

@@ -6,38 +6,15 @@ import threading
 
 import pytest
 
-import sim_devin
 from sim_devin import Specs, hookimpl
 from sim_devin.errors import CallerError, NotAllowed
 from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
-from sim_devin.simulated import SimulatedTransport
 from sim_devin.specs.models import BlockSpec, ToolSpec, Traits
 from tests.durable.flows import block, devin, flow
 
 ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
 CREATE = devin("create", "create_session", prompt="Fix it")
 TERMINATE = devin("end", "terminate_session", sessionId="<create.sessionId>")
-
-
-@pytest.fixture
-def open_app(tmp_path):
-    """Return a function that opens an app under a policy, over one simulated Devin."""
-    transport = SimulatedTransport()
-
-    def open_one(policy=None, **options):
-        return sim_devin.open_app(
-            transport=transport,
-            clock=transport.clock,
-            discover=False,
-            env=options.pop("env", ENV),
-            config=options.pop("config", None),
-            credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
-            policy=policy,
-            **options,
-        )
-
-    open_one.simulator = transport.simulator
-    return open_one
 
 
 @pytest.fixture
@@ -51,8 +28,8 @@ def config(tmp_path):
     return write
 
 
-def sessions(open_app):
-    return open_app.simulator.truth()
+def sessions(simulator):
+    return simulator.truth()
 
 
 def refuse(_needed):
@@ -121,7 +98,7 @@ def test_a_pattern_that_matches_nothing_is_warned_about(open_app, config, caplog
 # -- functions -------------------------------------------------------------------------------
 
 
-def test_functions_obey_the_apps_policy_without_a_gate(open_app):
+def test_functions_obey_the_apps_policy_without_a_gate(open_app, simulator):
     app = open_app(Policy(read_only=True))
     offered = {item["name"] for item in app.function_schemas("jsonschema")}
     assert "devin_get_session" in offered
@@ -129,13 +106,13 @@ def test_functions_obey_the_apps_policy_without_a_gate(open_app):
     with pytest.raises(NotAllowed, match="read-only"):
         app.function_schemas("jsonschema", tools=["devin_create_session"])
     assert "read-only" in app.call_function("devin_create_session", {"prompt": "p"})
-    assert sessions(open_app) == []
+    assert sessions(simulator) == []
 
 
-def test_what_is_called_directly_is_a_persons_own_act(open_app):
+def test_what_is_called_directly_is_a_persons_own_act(open_app, simulator):
     app = open_app(Policy(read_only=True, deny=("*",), confirm=("*",), dry_run=True))
     app.call("devin_create_session", {"prompt": "p"})
-    assert len(sessions(open_app)) == 1
+    assert len(sessions(simulator)) == 1
 
 
 # -- runs in memory ----------------------------------------------------------------------------
@@ -150,10 +127,10 @@ def test_what_is_called_directly_is_a_persons_own_act(open_app):
         (Policy(confirm=(COSTS_MONEY,)), "requires approval"),
     ],
 )
-def test_a_workflow_obeys_it(open_app, policy, words):
+def test_a_workflow_obeys_it(open_app, policy, words, simulator):
     result = open_app(policy).run(flow(CREATE))
     assert words in result.error
-    assert sessions(open_app) == []
+    assert sessions(simulator) == []
 
 
 def test_nobody_to_ask_says_how_somebody_can_be(open_app):
@@ -178,11 +155,11 @@ def test_a_held_call_goes_out_after_a_yes(open_app):
     assert "cog_" not in needed.question
 
 
-def test_a_no_fails_the_block_and_sends_nothing(open_app):
+def test_a_no_fails_the_block_and_sends_nothing(open_app, simulator):
     app = open_app(Policy(confirm=(COSTS_MONEY,)))
     result = app.run(flow(CREATE), approve=refuse)
     assert "a person declined" in result.error
-    assert sessions(open_app) == []
+    assert sessions(simulator) == []
     handled = flow(
         CREATE,
         block("after", "variables"),
@@ -244,7 +221,7 @@ def test_a_yes_after_the_run_was_cancelled_does_nothing(open_app, cancelled):
     assert press.printed == [1] * (not cancelled)
 
 
-def test_a_yes_after_the_run_was_cancelled_sends_nothing(open_app):
+def test_a_yes_after_the_run_was_cancelled_sends_nothing(open_app, simulator):
     cancel = threading.Event()
 
     def approve(_needed):
@@ -255,45 +232,45 @@ def test_a_yes_after_the_run_was_cancelled_sends_nothing(open_app):
     app = open_app(Policy(confirm=(COSTS_MONEY,)))
     result = app.run(flow(CREATE), approve=approve, cancel=cancel)
     assert result.status == "cancelled"
-    assert sessions(open_app) == []
+    assert sessions(simulator) == []
 
 
-def test_a_dry_run_of_a_workflow_puts_out_what_would_be_sent(open_app):
+def test_a_dry_run_of_a_workflow_puts_out_what_would_be_sent(open_app, simulator):
     output = open_app(Policy(dry_run=True)).run(flow(CREATE)).output
     assert output["dryRun"] is True
     assert output["request"]["json"]["prompt"] == "Fix it"
-    assert sessions(open_app) == []
+    assert sessions(simulator) == []
 
 
-def caps(open_app):
-    sent = [entry for entry in open_app.simulator.log if entry.method == "POST"]
+def caps(simulator):
+    sent = [entry for entry in simulator.log if entry.method == "POST"]
     return [json.loads(entry.body)["max_acu_limit"] for entry in sent]
 
 
-def test_ceilings_of_a_call_and_of_a_run(open_app):
+def test_ceilings_of_a_call_and_of_a_run(open_app, simulator):
     more = [devin(name, "create_session", prompt="p") for name in ("b", "c", "d")]
     app = open_app(Policy(acu_per_call=5, acu_per_run=12))
     result = app.run(flow(CREATE, *more))
     assert "used up" in result.error
-    assert caps(open_app) == [5, 5, 2]
+    assert caps(simulator) == [5, 5, 2]
     assert app.run(flow(CREATE), max_acu=3).success  # another run has its own
-    assert caps(open_app)[3:] == [3]
+    assert caps(simulator)[3:] == [3]
 
 
-def test_the_day_is_one_for_functions_and_runs(open_app):
+def test_the_day_is_one_for_functions_and_runs(open_app, simulator):
     app = open_app(Policy(acu_per_day=10))
     assert not app.call_function("devin_create_session", {"prompt": "p", "maxAcuLimit": 6}).is_error
     assert app.run(flow(CREATE)).success
     assert "used up" in app.run(flow(CREATE)).error
-    assert caps(open_app) == [6, 4]
+    assert caps(simulator) == [6, 4]
 
 
-def test_the_stricter_ceiling_of_a_day_binds_functions_too(open_app):
+def test_the_stricter_ceiling_of_a_day_binds_functions_too(open_app, simulator):
     env = {"SIM_DEVIN_MAX_ACU_DAY": "3"}
     app = open_app(Policy(acu_per_day=10), env=env)
     assert app.policy.acu_per_day == app.settings.max_acu_day == 3
     app.call_function("devin_create_session", {"prompt": "p", "maxAcuLimit": 6})
-    assert caps(open_app) == [3]
+    assert caps(simulator) == [3]
 
 
 def test_a_resumed_run_is_bound_as_well(open_app):

@@ -14,33 +14,10 @@ from sim_devin.engine.budget import Budget
 from sim_devin.errors import CallerError, SimDevinError
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import COSTS_MONEY, Policy
-from sim_devin.simulated import SimulatedTransport
-from sim_devin.simulator import SimClock, Simulator
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow
 
 CREATE = "devin_create_session"
-
-
-@pytest.fixture
-def simulator():
-    return Simulator(clock=SimClock(speed=0), seed=1)
-
-
-@pytest.fixture
-def open_app(simulator):
-    def open_one(policy=None, **options):
-        options.setdefault("env", ENV)
-        return sim_devin.open_app(
-            transport=SimulatedTransport(simulator.clock, simulator),
-            clock=simulator.clock,
-            discover=False,
-            policy=policy,
-            credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
-            **options,
-        )
-
-    return open_one
 
 
 def caps(simulator):

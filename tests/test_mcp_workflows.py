@@ -14,7 +14,6 @@ import sim_devin
 from sim_devin.mcp import server as mcp_server
 from sim_devin.mcp.workflows import ANSWER_TOOL, RESULT_TOOL
 from sim_devin.policy.rules import COSTS_MONEY, Policy
-from sim_devin.simulated import SimulatedTransport
 from sim_devin.wiring import SIMULATED_CREDENTIALS
 from tests.durable.flows import block, devin, flow, wait
 
@@ -36,11 +35,6 @@ def anyio_backend():
 @pytest.fixture(params=["legacy", "auto"])
 def era(request):
     return request.param
-
-
-@pytest.fixture
-def transport():
-    return SimulatedTransport()
 
 
 @pytest.fixture

@@ -9,13 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import sim_devin
 from sim_devin.calls.intents import Settle
-from sim_devin.simulated import SimulatedTransport
-from sim_devin.simulator import SimClock, Simulator
 from sim_devin.store.sql_store import open_store
+from tests.conftest import ENV as ENV
 
-ENV = {"DEVIN_API_KEY": "cog_test_key_000000"}
 SERVER = Path(__file__).parents[2] / "scripts" / "postgres_server.py"
 
 
@@ -72,29 +69,12 @@ def store(request, tmp_path):
 
 
 @pytest.fixture
-def transport():
-    clock = SimClock(speed=0)
-    return SimulatedTransport(clock, Simulator(clock=clock, seed=1))
-
-
-@pytest.fixture
-def simulator(transport):
-    return transport.simulator
-
-
-@pytest.fixture
-def open_app(store, transport):
+def open_app(open_app, store):
     """Return a function that opens an app over the store, as a new process would."""
 
     def open_one(**options):
-        options.setdefault("settle", Settle(grace=30.0, policy="hold"))
-        options.setdefault("store", store)
-        options.setdefault("transport", transport)
-        options.setdefault("env", ENV)
-        credentials = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
-        return sim_devin.open_app(
-            clock=transport.clock, discover=False, credentials=credentials, **options
-        )
+        standard = {"settle": Settle(grace=30.0, policy="hold"), "store": store}
+        return open_app(**{**standard, **options})
 
     return open_one
 

@@ -5,5 +5,4 @@ from tests.durable.conftest import (  # noqa: F401 - fixtures
     postgres,
     postgres_server,
     store,
-    transport,
 )

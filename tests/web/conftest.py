@@ -14,6 +14,7 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 from starlette.testclient import TestClient
 
 from sim_devin.app import App
+from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
 from sim_devin.web.api import Api, Surroundings, application
 from sim_devin.web.documents import Folder
@@ -83,6 +84,19 @@ def serve(tmp_path):
             yield Canvas(client, api, folder, app)
 
     return serve
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = open_store(tmp_path / "runs.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def open_app(store, simulator):
+    """Return a function that opens an app over the store, as a new process would."""
+    return lambda **options: offline_app(simulator=simulator, store=store, **options)
 
 
 @pytest.fixture

@@ -11,30 +11,10 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 from test_canvas_durable import ASK, DONE, START, block, with_session, workflow
 
 from sim_devin.errors import UnknownName
-from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault
-from sim_devin.store.sql_store import open_store
-from sim_devin.testing import offline_app
 
 KEY = "0123456789-a-key"
 BY_HAND = workflow(START, ASK, DONE)
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = open_store(tmp_path / "runs.sqlite")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def simulator():
-    return Simulator(clock=SimClock(speed=0), seed=0)
-
-
-@pytest.fixture
-def open_app(store, simulator):
-    return lambda **options: offline_app(simulator=simulator, store=store, **options)
 
 
 @pytest.fixture

@@ -11,10 +11,7 @@ pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
 
 from sim_devin.policy.rules import Policy
 from sim_devin.redaction import Redactor
-from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.faults import Fault
-from sim_devin.store.sql_store import open_store
-from sim_devin.testing import offline_app
 from sim_devin.web.run_feed import RunFeed
 
 KEY = "cog_canary_4567"
@@ -52,24 +49,6 @@ def with_session(scenario="", **credentials):
     create = block("Create", "devin", operation="create_session", prompt=prompt, **credentials)
     wait = block("Wait", "devin_wait", sessionId="<create.sessionId>", **credentials)
     return workflow(START, create, wait)
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = open_store(tmp_path / "runs.sqlite")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def simulator():
-    return Simulator(clock=SimClock(speed=0), seed=0)
-
-
-@pytest.fixture
-def open_app(store, simulator):
-    """Return a function that opens an app over the store, as a new process would."""
-    return lambda **options: offline_app(simulator=simulator, store=store, **options)
 
 
 @pytest.fixture

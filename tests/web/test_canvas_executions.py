@@ -14,8 +14,6 @@ from sim_devin.engine.events import Event
 from sim_devin.engine.run import BlockLog
 from sim_devin.redaction import Redactor
 from sim_devin.runs.summary import Tally, verdict_of
-from sim_devin.simulator import SimClock, Simulator
-from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
 from sim_devin.web.executions import of_key, of_log
 from sim_devin.web.run_feed import RunFeed
@@ -54,18 +52,6 @@ def document(container, blocks):
         edge = {"id": f"in{number}", "source": source, "target": target, "sourceHandle": handle}
         state["edges"].append(edge)
     return made
-
-
-@pytest.fixture
-def store(tmp_path):
-    made = open_store(tmp_path / "runs.sqlite")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def simulator():
-    return Simulator(clock=SimClock(speed=0), seed=0)
 
 
 @pytest.fixture

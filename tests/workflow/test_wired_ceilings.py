@@ -5,9 +5,6 @@ import json
 
 import pytest
 
-import sim_devin
-from sim_devin.simulated import SimulatedTransport
-from sim_devin.simulator import SimClock, Simulator
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
 
@@ -31,23 +28,9 @@ WITHOUT_VALUE = {
 
 
 @pytest.fixture
-def simulator():
-    return Simulator(clock=SimClock(speed=0), seed=1)
-
-
-@pytest.fixture
-def open_app(simulator):
-    def open_one(**options):
-        return sim_devin.open_app(
-            transport=SimulatedTransport(simulator.clock, simulator),
-            clock=simulator.clock,
-            discover=False,
-            env={**ENV, "EMPTY": "", "BLANK": "  ", "FIVE": "5"},
-            credentials={"apiKey": "cog_simulated_key", "orgId": "org-simulated"},
-            **options,
-        )
-
-    return open_one
+def open_app(open_app):
+    env = {**ENV, "EMPTY": "", "BLANK": "  ", "FIVE": "5"}
+    return lambda **options: open_app(env=env, **options)
 
 
 def start():
