@@ -80,19 +80,17 @@ def test_a_policy_that_is_no_table(open_app, config):
         open_app(config=config("policy = 3\n"))
 
 
-def test_a_pattern_that_matches_nothing_is_warned_about(open_app, config, caplog):
+def test_a_pattern_for_tools_that_are_not_here_is_warned_about(open_app, config, caplog):
     with caplog.at_level(logging.WARNING, "sim_devin"):
-        open_app(
-            config=config(
-                '[policy]\nconfirm = ["destructve", "destructive", "devin_*"]\n'
-                'deny = ["*_nothing"]\n'
-            )
-        )
-    assert [record.message.partition(",")[0] for record in caplog.records] == [
-        "[policy] deny has '*_nothing'",
-        "[policy] confirm has 'destructve'",
-    ]
-    assert "Did you mean 'destructive'" in caplog.text
+        open_app(config=config('[policy]\nconfirm = ["devin_*"]\ndeny = ["acme_nothing"]\n'))
+    (record,) = caplog.records
+    assert "deny has 'acme_nothing', which matches no tool" in record.getMessage()
+
+
+@pytest.mark.parametrize("name", ["confirm", "deny"])
+def test_a_misspelled_pattern_that_would_hold_nothing_back_is_refused(open_app, config, name):
+    with pytest.raises(CallerError, match="Did you mean 'destructive'"):
+        open_app(config=config(f'[policy]\n{name} = ["destructve"]\n'))
 
 
 # -- functions -------------------------------------------------------------------------------
