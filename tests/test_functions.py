@@ -179,7 +179,7 @@ def test_strict_responses_say_strict_either_way(app):
             {"type": "string", "minLength": 1, "maxLength": 5, "pattern": "^a", "default": "ab"},
             {
                 "type": "string",
-                "description": "1 or more characters. At most 5 characters. Matches ^a. "
+                "description": "At least 1 characters. At most 5 characters. Matches ^a. "
                 'Default: "ab".',
             },
         ),
@@ -188,10 +188,10 @@ def test_strict_responses_say_strict_either_way(app):
             {
                 "type": "array",
                 "items": {"type": "number", "description": "A multiple of 2."},
-                "description": "No item twice.",
+                "description": "Items must be unique.",
             },
         ),
-        ({}, {"type": "string", "description": "Write it as JSON text."}),
+        ({}, {"type": "string", "description": "Pass it as JSON text."}),
     ],
 )
 def test_rewriting_into_the_portable_subset(schema, expected):
@@ -565,7 +565,7 @@ def test_what_the_service_repeats_of_a_key_handed_in_is_masked(simulated, way):
 
 def test_a_plugins_mistake_is_told_without_its_text(app, caplog):
     answer = app.call_function("acme_break")
-    assert "acme_break failed inside: ZeroDivisionError" in answer
+    assert "acme_break failed with an internal error: ZeroDivisionError" in answer
     assert "cog_a_secret" not in answer
 
 
@@ -575,7 +575,7 @@ def test_a_plugins_mistake_is_logged_without_the_key(app, caplog):
     def breaks(*_args, **_options):
         raise ValueError(f"refused: {key}")
 
-    with pytest.raises(SimDevinError, match="failed inside"):
+    with pytest.raises(SimDevinError, match="internal error"):
         carry_out(app, app.functions.read("devin_list_sessions", {}), act=breaks)
     assert "ValueError: refused" in caplog.text
     assert key not in caplog.text

@@ -244,7 +244,7 @@ def test_time_is_limited(body):
 
 
 def test_a_promise_that_nothing_settles_is_not_waited_for():
-    with pytest.raises(JavaScriptError, match="nothing can settle") as raised:
+    with pytest.raises(JavaScriptError, match="can never settle") as raised:
         run("await new Promise(() => {})", {}, timeout=60)
     assert raised.value.kind == "timeout"
 
@@ -362,7 +362,7 @@ def test_values_are_data_and_never_source():
 
 @pytest.mark.parametrize("name", ["a b", "a}", "a=1", "", "1a", "a\n", "é"])
 def test_a_binding_needs_the_name_of_a_constant(name):
-    with pytest.raises(ValueError, match="name of a constant"):
+    with pytest.raises(ValueError, match="constant name"):
         run("return 1", {name: 1})
 
 

@@ -41,7 +41,7 @@ def test_a_text_is_read_or_refused_in_words(text):
     else:
         why = ""
     assert why.startswith(
-        ("", "is not JSON", "holds a number", "is nested too deeply")[bool(why) :]
+        ("", "is not JSON", "contains a number", "is nested too deeply")[bool(why) :]
     )
     assert problem_of(value) == ""
     json.dumps(value, allow_nan=False)

@@ -110,7 +110,7 @@ def test_what_is_no_pattern_of_javascript_is_refused_with_its_place(pattern):
     ):
         ((where, text),) = json_schema.problems(schema, "draft 7")
         assert where == place
-        assert "is no regular expression" in text
+        assert "is not a regular expression" in text
         with pytest.raises(InvalidParams, match="pattern"):
             opened(Service()).wait("devin-1", schema=schema)
     assert not fitting("a", {"pattern": pattern})
@@ -144,7 +144,7 @@ def test_a_pattern_that_takes_for_ever_ends_at_its_deadline(pattern, quick):
 
 def test_a_pattern_that_breaks_the_engine_breaks_a_helper_alone(quick):
     ((_, text),) = json_schema.problems({"pattern": "(" * 200_000 + ")" * 200_000})
-    assert "more than the engine" in text or "took longer" in text
+    assert "too large for the regular" in text or "took longer" in text
     assert fitting("b", {"pattern": "^b$"})
 
 

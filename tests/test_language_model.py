@@ -644,10 +644,14 @@ def spending(cost=None):
 @pytest.mark.parametrize(
     ("limits", "cost", "says"),
     [
-        ({"maxTotalTokens": "250"}, None, "300 of at most 250 tokens and is not done after 3"),
-        ({"maxTotalTokens": 300}, None, "300 of at most 300 tokens and is not done after 3"),
-        ({"maxCost": "0.05"}, 0.02, "0.0600 of at most 0.05 US dollars and is not done after 3"),
-        ({"maxCost": 1}, None, "price of its model is not known"),
+        ({"maxTotalTokens": "250"}, None, "300 of at most 250 tokens and had not finished after 3"),
+        ({"maxTotalTokens": 300}, None, "300 of at most 300 tokens and had not finished after 3"),
+        (
+            {"maxCost": "0.05"},
+            0.02,
+            "0.0600 of at most 0.05 US dollars and had not finished after 3",
+        ),
+        ({"maxCost": 1}, None, "price of its model is unknown"),
         ({"maxTotalTokens": "lots"}, None, "maxTotalTokens is not a number"),
     ],
 )

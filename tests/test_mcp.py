@@ -376,7 +376,7 @@ async def test_a_client_that_cannot_ask_is_refused(connect):
         session = await create(client)
         result = await client.call_tool("devin_terminate_session", {"sessionId": session})
     assert result.is_error
-    assert "this client cannot ask" in text(result)
+    assert "does not support elicitation" in text(result)
 
 
 async def test_nobody_is_asked_about_a_wrong_call(connect):
@@ -450,7 +450,7 @@ async def test_the_transcript_of_a_session(connect):
         (content,) = (await client.read_resource(uri)).contents
         with pytest.raises(MCPError):
             await client.read_resource("devin://sessions/devin-nowhere/transcript")
-        with pytest.raises(MCPError, match="no such resource"):
+        with pytest.raises(MCPError, match="No such resource"):
             await client.read_resource("file:///etc/passwd")
     assert content.mime_type == "text/markdown"
     assert content.text.index("**user**") < content.text.index("**devin**")
@@ -623,7 +623,7 @@ async def test_a_cancelled_call_cancels_its_run(app, tmp_path):
 
 def test_two_tools_of_one_name(app, tmp_path):
     file = workflow(tmp_path)
-    with pytest.raises(sim_devin.SimDevinError, match="already is a tool"):
+    with pytest.raises(sim_devin.SimDevinError, match="already a tool"):
         mcp_server.build(app, workflows=[file, file])
 
 

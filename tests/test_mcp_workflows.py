@@ -146,13 +146,13 @@ async def test_a_form_is_told_and_put_to_a_person(connect):
     assert "change: v2" in shown.message
     properties = shown.requested_schema["properties"]
     assert [item["type"] for item in properties.values()] == ["boolean", "string", "string"]
-    assert properties["labels"]["description"] == "For the release. Write it as JSON."
+    assert properties["labels"]["description"] == "For the release. Pass it as JSON."
     assert shown.requested_schema["required"] == ["approved"]
     assert not ended.is_error, text(ended)
     assert ended.structured_content["status"] == "completed"
     assert ended.structured_content["output"]["data"] == {"labels": ["a", "b"]}
     assert twice.is_error
-    assert "asks nothing" in text(twice)
+    assert "has no open question" in text(twice)
 
 
 async def test_what_devin_asks_is_put_to_a_person(connect, transport):
@@ -180,7 +180,7 @@ async def test_a_person_who_does_not_answer_leaves_the_run_waiting(connect, acti
         still = await client.call_tool(RESULT_TOOL, run)
         ended = await client.call_tool(ANSWER_TOOL, run)
     assert declined.is_error
-    assert "still waits" in text(declined)
+    assert "still waiting" in text(declined)
     assert still.structured_content["status"] == "paused"
     assert ended.structured_content["status"] == "completed"
 
@@ -363,7 +363,7 @@ async def test_one_of_several_questions_is_named(connect):
         unknown = await client.call_tool(ANSWER_TOOL, {**run, "question": "nothing"})
         one = await client.call_tool(ANSWER_TOOL, {**run, "question": names[0]})
         two = await client.call_tool(ANSWER_TOOL, run)
-    assert "asks 2 things" in text(unsaid)
+    assert "has 2 open questions" in text(unsaid)
     assert unknown.is_error
     assert [item["question"] for item in one.structured_content["questions"]] == names[1:]
     assert two.structured_content["status"] == "completed"
@@ -386,7 +386,7 @@ async def test_an_answer_is_for_what_was_asked(open_app, tmp_path):
         run = await paused_run(client, "run_twice")
         late = await client.call_tool(ANSWER_TOOL, run)
         still = await client.call_tool(RESULT_TOOL, run)
-    assert "asks something else by now" in text(late)
+    assert "has a different question by now" in text(late)
     assert still.structured_content["questions"][0]["block"] == "Ask 2"
 
 

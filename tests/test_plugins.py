@@ -239,12 +239,18 @@ def test_a_hook_of_a_later_version_may_be_marked_optional(site):
         (SPECS + "raise SystemExit", "sim_devin_specs: SystemExit"),
         (SPECS + "pass", "sim_devin_specs: TypeError: must return Specs, returned NoneType"),
         (SPECS + "return [1]", "sim_devin_specs: TypeError: must return Specs, returned list"),
-        (SPECS + "return Specs(tools=[1, {}])", "spec: TypeError: Specs holds a dict, a int where"),
+        (
+            SPECS + "return Specs(tools=[1, {}])",
+            "spec: TypeError: Specs contains a dict, a int instead",
+        ),
         (SPECS + "return Specs(blocks=None)", "spec: TypeError: 'NoneType' object is not iterable"),
-        (SPECS + "return Specs(problems=['x'])", "spec: TypeError: Specs holds a str"),
+        (SPECS + "return Specs(problems=['x'])", "spec: TypeError: Specs contains a str"),
         (HANDLERS + "return [1]", "sim_devin_handlers: TypeError: must return Mapping"),
         (HANDLERS + "return {'x': 1}", "handler: TypeError: 'x' is a int, not a function"),
-        (HANDLERS + "return {1: print}", "handler: TypeError: a block type is text, got a int"),
+        (
+            HANDLERS + "return {1: print}",
+            "handler: TypeError: a block type must be a string, got a int",
+        ),
     ],
 )
 def test_a_broken_plugin_is_reported_and_harms_nobody(site, code, failure):
@@ -322,8 +328,8 @@ def test_a_block_that_nothing_runs_is_left_out(site):
     plugin = load()["acme"]
     assert plugin.specs.blocks == ()
     assert plugin.failures == [
-        "spec: block acme_greet: operations: it has none, and its plugin brings no handler for it. "
-        "Did you mean 'acme_gret'?"
+        "spec: block acme_greet: operations: there are none, and the plugin provides no handler "
+        "for the block. Did you mean 'acme_gret'?"
     ]
 
 
@@ -333,8 +339,8 @@ def test_two_plugins_of_one_name_are_told_apart_by_their_packages(site):
     first, second = (p for p in plugins.load({}) if p.name == "acme")
     assert (first.state, second.state) == ("ok", "broken")
     assert second.failures == [
-        "name: the name is taken: 'acme' (acme-one 1.0) was loaded, 'acme' (acme-two 1.0) was not. "
-        "Leave one out by its distribution: SIM_DEVIN_DISABLE=acme-two."
+        "name: duplicate name: 'acme' (acme-one 1.0) was loaded, 'acme' (acme-two 1.0) was not. "
+        "Disable one by its distribution: SIM_DEVIN_DISABLE=acme-two."
     ]
     other = [p.state for p in plugins.load({}, disabled=["acme-one"]) if p.name == "acme"]
     assert other == ["disabled", "ok"]

@@ -166,7 +166,7 @@ def test_threads_that_go_on_do_not_keep_the_process():
 
 @pytest.mark.parametrize("name", ["a b", "1a", "", "a;b"])
 def test_a_binding_needs_the_name_of_a_variable(name):
-    with pytest.raises(ValueError, match="name of a variable"):
+    with pytest.raises(ValueError, match="variable name"):
         run_python("return 1", {name: 1})
 
 

@@ -563,7 +563,7 @@ def test_cancel_while_looking_leaves_the_intent_open():
 def test_a_deadline_ends_the_looking():
     world = World(on_create("reset"))
     started = world.clock.time()
-    with pytest.raises(UncertainResult, match="not known"):
+    with pytest.raises(UncertainResult, match="unknown"):
         world.app.call("devin_create_session", {"prompt": "x"}, reconcile=True, deadline=30)
     assert world.clock.time() - started <= 30
     assert world.states == ["uncertain"]

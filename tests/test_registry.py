@@ -91,8 +91,8 @@ def test_two_owners_of_one_id_are_both_named_and_the_first_stays(first, second, 
         plugin("two", second),
     )
     assert failures == [
-        f"clash: {what} belongs to 'one' (acme-one 1.0); that of 'two' is not used. "
-        "Rename it, or leave a plugin out with SIM_DEVIN_DISABLE."
+        f"clash: {what} belongs to 'one' (acme-one 1.0); the one from 'two' is ignored. "
+        "Rename it, or disable a plugin with SIM_DEVIN_DISABLE."
     ]
     taken = [*built.tools.values(), *built.blocks.values()]
     assert any(item is first for item in taken)
@@ -103,7 +103,7 @@ def test_two_owners_of_one_id_are_both_named_and_the_first_stays(first, second, 
 
 def test_one_id_twice_in_one_plugin_is_reported():
     _, failures = build(plugin("one", connection(), tool("a"), tool("a")))
-    assert failures == ["clash: tool 'a' is brought twice by 'one'. Rename one."]
+    assert failures == ["clash: 'one' provides tool 'a' twice. Rename one."]
 
 
 def test_nobody_runs_the_block_of_another():
@@ -111,7 +111,7 @@ def test_nobody_runs_the_block_of_another():
         plugin("one", connection(), tool("a"), block("one_block", get="a")),
         plugin("two", handlers={"one_block": print, "two_block": print}),
     )
-    assert failures[0].startswith("clash: block 'one_block' belongs to 'one'; that of 'two'")
+    assert failures[0].startswith("clash: block 'one_block' belongs to 'one'; the one from 'two'")
     assert list(built.handlers) == ["two_block"]
     assert list(built.report[1].handlers) == ["two_block"]
 
@@ -119,8 +119,8 @@ def test_nobody_runs_the_block_of_another():
 @pytest.mark.parametrize(
     ("item", "failure"),
     [
-        (tool("a", connection="acmee"), "connection: there is no connection 'acmee'. Did you mean"),
-        (tool("a", connection=None), "connection: a request needs one"),
+        (tool("a", connection="acmee"), "connection: unknown connection 'acmee'. Did you mean"),
+        (tool("a", connection=None), "connection: required with a request"),
         (tool("a", request=None), "request: a tool has either a request or a function to run"),
         (tool("a", run=print), "request: a tool has either a request or a function to run"),
         (tool("a", path="/{teem}"), "request.path: {teem} is neither a parameter nor a field of"),
@@ -128,7 +128,7 @@ def test_nobody_runs_the_block_of_another():
             tool("a", params={**PARAMS, "properties": {"team": {"type": "string"}}}),
             "params.properties.team: the connection 'acme' has a field of that name",
         ),
-        (block("a", get="fin", put="own"), "operations.get: there is no tool 'fin'. Did you mean"),
+        (block("a", get="fin", put="own"), "operations.get: unknown tool 'fin'. Did you mean"),
     ],
 )
 def test_what_does_not_fit_the_rest_is_left_out_alone(item, failure):
@@ -151,7 +151,7 @@ def test_what_builds_on_something_left_out_is_left_out_too():
 
 def test_strict_mode_raises_and_names_both():
     both = [plugin("one", connection(), tool("a")), plugin("two", tool("a"))]
-    with pytest.raises(PluginError, match="tool 'a' belongs to 'one'; that of 'two'"):
+    with pytest.raises(PluginError, match="tool 'a' belongs to 'one'; the one from 'two'"):
         registry.build(both, strict=True)
 
 

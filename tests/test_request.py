@@ -229,11 +229,15 @@ def test_advanced_fields_keep_their_types():
         ("list_sessions", {"extraQuery": {"a": {"b": 1}}}, "extraQuery.a: an object cannot be"),
         ("list_sessions", {"extraQuery": {"a": [[1]]}}, "extraQuery.a: an object cannot be"),
         ("list_sessions", {"extraQuery": "a=b"}, "extraQuery: got 'a=b'; pass an object"),
-        ("create_session", {"prompt": "p", "extraBody": {1: 2}}, "extraBody: got a dict that JSON"),
+        (
+            "create_session",
+            {"prompt": "p", "extraBody": {1: 2}},
+            "extraBody: got a dict, which JSON",
+        ),
         (
             "create_session",
             {"prompt": "p", "extraBody": {"n": float("nan")}},
-            "extraBody: got a dict that JSON has no form for",
+            "extraBody: got a dict, which JSON cannot represent",
         ),
     ],
 )

@@ -56,21 +56,21 @@ def test_tool_block_and_hook_take_under_forty_lines(tmp_path):
     ],
 )
 def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path, name):
-    with pytest.raises(CallerError, match="A plugin cannot be called"):
+    with pytest.raises(CallerError, match="Invalid plugin name"):
         scaffold.create(name, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("name", ["sim-devin", "devin", "json", "class", "tests", "pytest"])
 def test_a_name_that_something_else_has_is_refused(tmp_path, name):
-    with pytest.raises(CallerError, match="is taken"):
+    with pytest.raises(CallerError, match="is already taken"):
         scaffold.create(name, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(CallerError, match=r"There is already .*README\.md; nothing was written"):
+    with pytest.raises(CallerError, match=r"README\.md.* already exists; nothing was written"):
         scaffold.create("acme", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["README.md"]
     assert (tmp_path / "README.md").read_text() == "mine"

@@ -65,7 +65,7 @@ def test_tags_of_nothing_are_no_tags(nothing):
     for tool in ("append_session_tags", "replace_session_tags"):
         (problem,) = problems(tool, {"sessionId": "devin-1", "tags": nothing})
         state = "is required" if nothing in (None, "") else "is blank"
-        assert problem.startswith(f"tags: {state}; pass comma-separated text or a list of texts")
+        assert problem.startswith(f"tags: {state}; pass comma-separated text or a list of strings")
 
 
 @pytest.mark.parametrize("empty", [[], "[]", ()])
@@ -188,10 +188,9 @@ def test_all_problems_at_once():
     assert problems("send_message", params) == [
         "sessionId: is blank; pass text",
         "message: is required; pass text",
-        "'mesage': is not a parameter here. Did you mean 'message' or 'messageAsUserId'?",
-        "'method': is not a parameter here. "
-        "Known: sessionId, message, attachmentUrls, messageAsUserId",
-        "attachmentUrls: got {}; pass a list of addresses, or text with one a line",
+        "'mesage': unknown parameter. Did you mean 'message' or 'messageAsUserId'?",
+        "'method': unknown parameter. Known: sessionId, message, attachmentUrls, messageAsUserId",
+        "attachmentUrls: got {}; pass a list of URLs, or text with one URL per line",
     ]
 
 
@@ -206,14 +205,14 @@ def test_all_problems_at_once():
 )
 def test_unknown_parameters_name_the_nearest(name, nearest):
     (problem,) = problems("create_session", {"prompt": "p", name: "x"})
-    assert problem.startswith(f"'{name}': is not a parameter here. Did you mean {nearest}")
+    assert problem.startswith(f"'{name}': unknown parameter. Did you mean {nearest}")
     assert problem.endswith("?")
 
 
 @pytest.mark.parametrize("name", ["method", "timeout", "proxyUrl", "zzz", 5])
 def test_unknown_parameters_are_never_obeyed(name):
     (problem,) = problems("get_session_tags", {"sessionId": "devin-1", name: "x"})
-    assert "is not a parameter here" in problem
+    assert "unknown parameter" in problem
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_nested_secrets_of_other_names_are_masked():
 
 def test_rules_over_several_parameters():
     checker = Checker({"type": "object", "properties": {"a": {}, "b": {}}, "minProperties": 1})
-    assert checker.problems({}, {}) == ["parameters: together have to fit minProperties 1"]
+    assert checker.problems({}, {}) == ["parameters: the combination must satisfy minProperties 1"]
 
 
 def test_null_and_empty_text_are_absent():
@@ -391,7 +390,7 @@ def test_a_list_that_holds_itself():
     endless.extend([endless, endless])
     assert not is_json(endless)
     (problem,) = problems("create_session", {"prompt": "p", "tags": endless})
-    assert problem.startswith("tags: got a list that JSON has no form for")
+    assert problem.startswith("tags: got a list, which JSON cannot represent")
 
 
 def test_publish_leaves_out_what_is_ours():

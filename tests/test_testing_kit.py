@@ -87,19 +87,19 @@ PROPERTY = "params.properties.text"
         (changed("title", " "), "title and description"),
         (changed(f"{PROPERTY}.description", None), f"{PROPERTY}: has no description"),
         (changed("output.properties.noteId.description", None), "output.properties.noteId: has no"),
-        (changed("connection", "acme"), "connection: there is no 'acme'"),
+        (changed("connection", "acme"), "connection: unknown connection 'acme'"),
         (changed("params.required", ["words"]), "params.required: 'words' is not one of"),
-        (changed("examples", []), "examples: give at least one"),
+        (changed("examples", []), "examples: at least one"),
         (changed("examples", [{"text": "x"}]), "examples.0: sessionId: is required"),
         (changed("examples", [{"sessionId": "..", "text": "x"}]), "examples.0: acme_note: session"),
-        (changed("traits.retryOn", ["5xx"]), "traits.retryOn: after 5xx nobody knows"),
-        (changed("traits", {"readOnly": True, "destructive": True}), "traits: a tool that only"),
+        (changed("traits.retryOn", ["5xx"]), "traits.retryOn: after 5xx the outcome"),
+        (changed("traits", {"readOnly": True, "destructive": True}), "traits: a read-only tool"),
         (changed("traits.modelInput", ["pin"]), "traits.modelInput: pin is a secret"),
         (changed(f"{PROPERTY}.x-visibility", "user_only"), f"{PROPERTY}.x-visibility: must"),
         (changed("params.properties.pin.x-visibility", None), "params.properties.pin: is a secret"),
         (
             changed(f"{PROPERTY}.items", {"x-visibility": "user-only"}),
-            f"{PROPERTY}: x-visibility works on whole parameters only",
+            f"{PROPERTY}: x-visibility applies to whole parameters only",
         ),
         (changed("output.properties.noteId.type", 5), "output.properties.noteId.type: 5 is not"),
     ],
@@ -127,7 +127,7 @@ def test_an_answer_that_does_not_fit_is_shown(registry, answer, violation):
 @pytest.mark.parametrize(
     ("functions", "violation"),
     [
-        ({"read": lambda response, read: {}}, "answers: read= is Python, so give answers"),
+        ({"read": lambda response, read: {}}, "answers: read= is Python, so pass answers"),
         ({"read": lambda response, read: response.body[99]}, "reading b'' with status 200 raised"),
         ({"prepare": lambda params, build: 5}, "examples.0: prepare returned a int"),
         ({"prepare": lambda params, build: 1 / 0}, "examples.0: prepare raised ZeroDivisionError"),
@@ -141,7 +141,7 @@ def test_functions_are_checked_too(registry, functions, violation):
 
 def test_a_read_function_that_leaves_an_output_out_is_caught(registry):
     spec = ToolSpec(**TOOL, read=lambda response, read: {})
-    with pytest.raises(AssertionError, match="the output 'noteId' is declared but missing"):
+    with pytest.raises(AssertionError, match="the declared output 'noteId' is missing"):
         assert_tool_conforms(spec, registry, answers=[{"id": "n-1"}])
 
 
@@ -181,18 +181,21 @@ def field(**more):
     ("document", "violation"),
     [
         ({**BLOCK, "description": ""}, "title and description"),
-        ({**BLOCK, "operations": {"look": "devin_gone"}}, "operations: there is no tool"),
-        ({**BLOCK, "labels": {"gaze": "Gaze"}}, "labels.gaze: is not an operation"),
+        ({**BLOCK, "operations": {"look": "devin_gone"}}, "operations: unknown tool"),
+        ({**BLOCK, "labels": {"gaze": "Gaze"}}, "labels.gaze: not an operation"),
         (field(id="sessionId"), "fields.sessionId: two fields have this id"),
         (field(), "fields.more: none of the block's tools has a parameter 'more'"),
         (field(param="sessionId"), "operations.look: two fields set sessionId"),
-        (field(shownFor={"none": ["x"]}), "fields.more.shownFor: there is no field 'none'"),
+        (field(shownFor={"none": ["x"]}), "fields.more.shownFor: unknown field 'none'"),
         (field(widget="dropdown"), "fields.more: a dropdown needs options"),
         (
             field(param="until", options=[{"id": "never", "label": "Never"}]),
-            "fields.more.options: until cannot be 'never'",
+            "fields.more.options: until does not accept 'never'",
         ),
-        ({**BLOCK, "operations": {}, "labels": {}}, "operations: it has none, and no handler"),
+        (
+            {**BLOCK, "operations": {}, "labels": {}},
+            "operations: the block has neither operations nor a handler",
+        ),
     ],
 )
 def test_a_block_that_does_not_conform_is_told_why(registry, document, violation):

@@ -119,7 +119,7 @@ def _filled(
     `written` is the entry in the document. Without one, as in tools that a block put out, all
     that are there count.
     """
-    unknown = dict.fromkeys(bound, "a value of tools that are not written in the block")
+    unknown = dict.fromkeys(bound, "a value of tools that are not defined in the block")
     if written is None:
         return unknown
     try:
@@ -201,7 +201,7 @@ def _check_spent(
         used = f"{tokens(*replies)['total']} of at most {most_tokens:g} tokens"
     elif most_cost is not None and not all("cost" in reply for reply in replies):
         raise BlockError(
-            "the block has a maxCost, and the price of its model is not known",
+            "the block has a maxCost, but the price of its model is unknown",
             hint="Use maxTotalTokens instead.",
             retry=False,
         )
@@ -209,8 +209,8 @@ def _check_spent(
         used = f"{cost(*replies)['total']:.4f} of at most {most_cost:g} US dollars"
     if used:
         raise BlockError(
-            f"the model used {used} and is not done after {len(replies)} rounds",
-            hint="Raise the block's ceiling, or ask for less.",
+            f"the model used {used} and had not finished after {len(replies)} rounds",
+            hint="Raise the block's ceiling, or reduce the task.",
             retry=False,
         )
 
@@ -224,7 +224,8 @@ def _tool_entries(
     rows, for_model = _rows(value), _rows(block.for_model.get("tools", value))
     if len(rows) != len(for_model):
         raise BlockError(
-            "the agent's tools are JSON text that cannot be read without the values of variables",
+            "the agent's tools are JSON text that cannot be parsed before its variables are "
+            "replaced",
             hint="Put every {{NAME}} of the field between double quotes.",
             retry=False,
         )
@@ -321,6 +322,6 @@ def _output(
         return {"content": reply.get("content") or "", **about}
     parsed = json_reply(reply.get("content"))
     if parsed is MISSING:
-        warning = "the model's answer is not the JSON it was asked for"
+        warning = "the model's response is not the requested JSON"
         return {"content": reply.get("content") or "", **about, "_responseFormatWarning": warning}
     return {**parsed, **about}

@@ -27,7 +27,7 @@ TIMEOUT = 300.0  # seconds
 _PHRASES = {
     400: "The request was invalid",
     401: "Authentication is required or has failed",
-    403: "The request was refused",
+    403: "The request was rejected",
     404: "The requested resource was not found",
     429: "Too many requests",
     500: "The server failed",
@@ -48,7 +48,7 @@ def api(block: BlockContext) -> dict[str, Any]:
     if request is None:
         return {"data": None, "status": 200, "headers": {}}
     if block.transport is None:
-        raise BlockError("there is no transport to send the request with", retry=False)
+        raise BlockError("no transport is available to send the request", retry=False)
     try:
         answer = _sent(block, request)
     except SimDevinError as error:

@@ -10,7 +10,7 @@ from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 
 NO_WORKFLOW = "No workflow selected for execution"
-CHOOSE = 'Exports leave the choice out: bind it, for example --set "Block.workflowId=ID".'
+CHOOSE = 'Exports omit the choice: bind it, for example --set "Block.workflowId=ID".'
 
 
 def check(written: Written) -> Iterator[Problem]:

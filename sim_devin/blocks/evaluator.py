@@ -45,8 +45,8 @@ def evaluator(block: BlockContext) -> dict[str, Any]:
         [
             {
                 "role": "system",
-                "content": f"Score the user's text.\nMetrics:\n{listed}\n"
-                "Answer with a JSON object that has one number for each metric.",
+                "content": f"Score the user's text.\nMetrics:\n{listed}\nRespond with a JSON "
+                "object that has one number for each metric.",
             },
             {"role": "user", "content": "" if content is None else value_text(content)},
         ],

@@ -38,7 +38,7 @@ def check(written: Written) -> Iterator[Problem]:
         yield Problem(
             "the notification is not sent",
             place="notification",
-            hint="Workers tell of a form that waits: see [reminders] of their config file.",
+            hint="Workers send reminders for open forms: see [reminders] in their config file.",
             level="warning",
         )
 

@@ -40,8 +40,8 @@ def ask(
     """
     if block.llm is None:
         raise BlockError(
-            "there is no language model here",
-            hint="Hand one in: open_app(llm=…), an object with complete(messages, …).",
+            "no language model is available",
+            hint="Pass one: open_app(llm=…), an object with complete(messages, …).",
             retry=False,
         )
     options: dict[str, Any] = {}

@@ -18,7 +18,7 @@ def check(written: Written) -> Iterator[Problem]:
     value = written.values.get("status")
     if value not in (None, "") and _as_status(value) is None:
         yield Problem(
-            f"{str(value)[:60]!r} is no HTTP status: the answer has 200",
+            f"{str(value)[:60]!r} is not an HTTP status: the response has 200",
             place="status",
             hint="Write a number from 100 to 599.",
             level="warning",

@@ -19,9 +19,9 @@ def _route_format(ids: Sequence[str]) -> dict[str, Any]:
     route = {
         "type": "string",
         "enum": [*ids, NO_MATCH],
-        "description": f"Id of the chosen route, or {NO_MATCH}",
+        "description": f"Id of the selected route, or {NO_MATCH}",
     }
-    reasoning = {"type": "string", "description": "Why, in a sentence or two"}
+    reasoning = {"type": "string", "description": "The reason, in a sentence or two"}
     return {
         "name": "router_response",
         "strict": True,
@@ -48,10 +48,11 @@ def router_v2(block: BlockContext) -> dict[str, Any]:
         [
             {
                 "role": "system",
-                "content": "Choose exactly one route for the user's text. Prefer a route that "
-                f"fits only partly over none; answer {NO_MATCH} only if the text has nothing to "
-                f"do with any of them.\n\nRoutes, by id:\n{listed}\n\nAnswer with a JSON object: "
-                '"route" (the id, copied exactly) and "reasoning" (a sentence or two).',
+                "content": "Choose exactly one route for the user's text. Prefer a partial "
+                f"match over none; answer {NO_MATCH} only if the text has nothing to "
+                f"do with any of them.\n\nRoutes, by id:\n{listed}\n\nRespond with a "
+                'JSON object: "route" (the id, copied exactly) and "reasoning" (a '
+                "sentence or two).",
             },
             {"role": "user", "content": context},
         ],
@@ -102,8 +103,8 @@ def router(block: BlockContext) -> dict[str, Any]:
         [
             {
                 "role": "system",
-                "content": "Choose the one block that should go on with the user's request. "
-                f"Blocks, by id:\n{listed}\n\nAnswer with the id alone.",
+                "content": "Choose the one block that should handle the user's request. Blocks, "
+                f"by id:\n{listed}\n\nRespond with the id alone.",
             },
             {"role": "user", "content": prompt},
         ],

@@ -21,7 +21,7 @@ def check(written: Written) -> Iterator[Problem]:
         try:
             _seconds(written.values)
         except BlockError as error:
-            hint = "Write a number above 0, and choose its unit."
+            hint = "Enter a number above 0 and choose its unit."
             yield Problem(str(error), place="timeValue", hint=hint)
 
 

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "simulate": "Run a simulated Devin API on this machine.",
     "plugins": "List, diagnose or scaffold plugins.",
     "config": "Show the settings and their sources; store a key.",
-    "doctor": "Check the installation and say how to mend it.",
+    "doctor": "Check the installation for problems.",
     "completion": "Print a shell completion script.",
 }
 

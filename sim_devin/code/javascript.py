@@ -159,7 +159,7 @@ def _ask(
 ) -> Outcome:
     for name in bindings:
         if not _IDENTIFIER.match(name):
-            raise ValueError(f"{name!r} cannot be the name of a constant")
+            raise ValueError(f"{name!r} is not a valid constant name")
     payload = {
         "source": source,
         "kind": kind,
@@ -184,7 +184,7 @@ def _ask(
             raise _timed_out(timeout)
         case "pending":
             raise JavaScriptError(
-                f"Waits for a promise that nothing can settle: {_NO_HOST}", kind="timeout"
+                f"Waits for a promise that can never settle: {_NO_HOST}", kind="timeout"
             )
         case "memory":
             raise _out_of_memory(memory)
@@ -205,7 +205,7 @@ def _exchange(request: bytes, timeout: float) -> bytes:
             return reply
         if time.monotonic() - started >= timeout:
             raise _timed_out(timeout)
-    raise JavaScriptError("The JavaScript engine died over this code", kind="crash")
+    raise JavaScriptError("The JavaScript engine crashed on this code", kind="crash")
 
 
 def _timed_out(timeout: float) -> JavaScriptError:

@@ -130,5 +130,5 @@ def starting() -> Iterator[None]:
         yield
     except OSError as error:
         raise LocalFault(
-            f"No process for the code can be started: {error.strerror}.", hint=remedy(error)
+            f"Cannot start a process for the code: {error.strerror}.", hint=remedy(error)
         ) from error

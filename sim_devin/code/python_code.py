@@ -66,7 +66,7 @@ def run_python(
     """
     for name in bindings:
         if not name.isidentifier():
-            raise ValueError(f"{name!r} cannot be the name of a variable")
+            raise ValueError(f"{name!r} is not a valid variable name")
     timeout = min(max(float(timeout), 0.0), LONGEST)
     payload = {"source": code, "bindings": bindings, "timeout": timeout, "memory": memory}
     try:

@@ -27,7 +27,7 @@ def parse(name: str, arguments: str | Mapping[str, Any] | None) -> Mapping[str, 
         try:
             value = parse_json(value or "{}")
         except NotJson as error:
-            problem = f"the text of the arguments {error}; pass one JSON object"
+            problem = f"the arguments string {error}; pass one JSON object"
             raise InvalidParams(name, [problem]) from None
     if value is None:
         return {}

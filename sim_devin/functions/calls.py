@@ -156,8 +156,8 @@ def _call(
         trace = "".join(traceback.format_exception(error))
         logger.error("the tool %s failed\n%s", spec.id, redactor.text(trace))
         raise SimDevinError(
-            f"{spec.id} failed inside: {type(error).__name__}.",
-            hint="It may or may not have had an effect; do not repeat it blindly.",
+            f"{spec.id} failed with an internal error: {type(error).__name__}.",
+            hint="It may or may not have taken effect; do not repeat it blindly.",
         ) from error
 
 

@@ -204,8 +204,8 @@ class _Rewriting:
         """Return a text that holds JSON, for what the dialect cannot say."""
         shape = json.dumps(without(schema, "description"), ensure_ascii=False)
         trivial = shape in ("{}", '{"type": "object"}')
-        fits = "" if trivial or len(shape) > QUOTED else f" It has to fit this schema: {shape}"
-        words = f"{schema.get('description', '')} Write it as JSON text.{fits}"
+        fits = "" if trivial or len(shape) > QUOTED else f" It must match this schema: {shape}"
+        words = f"{schema.get('description', '')} Pass it as JSON text.{fits}"
         return {"type": "string", "description": words.strip()}
 
 
@@ -223,13 +223,13 @@ _WORDS = {
     "exclusiveMinimum": "More than {}.",
     "exclusiveMaximum": "Less than {}.",
     "multipleOf": "A multiple of {}.",
-    "minLength": "{} or more characters.",
+    "minLength": "At least {} characters.",
     "maxLength": "At most {} characters.",
     "pattern": "Matches {}.",
     "format": "Format: {}.",
-    "minItems": "{} or more items.",
+    "minItems": "At least {} items.",
     "maxItems": "At most {} items.",
-    "minProperties": "{} or more entries.",
+    "minProperties": "At least {} entries.",
     "maxProperties": "At most {} entries.",
     "default": "Default: {}.",
     "oneOfThese": "One of {}.",
@@ -253,7 +253,7 @@ def _sentences(schema: Schema) -> Iterable[str]:
                 quoted = ", ".join(json.dumps(item) for item in value)
             yield _WORDS[key].format(quoted)
         elif key == "uniqueItems":
-            yield from ["No item twice."] if value else []
+            yield from ["Items must be unique."] if value else []
         elif key not in _SAID_OTHERWISE and not key.startswith("x-"):
             quoted = json.dumps(value, ensure_ascii=False)
             if len(quoted) <= QUOTED:

@@ -136,7 +136,9 @@ class Functions:
         read = function_arguments.read(name, spec.params, given)
         problems = checker.problems(checker.coerce(read), read)
         if problems:
-            raise InvalidParams(name, problems, hint="Nothing was sent; call again with all of it.")
+            raise InvalidParams(
+                name, problems, hint="Nothing was sent; call again with all parameters."
+            )
         users = {key: value for key, value in bound.items() if value is not NOTHING}
         return FunctionCall(spec, {**read, **users})
 
@@ -170,7 +172,8 @@ class Functions:
         unknown = [name for name in bind if name not in known]
         if unknown:
             raise CallerError(
-                f"None of the tools takes {', '.join(map(repr, unknown))}, so it cannot be bound.",
+                f"No tool has the parameter {', '.join(map(repr, unknown))}, so it cannot be "
+                "bound.",
                 hint=did_you_mean(unknown[0], known),
             )
 

@@ -17,8 +17,8 @@ _FORM: dict[str, Any] = {
     "properties": {
         CONFIRM: {
             "type": "boolean",
-            "title": "Go ahead",
-            "description": "Whether this call may be carried out.",
+            "title": "Approve",
+            "description": "Whether to approve this call.",
         }
     },
     "required": [CONFIRM],
@@ -38,9 +38,9 @@ async def approve(
     """
     if not can_ask(ctx):
         raise Declined(
-            f"{params.name} needs a person's yes, and this client cannot ask for it.",
-            hint="Nothing was sent. The user can do it (sim-devin call), use a client that "
-            "supports elicitation, or take it out of what is to be confirmed ([policy] in the "
+            f"{params.name} requires approval, and this client does not support elicitation.",
+            hint="Nothing was sent. Let the user make the call (sim-devin call), use a client "
+            "that supports elicitation, or change what requires approval ([policy] in the "
             "config file, options of sim-devin mcp).",
         )
     answer = await questions.ask(ctx, params, needed.question, _FORM)
@@ -49,6 +49,6 @@ async def approve(
     if answer.action == "accept" and (answer.content or {}).get(CONFIRM) is True:
         return None
     raise Declined(
-        f"A person was asked about {params.name} and did not say yes.",
-        hint="Nothing was sent. Do not try it again unless the user asks for it.",
+        f"A person was asked to approve {params.name} and did not.",
+        hint="Nothing was sent. Do not try again unless the user asks for it.",
     )

@@ -56,7 +56,7 @@ def told(wait: Wait) -> dict[str, Any]:
 def words(wait: Wait) -> str:
     """Return what a person reads over the form."""
     asked = told(wait)
-    lines = [f"{asked['block']} waits for you."]
+    lines = [f"{asked['block']} is waiting for you."]
     lines += [str(asked[name]) for name in ("asks", "note", "url") if asked.get(name)]
     for name, value in asked.get("shows", {}).items():
         text = value if isinstance(value, str) else json.dumps(value)
@@ -71,7 +71,7 @@ def form(wait: Wait) -> Schema:
         message = {"type": "string", "title": "Your answer to Devin", "minLength": 1}
         return {"type": "object", "properties": {MESSAGE: message}, "required": [MESSAGE]}
     if wait.kind == "approval":
-        yes = {"type": "boolean", "title": "Go ahead"}
+        yes = {"type": "boolean", "title": "Approve"}
         why = {"type": "string", "title": "Why"}
         return {
             "type": "object",
@@ -91,7 +91,7 @@ def _property(field: Mapping[str, Any]) -> Schema:
     kind = field.get("type")
     described = str(field.get("description") or "")
     if kind not in _TYPES:
-        described = f"{described} Write it as JSON.".strip()
+        described = f"{described} Pass it as JSON.".strip()
     schema: Schema = {
         "type": kind if kind in _TYPES else "string",
         "title": str(field.get("label") or field["name"]),

@@ -55,11 +55,13 @@ class Driving:
                 if cancels:
                     drive.cancel.set()
                     raise Cancelled("The run was cancelled with the call.")
-                raise Cancelled("The run is no longer waited for; it goes on.")
+                raise Cancelled("Stopped waiting for the run, which continues.")
         if isinstance(drive.failure, SimDevinError):
             raise drive.failure
         if drive.failure is not None:
-            raise RunFailed(f"The run failed inside: {type(drive.failure).__name__}.")
+            raise RunFailed(
+                f"The run failed with an internal error: {type(drive.failure).__name__}."
+            )
 
     def _drive(self, run_id: str) -> _Drive:
         with self._lock:

@@ -49,7 +49,9 @@ class Questions:
             NotAllowed: the client cannot ask.
         """
         if not can_ask(ctx):
-            raise NotAllowed(f"{params.name} needs a person, and this client cannot ask one.")
+            raise NotAllowed(
+                f"{params.name} requires a person, and this client does not support elicitation."
+            )
         if not is_version_at_least(ctx.protocol_version, MULTI_ROUND):
             return await ctx.session.elicit_form(message, dict(form), ctx.request_id)
         call = (params.name, json.dumps(params.arguments or {}, sort_keys=True), about)

@@ -64,7 +64,7 @@ def http_app(
     if token is None and not is_loopback(host):
         raise CallerError(
             f"{host} can be reached from other machines.",
-            hint="Leave --no-token out, or listen on 127.0.0.1.",
+            hint="Omit --no-token, or listen on 127.0.0.1.",
         )
     known = LOOPBACK if is_loopback(host) else (*LOOPBACK, f"[{host}]" if ":" in host else host)
     security = TransportSecuritySettings(

@@ -18,11 +18,10 @@ def _start_task(given: Mapping[str, str]) -> str:
     place = f" in the repository {repository}" if repository else ""
     limit = f" with maxAcuLimit {cap}" if cap else ""
     return (
-        f"Give Devin this task{place}:\n\n{given['task']}\n\n"
-        "Write it up as a prompt that says what is to be done, where, and how to tell that it is "
-        f"done. Create one session{limit}, tell me its address, and wait for it. If it asks "
-        "something, show me the question and send my answer. At the end tell me the outcome and "
-        "the pull requests."
+        f"Give Devin this task{place}:\n\n{given['task']}\n\nWrite a prompt that states what to "
+        f"do, where, and how to tell that it is done. Create one session{limit}, tell me its "
+        "URL, and wait for it. If it asks something, show me the question and send my answer. "
+        "At the end tell me the outcome and the pull requests."
     )
 
 
@@ -30,9 +29,9 @@ def _check_progress(given: Mapping[str, str]) -> str:
     session = given.get("session_id", "").strip()
     which = f"the Devin session {session}" if session else "my latest Devin sessions"
     return (
-        f"Look at {which}. Tell me for each: what it is doing, whether it waits for somebody and "
-        "for what, what it used so far, and its pull requests. Read the last messages where the "
-        "status alone does not say it. Change nothing."
+        f"Check {which}. For each, tell me what it is doing, whether it is waiting for someone "
+        "and why, what it has used so far, and its pull requests. Read the latest messages if "
+        "the status alone is not enough. Change nothing."
     )
 
 
@@ -41,11 +40,13 @@ _PROMPTS: Mapping[str, tuple[types.Prompt, Callable[[Mapping[str, str]], str]]] 
         types.Prompt(
             name="start_task",
             title="Start a task",
-            description="Give Devin a task and follow it to the end.",
+            description="Give Devin a task and follow it until the end.",
             arguments=[
-                types.PromptArgument(name="task", description="What is to be done.", required=True),
-                types.PromptArgument(name="repository", description="Where, as owner/name."),
-                types.PromptArgument(name="max_acu", description="Most ACUs it may use."),
+                types.PromptArgument(name="task", description="What to do.", required=True),
+                types.PromptArgument(
+                    name="repository", description="The repository, as owner/name."
+                ),
+                types.PromptArgument(name="max_acu", description="Maximum ACUs."),
             ],
         ),
         _start_task,
@@ -54,10 +55,10 @@ _PROMPTS: Mapping[str, tuple[types.Prompt, Callable[[Mapping[str, str]], str]]] 
         types.Prompt(
             name="check_progress",
             title="Check progress",
-            description="See how sessions are doing and what they wait for.",
+            description="Show the state of sessions and what they are waiting for.",
             arguments=[
                 types.PromptArgument(
-                    name="session_id", description="Which one; the latest ones if left out."
+                    name="session_id", description="Session id; default: the latest sessions."
                 )
             ],
         ),

@@ -54,7 +54,7 @@ class Transcript:
             name="session_transcript",
             title="Transcript of a session",
             uri_template=TEMPLATE,
-            description="What was said in a Devin session, oldest first, and how it stands.",
+            description="The messages of a Devin session, oldest first, and its state.",
             mime_type="text/markdown",
         )
         offered = [template] if self._offered else []
@@ -70,7 +70,7 @@ class Transcript:
         """
         match = _ADDRESS.fullmatch(str(params.uri)) if self._offered else None
         if match is None:
-            message = f"There is no such resource; a transcript is at {TEMPLATE}."
+            message = f"No such resource; a transcript is at {TEMPLATE}."
             raise MCPError(code=types.INVALID_PARAMS, message=message)
         session_id = unquote(match[1])
 
@@ -109,7 +109,7 @@ class Transcript:
             for message in page["messages"]:
                 yield from _message(message)
             if number == PAGES and page["hasNextPage"]:
-                yield f"\n(The first {PAGES * 200} messages; later ones are left out.)"
+                yield f"\n(The first {PAGES * 200} messages; later ones are omitted.)"
                 return
             on_progress(f"page {number}")
 

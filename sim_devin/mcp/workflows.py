@@ -43,16 +43,16 @@ _OUTPUT: Schema = {
         "runId": {"type": "string", "description": "Id of the run."},
         "status": {
             "type": "string",
-            "description": "running, completed or paused. Ask for a running one again; a paused "
-            "one waits for somebody.",
+            "description": "running, completed or paused. If running, ask again; if paused, the "
+            "run waits for a person.",
         },
-        "output": {"description": "What the workflow put out."},
+        "output": {"description": "The output of the workflow."},
         "questions": {
             "type": "array",
-            "description": "What a paused run asks.",
+            "description": "The questions of a paused run.",
             "items": {"type": "object"},
         },
-        "next": {"type": "string", "description": "How a paused run goes on."},
+        "next": {"type": "string", "description": "How to continue a paused run."},
     },
     "required": ["runId", "status"],
 }
@@ -101,7 +101,7 @@ class WorkflowTools:
     def _add(self, file: Path, workflow: Workflow) -> None:
         tool_id = _tool_id(workflow.name or file.stem)
         if tool_id in self.specs or tool_id in self._app.registry.tools:
-            raise CallerError(f"{file}: there already is a tool called {tool_id!r}.")
+            raise CallerError(f"{file}: there is already a tool called {tool_id!r}.")
         self._workflows[tool_id] = workflow
         fields = _fields(self._app, workflow)
         if any(row["name"] == CAP for row in fields):
@@ -110,8 +110,8 @@ class WorkflowTools:
             id=tool_id,
             title=workflow.name or file.stem,
             description=f"Run the workflow {workflow.name or file.stem}. {workflow.description} "
-            "Returns its output; if it takes longer than one call, the id of the run; if it "
-            "waits for somebody, what it asks.",
+            "Returns its output; or the run's id if it takes longer than one call; "
+            "or the question if it waits for a person.",
             params=_params(fields),
             output=_OUTPUT,
             traits=Traits(destructive=True, costsMoney=True, ceilings=(CAP,)),
@@ -165,10 +165,10 @@ class WorkflowTools:
     def where(self, run_id: str) -> str:
         """Return where a person answers a run if the client cannot ask."""
         if self._runs.store.database.name == IN_MEMORY:
-            return "The run is kept in this process alone: use a client that supports elicitation."
+            return "The run exists in this process only: use a client that supports elicitation."
         return (
-            f"A person answers with: sim-devin runs answer {run_id}, or on the page of sim-devin "
-            f"serve. Then call {RESULT_TOOL}."
+            f"A person can answer with: sim-devin runs answer {run_id}, or on the page of "
+            f"sim-devin serve. Then call {RESULT_TOOL}."
         )
 
     # -- runs --------------------------------------------------------------------------------
@@ -211,11 +211,11 @@ class WorkflowTools:
                 names = [wait.context_id for wait in self._questions(run)]
                 raise UnknownName("question", name, names)
         if not waits:
-            raise CallerError(f"The run {run.id} asks nothing: it is {run.state}.")
+            raise CallerError(f"The run {run.id} has no open question: it is {run.state}.")
         if len(waits) > 1:
             names = [wait.context_id for wait in waits]
             raise CallerError(
-                f"The run {run.id} asks {len(waits)} things.",
+                f"The run {run.id} has {len(waits)} open questions.",
                 hint=f"Say which question: {', '.join(names)}.",
             )
         return waits[0]
@@ -239,7 +239,7 @@ class WorkflowTools:
                 raise NotAllowed("A person has to answer this.", hint=self.where(wait.run_id))
             value = params[asking.MESSAGE]
         elif asking.told(wait) != asking.told(answer.wait):
-            raise CallerError("The run asks something else by now.", hint="Look at it again.")
+            raise CallerError("The run has a different question by now.", hint="Check it again.")
         else:
             value = answer.value
         self._runs.answer(wait.run_id, value, context_id=wait.context_id)
@@ -259,7 +259,7 @@ class WorkflowTools:
             **told,
             "status": "paused",
             "questions": [asking.told(wait) for wait in questions],
-            "next": f"Call {ANSWER_TOOL}: it puts the question to a person through this client. "
+            "next": f"Call {ANSWER_TOOL}: it asks a person through this client. "
             f"{self.where(run.id)}",
         }
 
@@ -267,12 +267,15 @@ class WorkflowTools:
 _RESULT_SPEC = ToolSpec(
     id=RESULT_TOOL,
     title="Result of a workflow",
-    description="Wait for a run of a workflow that took longer than one call, and return its "
-    "output. While the status is running, call it again with the same id.",
+    description="Wait for a workflow run that took longer than one call, and return its output. "
+    "While the status is running, call it again with the same id.",
     params={
         "type": "object",
         "properties": {
-            "runId": {"type": "string", "description": "Id of the run, as its start returned it."}
+            "runId": {
+                "type": "string",
+                "description": "Id of the run, as returned when it started.",
+            }
         },
         "required": ["runId"],
         "additionalProperties": False,
@@ -287,23 +290,23 @@ def _answer_spec(*, model_may_answer: bool) -> ToolSpec:
         "runId": {"type": "string", "description": "Id of the paused run."},
         "question": {
             "type": "string",
-            "description": "Which question, as the run names it, if it asks several.",
+            "description": "Which question, as named by the run, if there are several.",
         },
     }
     who = "A person is asked through this client; you cannot answer yourself."
     if model_may_answer:
         properties[asking.MESSAGE] = {
             "type": "string",
-            "description": "Your answer to what Devin asks. Leave it out to have a person asked.",
+            "description": "Your answer to Devin's question. Omit it to have a person asked.",
         }
         who = (
-            "You may answer what Devin asks with a message. Forms and approvals, and all that "
-            "you leave without one, are put to a person through this client."
+            "You may answer Devin's questions with a message. Forms and approvals, and questions "
+            "you leave without a message, go to a person through this client."
         )
     return ToolSpec(
         id=ANSWER_TOOL,
         title="Answer a workflow",
-        description=f"Answer what a paused run of a workflow asks, and wait for the run. {who}",
+        description=f"Answer a question of a paused workflow run, and wait for the run. {who}",
         params={
             "type": "object",
             "properties": properties,
@@ -344,11 +347,11 @@ def _params(fields: Iterable[Mapping[str, Any]]) -> Schema:
             schema["description"] = str(row["description"])
         properties[row["name"]] = schema
     if not properties:
-        properties["input"] = {"type": "string", "description": "What the workflow is given."}
+        properties["input"] = {"type": "string", "description": "The inputs of the workflow."}
     # A field of that name means the same, and gets the value as well.
     properties[CAP] = {
         "type": "integer",
         "minimum": 1,
-        "description": "Most ACUs that all Devin sessions of the run may use together.",
+        "description": "Maximum ACUs for all Devin sessions of the run together.",
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}

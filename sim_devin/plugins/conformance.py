@@ -58,9 +58,9 @@ def tool_violations(spec: ToolSpec, registry: Registry, answers: Iterable[Any]) 
 
 def _words(spec: ToolSpec) -> Iterator[str]:
     if ToolSpec.model_validate(spec.to_json()).to_json() != spec.to_json():
-        yield "it does not come back the same from its JSON"
+        yield "does not survive a round trip through JSON"
     if not spec.title.strip() or not spec.description.strip():
-        yield "title and description: a model chooses by them; neither may be blank"
+        yield "title and description: must not be blank; models choose tools by them"
     for place, schema in (("params", spec.params), ("output", spec.answer)):
         for name, item in schema.get("properties", {}).items():
             if not str(item.get("description", "")).strip():
@@ -70,17 +70,17 @@ def _words(spec: ToolSpec) -> Iterator[str]:
 def _traits(spec: ToolSpec) -> Iterator[str]:
     traits = spec.traits
     if traits.read_only and traits.destructive:
-        yield "traits: a tool that only reads destroys nothing"
+        yield "traits: a read-only tool cannot be destructive"
     risky = sorted(_AMBIGUOUS & set(traits.retry_on))
     if risky and not (traits.read_only or traits.idempotent):
         yield (
-            f"traits.retryOn: after {', '.join(risky)} nobody knows whether it happened; "
-            "only a tool that is readOnly or idempotent may be repeated then"
+            f"traits.retryOn: after {', '.join(risky)} the outcome is unknown; only a readOnly "
+            "or idempotent tool may be retried"
         )
     for name in spec.traits.model_input:
         item = spec.properties.get(name, {})
         if item.get("writeOnly") or is_secret_name(name):
-            yield f"traits.modelInput: {name} is a secret, which no model may read"
+            yield f"traits.modelInput: {name} is a secret, which models must not read"
 
 
 def _visibility(spec: ToolSpec) -> Iterator[str]:
@@ -90,10 +90,10 @@ def _visibility(spec: ToolSpec) -> Iterator[str]:
             yield f"params.properties.{name}: is a secret; mark it x-visibility: user-only"
         for inner in (*_inner(item.get("properties", {})), item.get("items", {})):
             if "x-visibility" in json.dumps(inner):
-                yield f"params.properties.{name}: x-visibility works on whole parameters only"
+                yield f"params.properties.{name}: x-visibility applies to whole parameters only"
     published = publish(spec.params, hide=hidden)
     if hidden & set(json.dumps(published).split('"')):
-        yield "params: the published schema names a user-only parameter"
+        yield "params: the published schema contains a user-only parameter"
 
 
 def _inner(properties: Any) -> Iterable[Any]:
@@ -102,7 +102,7 @@ def _inner(properties: Any) -> Iterable[Any]:
 
 def _examples(spec: ToolSpec, connection: Connection) -> Iterator[str]:
     if spec.required and not spec.examples:
-        yield "examples: give at least one; people and models learn from it"
+        yield "examples: at least one is required, for people and models"
     secrets = {name: f"made-up-{name}" for name in connection.fields}
     target = invoke.Target(connection, secrets, connection.base_url)
     for index, example in enumerate(spec.examples):
@@ -119,11 +119,11 @@ def _examples(spec: ToolSpec, connection: Connection) -> Iterator[str]:
             yield f"examples.{index}: prepare returned a {type(request).__name__}, not a Request"
             continue
         if not request.url.startswith(connection.base_url):
-            yield f"examples.{index}: the request leaves {connection.base_url}"
+            yield f"examples.{index}: the request is not sent to {connection.base_url}"
         shown = f"{prepared!r} {request!r}"
         for name, declared in connection.fields.items():
             if declared.secret and secrets[name] in shown:
-                yield f"examples.{index}: the repr of the request shows {name}"
+                yield f"examples.{index}: the repr of the request contains {name}"
 
 
 def _reading(spec: ToolSpec, answers: list[Any]) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _reading(spec: ToolSpec, answers: list[Any]) -> Iterator[str]:
     if not answers and spec.read is None:
         answers = [_wire_sample(spec.answer)]
     elif not answers:
-        yield "answers: read= is Python, so give answers=[…] as the service sends them"
+        yield "answers: read= is Python, so pass answers=[…] as sent by the service"
     for index, answer in enumerate(answers):
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         try:
@@ -161,7 +161,7 @@ def _output(spec: ToolSpec, output: Any, index: int) -> Iterator[str]:
         return
     for name in spec.answer["properties"]:
         if name not in output:
-            yield f"answers.{index}: the output {name!r} is declared but missing"
+            yield f"answers.{index}: the declared output {name!r} is missing"
     for name in spec.answer.get("required", ()):
         if output.get(name) is None:
             yield f"answers.{index}: the required output {name!r} is null"
@@ -195,14 +195,14 @@ def _wire_sample(schema: Schema) -> Any:
 def block_violations(block: BlockSpec, registry: Registry) -> Iterator[str]:
     """Yield what is wrong with a block."""
     if not block.title.strip() or not block.description.strip():
-        yield "title and description: the list of blocks shows them; neither may be blank"
+        yield "title and description: must not be blank; they are shown in the list of blocks"
     yield from _ids(block)
     missing = [tool for tool in block.operations.values() if tool not in registry.tools]
     for tool in missing:
-        yield f"operations: there is no tool {tool!r}"
+        yield f"operations: unknown tool {tool!r}"
     for operation in block.labels:
         if operation not in block.operations:
-            yield f"labels.{operation}: is not an operation"
+            yield f"labels.{operation}: not an operation"
     if not block.operations:
         yield from _own_block(block, registry)
     elif not missing:
@@ -219,16 +219,16 @@ def _ids(block: BlockSpec) -> Iterator[str]:
             yield f"fields.{item.id}: two fields have this id"
         for name in item.shown_for or {}:
             if name not in known:
-                yield f"fields.{item.id}.shownFor: there is no field {name!r}"
+                yield f"fields.{item.id}.shownFor: unknown field {name!r}"
         if item.widget == "dropdown" and not item.options:
             yield f"fields.{item.id}: a dropdown needs options"
 
 
 def _own_block(block: BlockSpec, registry: Registry) -> Iterator[str]:
     if block.type not in registry.handlers:
-        yield "operations: it has none, and no handler"
+        yield "operations: the block has neither operations nor a handler"
     elif not block.outputs and options_of(registry.handlers[block.type]).outputs is None:
-        yield "outputs: declare them, so that a wrong reference is found before a run"
+        yield "outputs: must be declared, so that invalid references are found before a run"
     for name, schema in block.outputs.items():
         for place, text in json_schema.problems(schema):
             yield f"outputs.{'.'.join(filter(None, (name, place)))}: {text}"
@@ -246,7 +246,7 @@ def _overlays(block: BlockSpec, registry: Registry) -> Iterator[str]:
         allowed = [str(choice) for schema in schemas for choice in schema.get("enum", ())]
         for option in item.options:
             if allowed and option.get("id") not in allowed:
-                yield f"fields.{item.id}.options: {param} cannot be {option.get('id')!r}"
+                yield f"fields.{item.id}.options: {param} does not accept {option.get('id')!r}"
 
 
 def _plans(block: BlockSpec, registry: Registry, operation: str) -> Iterator[str]:

@@ -82,8 +82,8 @@ class Loaded:
         if strict:
             raise PluginError(
                 f"The plugin {self.origin} failed at {line.rstrip('.')}.",
-                hint="Turn strict mode off to go on without what failed, or leave the plugin out "
-                f"with SIM_DEVIN_DISABLE={self.name}.",
+                hint="To continue without it, turn strict mode off, or disable the plugin with "
+                f"SIM_DEVIN_DISABLE={self.name}.",
             ) from error
         log.warning("The plugin %s failed at %s", self.origin, line)
 
@@ -161,8 +161,8 @@ def load(
 
 def _same_name(report: Loaded, first: Loaded) -> PluginError:
     return PluginError(
-        f"the name is taken: {first.origin} was loaded, {report.origin} was not.",
-        hint=f"Leave one out by its distribution: SIM_DEVIN_DISABLE={report.distribution}."
+        f"duplicate name: {first.origin} was loaded, {report.origin} was not.",
+        hint=f"Disable one by its distribution: SIM_DEVIN_DISABLE={report.distribution}."
         if report.distribution
         else "",
     )
@@ -328,7 +328,7 @@ def _of_kind(report: Loaded, items: Any, kind: type[T], strict: bool) -> tuple[T
         wrong = sorted({type(item).__name__ for item in items if not isinstance(item, kind)})
         kept = [item for item in items if isinstance(item, kind)]
         if wrong:
-            raise TypeError(f"Specs holds a {', a '.join(wrong)} where a {kind.__name__} belongs")
+            raise TypeError(f"Specs contains a {', a '.join(wrong)} instead of a {kind.__name__}")
     return tuple(kept)
 
 
@@ -340,7 +340,7 @@ def _take_handlers(report: Loaded, handlers: Mapping[Any, Any], strict: bool) ->
     for block_type, handler in items:
         with _isolated(report, "handler", strict):
             if not isinstance(block_type, str):
-                raise TypeError(f"a block type is text, got a {type(block_type).__name__}")
+                raise TypeError(f"a block type must be a string, got a {type(block_type).__name__}")
             if not callable(handler):
                 raise TypeError(f"{block_type!r} is a {type(handler).__name__}, not a function")
             kept[block_type] = handler
@@ -365,7 +365,9 @@ def _drop_idle_blocks(report: Loaded, strict: bool) -> None:
     for block in report.specs.blocks:
         with _isolated(report, "spec", strict):
             if not block.operations and block.type not in report.handlers:
-                problem = "operations: it has none, and its plugin brings no handler for it"
+                problem = (
+                    "operations: there are none, and the plugin provides no handler for the block"
+                )
                 hint = did_you_mean(block.type, report.handlers)
                 raise InvalidSpec(f"block {block.type}", [problem], hint=hint)
             kept.append(block)

@@ -69,7 +69,7 @@ class Registry:
     def _failed(self) -> str:
         if any(plugin.state == "broken" for plugin in self.report):
             return "A plugin failed to load: see sim-devin plugins doctor."
-        return "See sim-devin tools for what there is."
+        return "See sim-devin tools for a list."
 
 
 def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
@@ -169,10 +169,10 @@ class _Collection:
 
 def _clash(what: str, owner: Loaded, plugin: Loaded) -> PluginError:
     if owner is plugin:
-        return PluginError(f"{what} is brought twice by {plugin.origin}.", hint="Rename one.")
+        return PluginError(f"{plugin.origin} provides {what} twice.", hint="Rename one.")
     return PluginError(
-        f"{what} belongs to {owner.origin}; that of {plugin.origin} is not used.",
-        hint="Rename it, or leave a plugin out with SIM_DEVIN_DISABLE.",
+        f"{what} belongs to {owner.origin}; the one from {plugin.origin} is ignored.",
+        hint="Rename it, or disable a plugin with SIM_DEVIN_DISABLE.",
     )
 
 
@@ -180,12 +180,12 @@ def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Ite
     if (tool.request is None) == (tool.run is None):
         yield "request: a tool has either a request or a function to run"
     if tool.request is not None and tool.connection is None:
-        yield "connection: a request needs one; it says which server to ask"
+        yield "connection: required with a request; it defines the server"
     for text in json_schema.outside(tool.params):
         yield f"params: {text}"
     shape = str(tool.output.get("$ref", "")).rpartition("/")[2]
     if "$ref" in tool.output and shape not in tool.shapes:
-        yield f"output: there is no shape {shape!r}"
+        yield f"output: unknown shape {shape!r}"
     else:
         for text in json_schema.outside(tool.answer):
             yield f"output: {text}"
@@ -202,4 +202,4 @@ def _block_problems(block: BlockSpec, tools: Mapping[str, ToolSpec]) -> Iterator
 
 
 def _missing(place: str, kind: str, name: str, known: Iterable[str]) -> str:
-    return f"{place}: there is no {kind} {name!r}. {did_you_mean(name, known)}".rstrip()
+    return f"{place}: unknown {kind} {name!r}. {did_you_mean(name, known)}".rstrip()

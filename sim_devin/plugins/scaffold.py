@@ -143,7 +143,7 @@ def create(name: str, folder: Path) -> list[Path]:
     present = [path for path in files if path.exists()]
     if present:
         raise CallerError(
-            f"There is already {' and '.join(map(str, present))}; nothing was written.",
+            f"{' and '.join(map(str, present))} already exists; nothing was written.",
             hint="Choose another folder.",
         )
     try:
@@ -160,13 +160,13 @@ def _module(name: str) -> str:
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise CallerError(
-            f"A plugin cannot be called {name[:60]!r}.",
+            f"Invalid plugin name {name[:60]!r}.",
             hint="Use lower-case letters, digits and single hyphens, starting with a letter; "
             f"at most {LONGEST_NAME} characters, such as acme-devin.",
         )
     if module in _TAKEN or module in sys.stdlib_module_names or keyword.iskeyword(module):
         raise CallerError(
-            f"The name {name!r} is taken by something else that is imported under it.",
-            hint="Put your own name in front, such as acme-devin.",
+            f"The name {name!r} is already taken by an installed module.",
+            hint="Add a prefix of your own, such as acme-devin.",
         )
     return module

@@ -98,10 +98,10 @@ def _hook(name: str, declared: Any, env: Mapping[str, str]) -> Hook:
         raise CallerError(f"The hook {name} must be a table: [hooks.{name}].")
     unknown = sorted(set(declared) - _KEYS)
     if unknown:
-        raise CallerError(f"The hook {name} has no setting {unknown[0]!r}.")
+        raise CallerError(f"Unknown key {unknown[0]!r} in [hooks.{name}].")
     workflow = declared.get("workflow")
     if not isinstance(workflow, str) or not workflow:
-        raise CallerError(f"The hook {name} needs a workflow: the path of a file.")
+        raise CallerError(f"The hook {name} needs a workflow: the path to a file.")
     path = Path(workflow).expanduser()
     if not path.is_file():
         raise CallerError(f"The hook {name} starts {workflow}, which is not a file.")

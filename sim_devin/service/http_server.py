@@ -33,7 +33,7 @@ def unusable(host: str, port: int, error: OSError) -> CallerError:
     """Return what to say of an address that cannot be listened on."""
     return CallerError(
         f"Port {port} of {host} cannot be used: {error.strerror or error}.",
-        hint="--port 0 takes a free one.",
+        hint="--port 0 selects a free one.",
     )
 
 

@@ -110,7 +110,9 @@ class Metrics(Collector):
             sent.add_metric([outcome], number)
         yield sent
         up = self._app.clock.monotonic() - self._started
-        yield GaugeMetricFamily("sim_devin_uptime_seconds", "Age of this worker.", value=up)
+        yield GaugeMetricFamily(
+            "sim_devin_uptime_seconds", "Time since this worker started.", value=up
+        )
 
 
 class CountedTransport:

@@ -121,8 +121,8 @@ def read_schedules(table: object) -> list[Schedule]:
 def _schedule(name: str, declared: Any) -> Schedule:
     if not _NAME.fullmatch(name):
         raise CallerError(
-            f"The schedule {name[:70]!r} cannot be called so.",
-            hint="Take up to 64 letters, digits, _ and -.",
+            f"Invalid schedule name {name[:70]!r}.",
+            hint="Use up to 64 letters, digits, _ and -.",
         )
     if not isinstance(declared, Mapping):
         raise CallerError(
@@ -131,25 +131,26 @@ def _schedule(name: str, declared: Any) -> Schedule:
     unknown = sorted(set(declared) - set(_KEYS))
     if unknown:
         raise CallerError(
-            f"The schedule {name} has no setting {unknown[0]!r}.",
-            hint=f"There are: {', '.join(_KEYS)}.",
+            f"Unknown key {unknown[0]!r} in [schedules.{name}].",
+            hint=f"Known: {', '.join(_KEYS)}.",
         )
     inputs = declared.get("inputs", {})
     if not isinstance(inputs, Mapping):
         raise CallerError(
             f"The inputs of the schedule {name} must be a table.",
-            hint=f"Write them below [schedules.{name}.inputs].",
+            hint=f"Write them under [schedules.{name}.inputs].",
         )
     overlap = declared.get("overlap", "skip")
     if overlap not in OVERLAPS:
         raise CallerError(
-            f"The schedule {name} has the overlap {overlap!r}.",
+            f"The schedule {name} has an invalid overlap: {overlap!r}.",
             hint=f"Write {' or '.join(OVERLAPS)}.",
         )
     catch_up = declared.get("catch_up", False)
     if not isinstance(catch_up, bool):
         raise CallerError(
-            f"The schedule {name} has the catch_up {catch_up!r}.", hint="Write true or false."
+            f"The schedule {name} has an invalid catch_up: {catch_up!r}.",
+            hint="Write true or false.",
         )
     return Schedule(
         name,
@@ -171,26 +172,29 @@ def _workflow(name: str, given: Any) -> Path:
     if not path.is_file():
         raise CallerError(
             f"The schedule {name} starts {given}, which is not a file.",
-            hint="A path that is not absolute starts where the worker was started.",
+            hint="A relative path is resolved from the directory where the worker was started.",
         )
     return path
 
 
 def _cron(name: str, given: Any) -> str:
     if not isinstance(given, str):
-        raise CallerError(f"The schedule {name} has the cron {given!r}.", hint=_FIVE_FIELDS)
+        raise CallerError(
+            f"The schedule {name} has an invalid cron expression: {given!r}.", hint=_FIVE_FIELDS
+        )
     expression, problem = _five_fields(given), ""
     count = len(expression.split())
     try:
         if count != 5:
             problem = f"{count} fields"
         elif next(CronSim(expression, datetime.now(UTC)), None) is None:
-            problem = "it never comes"
+            problem = "never occurs"
     except CronSimError as error:
         problem = str(error)
     if problem:
         raise CallerError(
-            f"The schedule {name} has the cron {given!r}: {problem}.", hint=_cron_hint(given)
+            f"The schedule {name} has an invalid cron expression: {given!r}: {problem}.",
+            hint=_cron_hint(given),
         )
     return given
 
@@ -210,9 +214,9 @@ def _five_fields(cron: str) -> str:
 def _cron_hint(given: str) -> str:
     fields = given.strip().upper().split()
     if given.strip().startswith("@"):
-        return f"Of the nicknames there are {', '.join(_NICKNAMES)}. {_FIVE_FIELDS}"
+        return f"Supported nicknames: {', '.join(_NICKNAMES)}. {_FIVE_FIELDS}"
     if len(fields) > 5:
-        return f"Seconds and years cannot be told. {_FIVE_FIELDS}"
+        return f"Seconds and years are not supported. {_FIVE_FIELDS}"
     days = [fields[at] for at in (2, 4) if at < len(fields)]
     if any(re.search(r"\dW|L-\d", day) for day in days):
         return (
@@ -220,7 +224,7 @@ def _cron_hint(given: str) -> str:
             "L, LW, 5L (the last Friday) and FRI#2 (the second) are."
         )
     if any(re.match(r"H\b", item) for item in fields):
-        return f"There is no H here, since nothing is spread over time. {_FIVE_FIELDS}"
+        return f"H is not supported, since starts are not spread over time. {_FIVE_FIELDS}"
     return _FIVE_FIELDS
 
 
@@ -229,7 +233,7 @@ def _zone(name: str, given: Any) -> ZoneInfo:
         return ZoneInfo(str(given))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise CallerError(
-            f"The schedule {name} has the timezone {str(given)[:60]!r}, which is not known here.",
-            hint="Write an IANA name such as Europe/Berlin. Where the system has no time zones: "
+            f"The schedule {name} has an unknown timezone: {str(given)[:60]!r}.",
+            hint="Use an IANA name such as Europe/Berlin. If the system has no time zone data: "
             "pip install tzdata.",
         ) from None

@@ -33,10 +33,10 @@ def application(app: App, hooks: Mapping[str, Hook], metrics: Metrics) -> Starle
     async def deliver(request: Request) -> Response:
         hook = hooks.get(request.path_params["name"])
         if hook is None:
-            return _refused(404, "There is no such hook.")
+            return _refused(404, "No such hook.")
         body = await _body(request)
         if body is None:
-            return _refused(413, f"A delivery may have {LARGEST_BODY} bytes.")
+            return _refused(413, f"A delivery may have at most {LARGEST_BODY} bytes.")
         headers = dict(request.headers)
         if not hook.accepts(headers, body, app.clock.time()):
             return _refused(401, "Not accepted.")
@@ -85,10 +85,10 @@ def _start(app: App, hook: Hook, run_id: str, payload: Any) -> Response:
     try:
         started = start_once(app, hook.workflow, payload, run_id, delivered=True)
     except StoreError:
-        return _refused(503, "The run cannot be recorded now.")
+        return _refused(503, "The run cannot be recorded at the moment.")
     except (CallerError, CredentialsError) as error:
         log.warning("hook %s cannot start its workflow: %s", hook.name, error)
-        return _refused(422, "The workflow cannot be started with this; see the worker's log.")
+        return _refused(422, "The workflow cannot be started with this body; see the worker's log.")
     return JSONResponse({"runId": run_id}, status_code=202 if started else 200)
 
 

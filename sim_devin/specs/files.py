@@ -163,7 +163,7 @@ def _words(item: Any, kind: type[Model]) -> str:
     if item["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in kind.model_fields.items()]
         hint = did_you_mean(str(item["loc"][-1]), known)
-        return f"{place}: is not part of the language. {hint}".strip()
+        return f"{place}: unknown key. {hint}".strip()
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {message[0].lower()}{message[1:]}"
 
@@ -187,10 +187,10 @@ def _schemas_problems(spec: ToolSpec) -> Iterator[str]:
         reference, known = spec.output["$ref"], [f"{SHAPES}#/{name}" for name in spec.shapes]
         if reference not in known:
             hint = did_you_mean(str(reference), known)
-            yield f"output.$ref: there is no shape {reference!r}. {hint}".rstrip()
+            yield f"output.$ref: unknown shape {reference!r}. {hint}".rstrip()
             return
         if len(spec.output) > 1:
-            yield "output: a $ref stands alone"
+            yield "output: $ref must be the only key"
     answer: Any = spec.answer
     if (
         not isinstance(answer, dict)
@@ -211,7 +211,7 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
             yield f"params.properties.{name}: the name must match {PARAMETER}"
         if item.get("x-visibility", "user-only") != "user-only":
             # A slip of the pen would show the parameter to models.
-            yield f"params.properties.{name}.x-visibility: must be 'user-only', or left out"
+            yield f"params.properties.{name}.x-visibility: must be 'user-only' or absent"
     named = (("modelInput", spec.traits.model_input), ("ceilings", spec.traits.ceilings))
     for trait, names in named:
         for name in names:
@@ -247,12 +247,12 @@ def _request_problems(spec: ToolSpec) -> Iterator[str]:
     if not request.path.startswith("/"):
         yield "request.path: must start with /"
     if request.body is not None and request.method == "GET":
-        yield "request.body: a GET has no body"
+        yield "request.body: a GET cannot have a body"
     used = set(PLACEHOLDER.findall(request.path))
     for part, mapping in (("query", request.query), ("body", request.body or {})):
         for wire, template in mapping.items():
             if not PLACEHOLDER.fullmatch(template):
-                yield f'request.{part}.{wire}: must be one "{{parameter}}" and nothing else'
+                yield f'request.{part}.{wire}: must be a single "{{parameter}}"'
             used |= set(PLACEHOLDER.findall(template))
     for name in sorted(used - set(spec.properties)):
         # What is no parameter has to be a field of the connection; the registry knows those.
@@ -260,7 +260,7 @@ def _request_problems(spec: ToolSpec) -> Iterator[str]:
             yield f"request: {{{name}}} is not a parameter. {did_you_mean(name, spec.properties)}"
     for name in spec.properties:
         if name not in used and name not in (EXTRA_BODY, EXTRA_QUERY):
-            yield f"params.properties.{name}: the request does not use it"
+            yield f"params.properties.{name}: not used in the request"
 
 
 def _example_problems(spec: ToolSpec) -> Iterator[str]:
@@ -279,7 +279,10 @@ def connection_problems(spec: ToolSpec, connections: Iterable[Connection]) -> It
         return
     connection = known.get(spec.connection)
     if connection is None:
-        yield f"connection: there is no {spec.connection!r}. {did_you_mean(spec.connection, known)}"
+        yield (
+            f"connection: unknown connection {spec.connection!r}. "
+            f"{did_you_mean(spec.connection, known)}"
+        )
         return
     placeholders = set(PLACEHOLDER.findall(spec.request.path))
     for name in sorted(placeholders - set(spec.properties) - set(connection.fields)):

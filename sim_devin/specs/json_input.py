@@ -64,7 +64,7 @@ def _parsed(text: str | bytes, clip: bool) -> tuple[Any, NotJson | None]:
     except RecursionError:
         return None, TooMuch(_too_deep())
     except ValueError:  # a number of more digits than Python reads
-        return None, TooMuch("holds a number that is too large")
+        return None, TooMuch("contains a number that is too large")
     if text.count("[") + text.count("{") > DEEPEST and is_deep(value):
         return None, TooMuch(_too_deep())
     return value, None
@@ -111,7 +111,7 @@ def problem_of(value: Any) -> str:
             waiting += item
         elif isinstance(item, int | float) and not _is_double(item):
             shown = "a whole number that is too large" if isinstance(item, int) else str(item)
-            return f"holds {shown}, which JSON has no number for"
+            return f"contains {shown}, which is not a JSON number"
     return ""
 
 
@@ -146,7 +146,7 @@ def _too_deep() -> str:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise NotJson(f"is not JSON: {name} is no value of it")
+    raise NotJson(f"is not JSON: {name} is not a JSON value")
 
 
 def _number(kind: type[float], clip: bool, text: str) -> float | None:
@@ -154,4 +154,4 @@ def _number(kind: type[float], clip: bool, text: str) -> float | None:
         return kind(text)
     if clip:
         return None
-    raise TooMuch(f"holds a number that is too large: {text[:20]}")
+    raise TooMuch(f"contains a number that is too large: {text[:20]}")

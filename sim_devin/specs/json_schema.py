@@ -24,7 +24,7 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _DATA = frozenset({"const", "default", "enum", "example", "examples"})  # no schemas in there
 _NAMED = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
 _SAMPLES: tuple[Any, ...] = (None, "", 0, [], {})
-REFERS, OUTSIDE = "refers to", "outside of itself or not there"
+REFERS, OUTSIDE = "refers to", "outside of the schema or missing"
 SHOWN = 200  # characters of a reference or a message worth repeating
 
 
@@ -87,12 +87,12 @@ def problems(
         return
     for place, pattern in _patterns(schema):
         if reason := patterns.problem(pattern):
-            yield place, f"the pattern {pattern[:SHOWN]!r} is no regular expression: {reason}"
+            yield place, f"the pattern {pattern[:SHOWN]!r} is not a regular expression: {reason}"
             return
     unresolved = outside(schema, draft, closed=closed)
     yield from (("", text) for text in unresolved)
     if not unresolved and _goes_round(schema, draft):
-        yield "", f"{REFERS} itself without end"
+        yield "", f"{REFERS} itself endlessly"
 
 
 def legacy_patterns(schema: Any) -> Iterator[tuple[str, str]]:
@@ -156,7 +156,7 @@ def errors(value: Any, schema: Any, name: str, draft: Draft) -> list[ValidationE
     except Unresolvable as error:
         text = f"{name}: {REFERS} {str(error.ref)[:SHOWN]!r}, {OUTSIDE}"
     except RecursionError:
-        text = f"{name}: {REFERS} itself without end, or the value is nested too deeply"
+        text = f"{name}: {REFERS} itself endlessly, or the value is nested too deeply"
     raise InvalidParams(name, [text])
 
 

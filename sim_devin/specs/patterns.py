@@ -55,7 +55,7 @@ def found(pattern: str, text: str) -> bool:
         raise CannotTell(f"took longer than {DEADLINE:g} s")
     flags, result = _ask(pattern, text)
     if flags == "error":
-        raise CannotTell(f"is no regular expression: {result}")
+        raise CannotTell(f"is not a regular expression: {result}")
     return bool(result)
 
 
@@ -83,19 +83,19 @@ def _ask(pattern: str, *text: str) -> tuple[str, Any]:
                     _slow.clear()
                 _slow[pattern] = time.monotonic()
             raise CannotTell(f"took longer than {DEADLINE:g} s")
-    raise CannotTell("is more than the engine for regular expressions can hold")
+    raise CannotTell("is too large for the regular expression engine")
 
 
 def _start() -> Process:
     engine = importlib.util.find_spec("regress")
     if engine is None or engine.origin is None:
-        raise LocalFault("The package regress is missing.", hint="Install sim-devin anew.")
+        raise LocalFault("The package regress is missing.", hint="Reinstall sim-devin.")
     folder = Path(engine.origin).parent.parent
     try:
         return start(str(_WORKER), str(folder), str(DEADLINE))
     except OSError as error:
         raise LocalFault(
-            f"No process for the patterns of a schema can be started: {error.strerror}."
+            f"Cannot start the process that matches schema patterns: {error.strerror}."
         ) from error
 
 

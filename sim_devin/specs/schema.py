@@ -76,12 +76,12 @@ class Checker:
     def _unknown(self, name: str) -> str:
         known = list(self.properties)
         suggestion = did_you_mean(str(name), known) or f"Known: {', '.join(known) or 'none'}."
-        return f"{shorten(name)}: is not a parameter here. {suggestion}".rstrip(".?") + (
+        return f"{shorten(name)}: unknown parameter. {suggestion}".rstrip(".?") + (
             "?" if suggestion.endswith("?") else ""
         )
 
     def _odd(self, name: str, value: Any) -> str:
-        what = f"a {type(value).__name__} that JSON has no form for"
+        what = f"a {type(value).__name__}, which JSON cannot represent"
         return f"{name}: got {what}; pass {describe(self.properties[name])}"
 
     def _details(self, values: Mapping[str, Any], reported: list[str]) -> Iterator[str]:
@@ -93,7 +93,7 @@ class Checker:
             if not path:
                 if error.validator not in ("required", "additionalProperties"):
                     rule = f"{error.validator} {shorten(error.validator_value)}"
-                    yield f"parameters: together have to fit {rule}"
+                    yield f"parameters: the combination must satisfy {rule}"
                 continue
             place = path[0] + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path[1:])
             if path[0] in told or place in told:
@@ -264,9 +264,9 @@ def describe(schema: Schema, error: Any = None) -> str:
     words = _NOUNS.get(_type(schema), "a value")
     if _type(schema) == "array":
         item = schema.get("items", {})
-        words = "comma-separated text or a list of texts" if _type(item) == "string" else "a list"
+        words = "comma-separated text or a list of strings" if _type(item) == "string" else "a list"
         if item.get("format") == "uri":
-            words = "a list of addresses, or text with one a line"
+            words = "a list of URLs, or text with one URL per line"
         if _type(item) == "object":
             words = "a list of objects"
     return words + _bounds(schema)

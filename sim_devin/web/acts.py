@@ -46,9 +46,11 @@ def key_of(given: str | None, *, required: bool) -> str | None:
         return None
     if not _KEY.fullmatch(key):
         raise KeyMissing(
-            "This request needs an Idempotency-Key." if not key else "This is no Idempotency-Key.",
-            hint="Send a new one, such as a UUID, with each act, and the same one when you repeat "
-            "it: 8 to 200 visible ASCII characters.",
+            "This request needs an Idempotency-Key."
+            if not key
+            else "The Idempotency-Key is invalid.",
+            hint="Send a new one, such as a UUID, with each action, and the same one when you "
+            "repeat it: 8 to 200 visible ASCII characters.",
         )
     return key
 
@@ -81,7 +83,7 @@ class Acts:
             if known is not None and not hmac.compare_digest(known.request, asked):
                 raise KeyReused(
                     "This Idempotency-Key belongs to another request.",
-                    hint="Send a new key with a new act.",
+                    hint="Send a new key with a new action.",
                 )
             if known is not None and known.answer is not None:
                 return _response(known.answer)

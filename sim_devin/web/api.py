@@ -143,9 +143,9 @@ class Api:
 
     def _check(self, _request: Request, body: Any) -> dict[str, Any]:
         if "document" not in body:
-            raise CallerError("There is no workflow in the request.")
+            raise CallerError("The request contains no workflow.")
         if not isinstance(body["document"], Mapping):
-            return self._too_much("A workflow is a JSON object.")
+            return self._too_much("A workflow must be a JSON object.")
         try:
             document, _ = self._given(body)
         except SimDevinError:  # the file cannot be read; what the page has can be checked
@@ -173,7 +173,7 @@ class Api:
         name = request.path_params["name"]
         etag = request.headers.get("if-match", "").strip('"') or None
         if etag is None and request.headers.get("if-none-match") != "*":
-            raise CallerError("A change has to say what it changes.", hint="Send If-Match.")
+            raise CallerError("A change must name the version it replaces.", hint="Send If-Match.")
         stored = None if etag is None else self._folder.read(name).content
         content = secret_fields.restored(body.get("document"), stored, self._secret_fields)
         written = self._folder.write(name, content, etag=etag)
@@ -235,10 +235,10 @@ class Api:
         document, literals = self._given(body)
         for name in ("fromBlock", "earlier", "stopAfter"):
             if not isinstance(body.get(name), str | None):
-                raise CallerError(f"{name} has to be an id.")
+                raise CallerError(f"{name} must be an id.")
         for name in ("deadline", "maxAcu", "maxSessions"):
             if body.get(name) is not None and not _is_above_zero(body[name]):
-                raise CallerError(f"{name} has to be a number above 0.")
+                raise CallerError(f"{name} must be a number above 0.")
         asked = RunRequest(
             workflow=document,
             inputs=body.get("inputs"),
@@ -329,7 +329,7 @@ class Api:
         """Return the document of a request with its secrets, and those secrets."""
         document = body.get("document")
         if not isinstance(document, Mapping):
-            raise CallerError("There is no workflow in the request.")
+            raise CallerError("The request contains no workflow.")
         name, stored = body.get("workflow"), None
         if name and name in self._folder.names():
             stored = self._folder.read(name).content

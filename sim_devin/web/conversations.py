@@ -89,8 +89,9 @@ class Conversations:
                 found = self.messages(run, document, block_id, session_id)["messages"]
                 if sum(item.get("source") == "user" for item in found) > seen:
                     raise AnsweredAlready(
-                        "Somebody else has answered this session meanwhile. Yours was not sent.",
-                        hint="Read what was said before you send another message.",
+                        "Someone else has answered this session in the meantime. Your answer was "
+                        "not sent.",
+                        hint="Read the latest messages before you send another.",
                     )
             return self._app.call(
                 "devin_send_message",

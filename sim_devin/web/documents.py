@@ -30,7 +30,7 @@ class Changed(CallerError):
     def __init__(self, name: str, etag: str) -> None:
         super().__init__(
             f"The workflow {name!r} was changed elsewhere.",
-            hint="Load it again, or save yours under another name.",
+            hint="Reload it, or save yours under another name.",
         )
         self.etag = etag
 
@@ -135,7 +135,7 @@ class Folder:
             try:
                 target.hardlink_to(file)  # unlike a rename, it fails where there is a file
             except FileExistsError:
-                raise CallerError(f"There is a file {to}{ENDING} already.") from None
+                raise CallerError(f"The file {to}{ENDING} already exists.") from None
             file.unlink()
 
     def _bytes(self, name: str) -> bytes | None:
@@ -155,8 +155,8 @@ class Folder:
         is_long = len(f"{name}{ENDING}".encode(errors="replace")) > _LONGEST
         if is_long or not _NAME.fullmatch(name) or name != name.strip():
             raise CallerError(
-                f"{name[:60]!r} cannot be the name of a workflow.",
-                hint="Use letters, digits, blanks and - _ . ( ), up to 120.",
+                f"Invalid workflow name {name[:60]!r}.",
+                hint="Use letters, digits, spaces and - _ . ( ), up to 120.",
             )
         return self.path / f"{name}{ENDING}"
 

@@ -103,7 +103,7 @@ async def _body(request: Request) -> Any:
         return {}
     body = read_json(await request.body() or b"{}", "The body")
     if not isinstance(body, dict):
-        raise CallerError("The body has to be a JSON object.")
+        raise CallerError("The body must be a JSON object.")
     return body
 
 

@@ -68,13 +68,13 @@ class Guard:
     def _refusal(self, scope: MutableMapping[str, Any]) -> JSONResponse | None:
         headers = Headers(scope=scope)
         if headers.get("host", "") not in self._hosts:
-            return _refused(421, "This address is not served here.")
+            return _refused(421, "This address is not served.")
         if not scope["path"].startswith(API):
             return None
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            return _refused(403, "Only the canvas's own page may ask for this.")
+            return _refused(403, "Only the canvas page may request this.")
         if headers.get("origin") not in (None, *self._origins):
-            return _refused(403, "Only the canvas's own page may ask for this.")
+            return _refused(403, "Only the canvas page may request this.")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(
             given.strip().encode("utf-8", "surrogateescape"), self._token
@@ -82,16 +82,16 @@ class Guard:
             return _refused(
                 401,
                 "The token is missing or wrong.",
-                hint="Open the address that sim-devin serve printed.",
+                hint="Open the address printed by sim-devin serve.",
             )
         if scope["method"] not in SAFE_METHODS:
             if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-                return _refused(415, "The body has to be JSON.")
+                return _refused(415, "The body must be JSON.")
             length = headers.get("content-length", "0")
             chunked = "transfer-encoding" in headers
             is_number = length.isdecimal() and len(length) < 20
             if chunked or not is_number or int(length) > LARGEST_BODY:
-                return _refused(413, f"The body may have {LARGEST_BODY} bytes at most.")
+                return _refused(413, f"The body may have at most {LARGEST_BODY} bytes.")
         return None
 
 

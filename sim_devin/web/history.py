@@ -36,27 +36,27 @@ _DECLINE = {
     "label": "Decline",
     "help": "Nothing is sent, and the block fails.",
     "answer": {"approved": False},
-    "fields": [{"name": "reason", "label": "Why not, if you want to say"}],
+    "fields": [{"name": "reason", "label": "Reason (optional)"}],
 }
 # What a person can say where nobody knows whether something was done: `answer`, with the
 # fields filled in, is what `durable.Runs.answer` takes.
 _WITH_SESSION = ("devin_create_session", "devin_send_message")
 _FOUND = {
-    "label": "It was done, in this session",
+    "label": "It was carried out, in this session",
     "answer": {},
-    "fields": [{"name": "sessionId", "label": "Id of the session", "required": True}],
+    "fields": [{"name": "sessionId", "label": "Session id", "required": True}],
 }
 _DONE = {
-    "label": "It was done",
-    "help": "The run goes on without what it put out.",
+    "label": "It was carried out",
+    "help": "The run continues without its output.",
     "answer": {"output": {}},
 }
 _REPEAT = {
-    "label": "It was not done: do it again",
-    "help": "Done twice if it was done after all.",
+    "label": "It was not carried out: do it again",
+    "help": "Done twice if it was carried out after all.",
     "answer": {"repeat": True},
 }
-_FAIL = {"label": "Give it up", "help": "The block fails.", "answer": {"fail": True}}
+_FAIL = {"label": "Give up", "help": "The block fails.", "answer": {"fail": True}}
 
 
 def status_of(run: Run, waits: Sequence[Wait]) -> str:

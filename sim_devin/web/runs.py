@@ -212,8 +212,8 @@ class Runs:
             is_meant = wait.kind == "question" and context_id in (wait.context_id, wait.step)
             if is_meant and number not in (None, self._app.runs.store.answers(wait)):
                 raise AnsweredAlready(
-                    "Somebody else has answered that question. Yours was not sent.",
-                    hint="It asks something else now.",
+                    "Someone else has answered this question. Your answer was not sent.",
+                    hint="There is a new question now.",
                 )
         self._app.runs.answer(run_id, answer, context_id=context_id)
         return self._moved(run_id)
@@ -274,7 +274,7 @@ class Runs:
                 return {}
             if wait.kind == "sending" and is_about(wait, session_id):
                 raise AnsweredAlready(
-                    "Somebody else's answer is on its way to this session. Yours was not sent."
+                    "Someone else's answer is on its way to this session. Yours was not sent."
                 )
         document = self._document(run)
         said = self._conversations.say(

@@ -44,7 +44,7 @@ class SecretStore:
         """
         if not _NAME.fullmatch(name):
             raise CallerError(
-                f"{name[:60]!r} cannot be the name of a secret.",
+                f"Invalid secret name {name[:60]!r}.",
                 hint="Use letters, digits and _, such as DEVIN_API_KEY.",
             )
         if not value.strip():
@@ -63,11 +63,11 @@ class SecretStore:
         if self._path is None or not self._path.is_file():
             return {}
         try:
-            stored = read_json(self._path.read_bytes(), f"The file of secrets {self._path}")
+            stored = read_json(self._path.read_bytes(), f"The secrets file {self._path}")
         except OSError as error:
             raise CallerError(f"{self._path} cannot be read: {error.strerror}.") from None
         if not isinstance(stored, dict):
-            raise CallerError(f"The file of secrets {self._path} is not a JSON object.")
+            raise CallerError(f"The secrets file {self._path} is not a JSON object.")
         return {str(name): str(value) for name, value in stored.items()}
 
     def _save(self) -> None:

@@ -81,7 +81,7 @@ class RunSessions:
         known = self._app.runs.opened(session.run_id, read_json(closed)) if closed else {}
         if place_of(self._app, known) != session.place:
             raise CallerError(
-                "The session is one of another organization than this server's.",
+                "The session belongs to another organization than this server uses.",
                 hint="Use the server that started the run, or end it in Devin.",
             )
         return self._app.call(tool_id, {"sessionId": session.session_id, **known})
@@ -89,7 +89,7 @@ class RunSessions:
     def _look(self, session: Session) -> dict[str, Any]:
         body: dict[str, Any] = {"sessionId": session.session_id, "goesOn": True}
         if session.session_id is None:
-            told = "It is not known whether this session was created: look for it in Devin."
+            told = "It is unknown whether this session was created: look for it in Devin."
             return {**body, "error": told, "goesOn": session.working}
         try:
             found: Mapping[str, Any] = self._call("devin_get_session", session)

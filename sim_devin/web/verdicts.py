@@ -19,7 +19,7 @@ _SHOWN: Mapping[State, tuple[Tone, str]] = {
     "done": ("good", "Done"),
     "in_flight": ("busy", "Still working"),
     "blocked_on_user": ("attention", "Waits for an answer"),
-    "blocked_on_approval": ("attention", "Waits for an approval"),
+    "blocked_on_approval": ("attention", "Waits for approval"),
     "asleep": ("attention", "Asleep"),
     "ended": ("attention", "Ended without a result"),
     "out_of_money": ("bad", "Out of money"),
@@ -28,7 +28,7 @@ _SHOWN: Mapping[State, tuple[Tone, str]] = {
 _COUNTED: Mapping[State, str] = {  # after a number, of sessions at the end of a run
     "in_flight": "still working",
     "blocked_on_user": "waiting for an answer",
-    "blocked_on_approval": "waiting for an approval",
+    "blocked_on_approval": "waiting for approval",
     "asleep": "asleep",
     "ended": "ended without a result",
     "out_of_money": "out of money",

@@ -61,7 +61,7 @@ def test_doctor_explains_what_is_broken(invoke, specs, before, strict, monkeypat
     change(specs, color="red")
     result = invoke(*before)
     assert result.exit_code == 1
-    assert "acme_look.tool.json: color: is not part of the language" in result.stdout
+    assert "acme_look.tool.json: color: unknown key" in result.stdout
     assert "Traceback" in result.stdout or "InvalidSpec" in result.stdout
     assert "1 broken" in result.stdout
     report = json.loads(invoke(*before, "--json").stdout)
@@ -136,7 +136,7 @@ def test_good_spec_files(invoke, specs):
 @pytest.mark.parametrize(
     ("values", "place", "problem"),
     [
-        ({"color": "red"}, "color", "not part of the language"),
+        ({"color": "red"}, "color", "unknown key"),
         ({"connection": "devon"}, "connection", "Did you mean 'devin'?"),
         ({"examples": [{"sessionId": 1}]}, "examples.0", "sessionId"),
         (

@@ -143,7 +143,7 @@ def test_hooks_are_read(workflow):
         ({"workflow": ..., "secret": "too short"}, "16 characters"),
         ({"workflow": ..., "secret_env": "NOT_SET"}, "16 characters"),
         ({"workflow": ..., "secret": SECRET, "style": "x"}, "style"),
-        ({"workflow": ..., "secret": SECRET, "metod": "x"}, "no setting 'metod'"),
+        ({"workflow": ..., "secret": SECRET, "metod": "x"}, "Unknown key 'metod'"),
     ],
 )
 def test_what_is_wrong_with_a_hook_is_said_without_its_secret(declared, message, workflow):

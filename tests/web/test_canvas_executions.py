@@ -206,7 +206,7 @@ def test_the_command_line_answers_each_by_its_context(canvas, simulator):
     [
         ("finish", "done", "good", "Done"),
         ("asks", "blocked_on_user", "attention", "Waits for an answer"),
-        ("approval", "blocked_on_approval", "attention", "Waits for an approval"),
+        ("approval", "blocked_on_approval", "attention", "Waits for approval"),
         ("sleeps", "asleep", "attention", "Asleep"),
         ("out_of_credits", "out_of_money", "bad", "Out of money"),
         ("fails", "failed", "bad", "Session failed"),

@@ -50,7 +50,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     command = [sys.executable, "-m", "sim_devin", "serve", str(tmp_path / "none"), "--no-open"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "no folder" in ended.stderr.lower()
+    assert "no such folder" in ended.stderr.lower()
 
 
 def test_a_run_of_500_blocks_streams_without_loss(canvas):

@@ -55,7 +55,7 @@ def test_a_yes_lets_it_go_out(held, site, expect, place):
 def test_a_no_says_why_and_sends_nothing(held, site, expect):
     page = held()
     asked = below(page)
-    asked.get_by_label("Why not, if you want to say").fill("not these")
+    asked.get_by_label("Reason (optional)").fill("not these")
     asked.get_by_role("button", name="Decline").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Failed")
     expect(page.get_by_role("tabpanel")).to_contain_text("a person declined: not these")

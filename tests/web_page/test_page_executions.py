@@ -141,7 +141,7 @@ def test_the_questions_of_a_loop_come_one_after_the_other(started, site, expect)
     [
         ("sleeps", "Asleep", "attention"),
         ("asks", "Waits for an answer", "attention"),
-        ("approval", "Waits for an approval", "attention"),
+        ("approval", "Waits for approval", "attention"),
         ("out_of_credits", "Out of money", "trouble"),
         ("fails", "Session failed", "trouble"),
     ],

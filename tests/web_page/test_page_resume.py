@@ -65,7 +65,7 @@ def test_a_failed_run_is_resumed_from_the_history(page, site, simulator, expect)
 
 @pytest.mark.parametrize(
     ("choice", "status", "sessions"),
-    [("Look again", "Uncertain", 0), ("do it again", "Finished", 1), ("Give it up", "Failed", 0)],
+    [("Look again", "Uncertain", 0), ("do it again", "Finished", 1), ("Give up", "Failed", 0)],
 )
 def test_what_is_uncertain_is_decided_in_words(
     page, site, simulator, expect, choice, status, sessions
@@ -88,8 +88,8 @@ def test_a_session_that_was_found_is_taken_for_the_uncertain_one(page, site, sim
     simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=False))
     run_chain(page, site, "lost", START, creating())
     asked = card(page, "Create").get_by_role("region", name="Reply to Create")
-    asked.get_by_label("Id of the session").fill(made)
-    asked.get_by_role("button", name="It was done, in this session").click()
+    asked.get_by_label("Session id").fill(made)
+    asked.get_by_role("button", name="It was carried out, in this session").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")
     assert len(simulator.truth()) == 1
 

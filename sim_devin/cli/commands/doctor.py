@@ -243,7 +243,7 @@ def _new_store(path: Path) -> Check:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Check("store", "ok", f"none yet; it would be {path}")
-    mend = "Choose another place with SIM_DEVIN_STORE."
+    mend = "Set another location with SIM_DEVIN_STORE."
     return Check(
-        "store", "failed", f"{path} cannot be created: {folder} is no folder you can write to", mend
+        "store", "failed", f"{path} cannot be created: {folder} is not a writable folder", mend
     )
