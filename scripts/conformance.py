@@ -103,15 +103,24 @@ def _run_file(file: Path, surface: str, explain: Callable[[Mapping[str, Any]], E
 
 
 def from_js(value: Any) -> Any:
-    """Return a recorded value with the numbers JSON has no word for."""
+    """Return a recorded value with the numbers JSON has no word for.
+
+    What JSON leaves out of objects is left out, and null in lists, as JSON.stringify has it.
+    """
     if isinstance(value, dict):
-        return _JS[value["$js"]] if "$js" in value else {k: from_js(v) for k, v in value.items()}
+        if "$js" in value:
+            return _JS.get(str(value["$js"]))
+        return {k: from_js(v) for k, v in value.items() if not _is_nothing(v)}
     return [from_js(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_nothing(value: Any) -> bool:
+    return isinstance(value, dict) and "$js" in value and str(value["$js"]) not in _JS
 
 
 def params_of(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Return recorded parameters; `undefined` is the same as left out."""
-    return {k: from_js(v) for k, v in recorded.items() if v != {"$js": "undefined"}}
+    return {k: from_js(v) for k, v in recorded.items() if not _is_nothing(v)}
 
 
 def same(one: Any, other: Any) -> bool:
@@ -364,7 +373,7 @@ def explain_block(app: App, case: Mapping[str, Any]) -> Explained:
     try:
         tool, planned = app.plan_block("devin", values)
     except UnknownName:
-        unknown = values.get("operation") not in app.registry.block("devin").operations
+        unknown = values.get("operation") not in [*app.registry.block("devin").operations]
         return {"unknown_operation"} if unknown else None
     spec = app.registry.tool(tool)
     takes = [n for n, schema in spec.properties.items() if not schema.get("x-advanced")]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sim_devin.blocks.model import ask, cost, json_reply, number, tokens
-from sim_devin.blocks.router import DEFAULT_MODEL
+from sim_devin.blocks.model import (
+    DEFAULT_MODEL,
+    ask,
+    check_model,
+    cost,
+    json_reply,
+    number,
+    tokens,
+)
 from sim_devin.calls.ceilings import is_nothing
-from sim_devin.engine.contract import BlockContext, BlockError, handler
+from sim_devin.engine.contract import BlockContext, BlockError, Written, handler
 from sim_devin.engine.failures import describe
 from sim_devin.engine.fields import require_ceiling
 from sim_devin.engine.model_input import kept_back
 from sim_devin.engine.origins import texts
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import (
     MISSING,
     EnvName,
@@ -21,6 +29,7 @@ from sim_devin.engine.references import (
     split,
     value_text,
 )
+from sim_devin.engine.services import Services
 from sim_devin.engine.workflow import Block
 from sim_devin.errors import Declined, SimDevinError
 from sim_devin.specs import json_schema
@@ -65,9 +74,9 @@ class ToolEntry:
     ) -> None:
         self.forced = entry.get("usageControl") == "force"
         try:
-            self.tool_id, bound = _planned(block, entry)
+            self.tool_id, bound = _planned(block.services, entry)
             if for_model != entry:
-                _, readable = _planned(block, for_model)
+                _, readable = _planned(block.services, for_model)
                 model_input = block.services.model_input(self.tool_id)
                 kept = {key: readable[key] for key in model_input if key in readable}
                 _warn(block, {key: value for key, value in kept.items() if bound[key] != value})
@@ -123,7 +132,7 @@ def _filled(
     if written is None:
         return unknown
     try:
-        _, values = _planned(block, written)
+        _, values = _planned(block.services, written)
     except SimDevinError:  # its operation is known only by now
         return unknown
     return {name: value for name, value in values.items() if not is_nothing(value)}
@@ -135,7 +144,64 @@ def _warn(block: BlockContext, kept: Mapping[str, Any]) -> None:
         block.warn(kept_back(names), "tools")
 
 
-def _planned(block: BlockContext, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def check(written: Written) -> Iterator[Problem]:
+    """Yield what is wrong with the model, the response format and the tools."""
+    yield from check_model(written)
+    field = written.values.get("responseFormat")
+    if isinstance(field, str) and field.strip() and response_format(field) is None:
+        yield Problem(
+            "the response format is not a JSON object",
+            place="responseFormat",
+            hint="Write a JSON Schema, or leave it empty.",
+        )
+    stored = written.block.values.get("tools")
+    if stored and not _rows(stored) and stored not in ("[]", []):
+        yield Problem(
+            "the tools cannot be read: the agent would have none",
+            place="tools",
+            hint="Write a JSON list of tools.",
+        )
+    for entry in _rows(stored):
+        if isinstance(entry, Mapping) and entry.get("usageControl") != "none":
+            yield from _tool_problems(written, entry)
+
+
+def _tool_problems(written: Written, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield why the agent could not use a tool."""
+    name = str(entry.get("title") or entry.get("toolId") or entry.get("type"))
+    place = f"tools.{name}"
+    heads = ("type", "toolId", "operation")
+    fixed = entry.get("params")
+    fixed = fixed if isinstance(fixed, Mapping) else {}
+    if any(written.is_open(entry.get(head)) for head in heads) or written.is_open(
+        fixed.get("operation")
+    ):
+        return
+    settled = {
+        key: value
+        for key, value in fixed.items()
+        if not written.is_open(value) and not is_nothing(value)
+    }
+    try:
+        tool_id, bound = _planned(written.services, {**entry, "params": settled})
+        given = {key: value for key, value in bound.items() if not is_nothing(value)}
+        written.services.function(tool_id, given)
+    except SimDevinError as error:
+        known = "Agents can use blocks with operations, and tools by their ids."
+        told = f"the agent's tool {name!r} cannot be used: {error.message}"
+        yield Problem(told, place=place, hint=error.hint or known)
+        return
+    for text in written.services.refusals(tool_id, given):
+        field = text.partition(":")[0].partition("[")[0]
+        if field in given:
+            yield Problem(
+                f"the agent's tool {name!r}: {text}",
+                place=f"{place}.{field}",
+                hint="Correct the value: every call with it is refused.",
+            )
+
+
+def _planned(services: Services, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the tool of an entry and what is fixed: a block's operation, or a tool by its id."""
     block_type = str(entry.get("type") or "")
     fixed = entry.get("params")
@@ -144,12 +210,12 @@ def _planned(block: BlockContext, entry: Mapping[str, Any]) -> tuple[str, dict[s
         return str(entry.get("toolId") or ""), values
     if entry.get("operation"):
         values.setdefault("operation", entry["operation"])
-    tool_id, params = block.plan_of(block_type, values)
-    credentials = block.services.credentials(block_type)
+    tool_id, params = services.plan(block_type, values)
+    credentials = services.credentials(block_type)
     return tool_id, params | {key: values[key] for key in credentials if key in values}
 
 
-@handler(outputs=declared, also_for_model=("tools",))
+@handler(outputs=declared, also_for_model=("tools",), check=check)
 def agent(block: BlockContext) -> dict[str, Any]:
     """Ask the model, carrying out the tools it calls, until it answers."""
     values = block.values

@@ -36,7 +36,11 @@ def child_workflow(block: BlockContext) -> dict[str, Any]:
     workflow_id = _chosen(block.values)
     if not workflow_id:
         raise BlockError(NO_WORKFLOW, hint=CHOOSE, retry=False)
-    result = block.run_child(workflow_id, inputs(block.values))
+    try:
+        result = block.run_child(workflow_id, inputs(block.values))
+    except BlockError as error:
+        error.output.setdefault("childWorkflowName", workflow_id)
+        raise
     name = result.workflow_name or "Workflow"
     about = {"childWorkflowName": name, "childWorkflowId": workflow_id}
     if result.status == "paused":

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.blocks.model import ask, cost, json_reply, tokens
-from sim_devin.blocks.router import DEFAULT_MODEL
+from sim_devin.blocks.model import DEFAULT_MODEL, ask, check_model, cost, json_reply, tokens
 from sim_devin.engine.contract import BlockContext, handler
 from sim_devin.engine.references import MISSING, parse_json, value_text
 from sim_devin.engine.workflow import Block
@@ -31,7 +30,7 @@ def declared(block: Block) -> dict[str, Any]:
     return {name: {} for name in ("content", "model", "tokens", "cost", *names)}
 
 
-@handler(outputs=declared)
+@handler(outputs=declared, check=check_model)
 def evaluator(block: BlockContext) -> dict[str, Any]:
     """Return a number for each metric."""
     metrics = _metrics(block.values.get("metrics"))

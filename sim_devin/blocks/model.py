@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sim_devin.engine.contract import BlockContext, BlockError
+from sim_devin.engine.contract import BlockContext, BlockError, Written
+from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.engine.services import takes_settings
+from sim_devin.errors import MissingCredentials, SimDevinError
 from sim_devin.specs.schema import number as as_number
+
+DEFAULT_MODEL = "default"
+NO_MODEL = "no language model is available"
+HAND_IN = "Pass one: open_app(llm=…), an object with complete(messages, …)."
+
+
+def check_model(written: Written) -> Iterator[Problem]:
+    """Yield what stands in the way of asking the block's model."""
+    if written.unknown.intersection(("model", "apiKey")):
+        return
+    llm = written.services.llm
+    if llm is None:
+        yield Problem(NO_MODEL, place="model", hint=HAND_IN)
+        return
+    require = getattr(llm, "require_access", None)
+    if require is not None:
+        values = written.values
+        try:
+            require(str(values.get("model") or DEFAULT_MODEL), str(values.get("apiKey") or ""))
+        except MissingCredentials as error:
+            if written.env is not None:
+                yield Problem(error.message, place="model", hint=error.hint)
+        except SimDevinError as error:
+            yield Problem(error.message, place="model", hint=error.hint)
 
 
 def ask(
@@ -39,11 +65,7 @@ def ask(
         SimDevinError: the model could not be asked.
     """
     if block.llm is None:
-        raise BlockError(
-            "no language model is available",
-            hint="Pass one: open_app(llm=…), an object with complete(messages, …).",
-            retry=False,
-        )
+        raise BlockError(NO_MODEL, hint=HAND_IN, retry=False)
     options: dict[str, Any] = {}
     if takes_settings(block.llm):
         options["settings"] = _settings(block, tool_choice, choices)

@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sim_devin.blocks.model import ask, cost, json_reply, tokens
+from sim_devin.blocks.model import DEFAULT_MODEL, ask, check_model, cost, json_reply, tokens
 from sim_devin.engine.contract import BlockContext, BlockError, handler
 from sim_devin.engine.graph import option_rows
 from sim_devin.engine.references import MISSING
 
-DEFAULT_MODEL = "default"
 NO_MATCH = "NO_MATCH"
 
 
@@ -34,7 +33,7 @@ def _route_format(ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-@handler()
+@handler(check=check_model)
 def router_v2(block: BlockContext) -> dict[str, Any]:
     """Let the model choose one of the routes for the context."""
     context = block.values.get("context") or ""
@@ -85,7 +84,7 @@ def router_v2(block: BlockContext) -> dict[str, Any]:
 NO_PATH = {"blockId": "", "blockType": "", "blockTitle": ""}
 
 
-@handler()
+@handler(check=check_model)
 def router(block: BlockContext) -> dict[str, Any]:
     """Let the model choose one of the connected blocks (the older block)."""
     prompt = block.values.get("prompt") or ""

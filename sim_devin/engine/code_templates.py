@@ -71,6 +71,11 @@ class Code(Template):
                 source.append(self._environment(segment, scanner, memory, bindings))
             else:
                 value = self._bound.lookup(segment)(scope, memory)
+                if value is LITERAL and _is_of_container(segment, self._bound):
+                    scanner.value()
+                    for parts in (source, shown, told):
+                        parts.append("undefined")  # the container has not run
+                    continue
                 if value is LITERAL:
                     _require_variable(segment, self._bound)
                     scanner.feed(segment.text)
@@ -105,6 +110,10 @@ class Code(Template):
         key = f"__env{len(bindings)}"
         bindings[key] = value
         return key
+
+
+def _is_of_container(reference: Reference, bound: Names) -> bool:
+    return reference.head in bound.containers and reference.path[:1] in (("results",), ("result",))
 
 
 def _require_variable(reference: Reference, bound: Names) -> None:
@@ -185,6 +194,10 @@ class Expression(Template):
             text = segment if isinstance(segment, str) else segment.text
             if isinstance(segment, Reference):
                 value = self._bound.lookup(segment)(scope, memory)
+                if value is LITERAL and _is_of_container(segment, self._bound):
+                    scanner.value()
+                    parts.append("undefined")
+                    continue
                 if value is not LITERAL:
                     scanner.value()
                     parts.append(spell(None if value is EMPTY else value))

@@ -53,6 +53,8 @@ class Written:
         unknown: ids of the fields that only a run knows.
         from_env: ids of fields with values of environment variables, which no message may show.
         is_open: tells whether only a run knows a value: for the parts of an unknown field.
+        services: what there is to run it with.
+        env: what ``{{NAME}}`` stands for; None if neither that nor credentials are known.
     """
 
     block: Block
@@ -60,6 +62,8 @@ class Written:
     unknown: frozenset[str]
     from_env: frozenset[str]
     is_open: Callable[[Any], bool]
+    services: Services
+    env: Mapping[str, str] | None = field(repr=False)
 
 
 # Yields what a handler cannot use; a problem's place is the id of the field.
@@ -352,10 +356,6 @@ class BlockContext:
         """Return which tool the block's values call, and with which parameters."""
         chosen = self.values if values is None else values
         return self._run.services.plan(self.block.type, chosen)
-
-    def plan_of(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the tool and the parameters that values of another block type stand for."""
-        return self._run.services.plan(block_type, values)
 
     def target(self, handle: str) -> dict[str, str] | None:
         """Return the block that a handle leads to, as outputs name it, or None."""

@@ -203,7 +203,7 @@ def _retry(raw: Any) -> Retry | None:
 def _finite(value: Any) -> float | None:
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = float(value) if value.strip() else 0.0  # Number("") is 0
         except ValueError:
             return None
     if _is_number(value) and math.isfinite(value):

@@ -12,6 +12,7 @@ from sim_devin.engine import events, pauses
 from sim_devin.engine import snapshot as snapshots
 from sim_devin.engine.bindings import bind
 from sim_devin.engine.budget import Budget
+from sim_devin.engine.code_check import require_extras
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.execution import Execution
@@ -158,6 +159,7 @@ def _run_program(
     external = program.start.type not in START_TYPES
     first = start_output(program.start, inputs, external=external)
     program.require_fields(bound.env)
+    require_extras(program)
     execution = _execution(program, bound, control, start_output=first)
     if from_block is None:
         execution.begin(execution.root, program.graph.place[program.start.id][1])

@@ -49,8 +49,7 @@ def _block_problems(
         yield problem
     if block.id not in program.graph.place:
         return  # it never runs; that is told
-    form = program.form(block.type)
-    written = known(block, params(block, form) if form else block.values, env)
+    written = known(program, block, env)
     spec = program.services.block(block.type)
     of_block = _call_problems if spec is not None and spec.operations else _own_problems
     for problem in of_block(program, block, written):
@@ -86,8 +85,10 @@ def _no_value(block: Block, item: FormField, hint: str) -> Problem:
 # -- which values are known ------------------------------------------------------------------------
 
 
-def known(block: Block, values: Mapping[str, Any], env: Mapping[str, str] | None) -> Written:
+def known(program: Program, block: Block, env: Mapping[str, str] | None) -> Written:
     """Return the values of a block as far as they are known before a run."""
+    form = program.form(block.type)
+    values = params(block, form) if form else block.values
     settled: dict[str, Any] = {}
     unknown: set[str] = set()
     from_env: set[str] = set()
@@ -99,7 +100,13 @@ def known(block: Block, values: Mapping[str, Any], env: Mapping[str, str] | None
             if settled[name] != value:
                 from_env.add(name)
     return Written(
-        block, settled, frozenset(unknown), frozenset(from_env), partial(is_open, env=env)
+        block,
+        settled,
+        frozenset(unknown),
+        frozenset(from_env),
+        partial(is_open, env=env),
+        program.services,
+        env,
     )
 
 

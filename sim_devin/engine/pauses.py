@@ -57,7 +57,7 @@ def paused_output(points: list[dict[str, Any]]) -> Any:
     """Return what a paused run puts out: what its one pause answers, or a list of pauses."""
     if len(points) == 1:
         return points[0]["response"]
-    return {"pausedBlocks": points, "pauseCount": len(points)}
+    return {"pausedBlocks": [point["response"] for point in points], "pauseCount": len(points)}
 
 
 def submission(answer: Any) -> dict[str, Any]:

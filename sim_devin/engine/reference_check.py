@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.code_templates import code_text
-from sim_devin.engine.graph import Graph, option_rows
+from sim_devin.engine.graph import ALWAYS, ERROR, Body, Graph, option_rows
 from sim_devin.engine.names import is_declared
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import Program
@@ -17,6 +17,7 @@ from sim_devin.engine.start import is_start
 from sim_devin.engine.workflow import Block, Loop
 from sim_devin.text import did_you_mean
 
+_OF_ITEMS = ("currentItem", "item", "items")
 IN_LOOP = ("index", "iteration", "currentItem", "item", "items")
 
 
@@ -152,12 +153,71 @@ def _reference(
             f"Connect {target.name!r} before {block.name!r}.",
         )
     declared = program.declared_outputs(target_id) if not target.is_container else None
-    if declared and reference.path and not is_declared(declared, reference.path):
+    if declared and reference.path[:1] == ("error",) and not is_declared(declared, reference.path):
+        yield from _error_of(program, block, target, problem)
+    elif declared and reference.path and not is_declared(declared, reference.path):
         hint = did_you_mean(str(reference.path[0]), declared)
-        if reference.path[0] != "error":
-            hint = hint or f"Available: {', '.join(declared)}."
-            open_ended = is_start(target, program.is_trigger)  # takes inputs it does not declare
-            yield problem("names nothing that the block puts out", hint, error=not open_ended)
+        hint = hint or f"Available: {', '.join(declared)}."
+        open_ended = is_start(target, program.is_trigger)  # takes inputs it does not declare
+        yield problem("names nothing that the block puts out", hint, error=not open_ended)
+
+
+def stays_as_text(program: Program, block: Block, reference: Reference) -> bool:
+    """Return whether a run leaves a reference as it is written, since it means nothing there."""
+    workflow, names = program.workflow, program.names
+    container_id = names.containers.get(reference.head)
+    is_pass = container_id is not None and reference.path and reference.path[0] in IN_LOOP
+    if reference.head not in ("loop", "parallel") and not is_pass:
+        return not names.knows(reference)
+    chain = [*workflow.chain(block.id), *([block.id] if block.is_container else [])]
+    if container_id is None:
+        wanted = reference.head == "loop"
+        around = [key for key in chain if isinstance(workflow.containers[key], Loop) == wanted]
+        if not around:
+            return True
+        container_id = around[-1]
+    counts = workflow.containers[container_id].kind in ("for", "count", "while", "doWhile")
+    return counts and bool(reference.path) and reference.path[0] in _OF_ITEMS
+
+
+def _error_of(program: Program, block: Block, target: Block, problem: Any) -> Iterator[Problem]:
+    """Check ``<a.error>``, which is there only where block a failed and its error port led on."""
+    graph = program.graph
+    if target.id not in graph.place or graph.place[target.id][0] is not graph.place[block.id][0]:
+        return
+    body, at = graph.place[target.id]
+    here = graph.place[block.id][1]
+    kinds = (ERROR, ALWAYS) if body.nodes[at].has_error_port else ()  # else a failure ends the run
+    failed = [to for to, ports in body.nodes[at].out if any(p.kind in kinds for p in ports)]
+    without = {at: [to for to, ports in body.nodes[at].out if any(p.kind != ERROR for p in ports)]}
+    if here not in _led_to(body, failed):
+        yield problem(
+            "names nothing that the block puts out: it succeeded where this one runs",
+            f"Connect the error port of {target.name!r} to what is to read its error.",
+            error=here in _led_to(body, without[at]),
+        )
+    elif here in _led_to(body, body.entries, without):
+        yield problem(
+            "is read by what other blocks lead to as well: where they do, the block has succeeded, "
+            "and this one fails",
+            f"Give {target.name!r} an error handler of its own, or read the error in a Function.",
+        )
+
+
+def _led_to(
+    body: Body, starts: Iterable[int], instead: Mapping[int, list[int]] | None = None
+) -> set[int]:
+    """Return the nodes of a body that others lead to; `instead` has other targets for some."""
+    found = set(starts)
+    queue = deque(found)
+    while queue:
+        index = queue.popleft()
+        targets = [to for to, _ in body.nodes[index].out]
+        for to in (instead or {}).get(index, targets):
+            if to not in found:
+                found.add(to)
+                queue.append(to)
+    return found
 
 
 def _pass_reference(
@@ -198,7 +258,7 @@ def _pass_reference(
         )
         return
     counts = containers[container_id].kind in ("for", "count", "while", "doWhile")
-    if counts and reference.path and reference.path[0] in ("currentItem", "item", "items"):
+    if counts and reference.path and reference.path[0] in _OF_ITEMS:
         yield problem(
             "has no meaning in a container that only counts: it stays as text",
             "Use its index, or let it go over a collection.",

@@ -6,24 +6,22 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from sim_devin.code import javascript
 from sim_devin.engine.address_check import address_problems
-from sim_devin.engine.code_templates import code_text
+from sim_devin.engine.code_check import code_problems, require_extras
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.field_check import field_problems
 from sim_devin.engine.graph import Graph, option_rows, reachable
 from sim_devin.engine.model_input_check import model_input_problems
-from sim_devin.engine.names import Names
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
-from sim_devin.engine.references import Reference, normalize, split
+from sim_devin.engine.references import normalize
 from sim_devin.engine.schema_check import schema_problems
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start, start_block
 from sim_devin.engine.unread_check import document_problems, unread_problems
-from sim_devin.engine.workflow import NOTE, Block, Loop, Workflow
-from sim_devin.errors import InvalidWorkflow, MissingDependency
+from sim_devin.engine.workflow import NOTE, Block, Workflow
+from sim_devin.errors import InvalidWorkflow
 from sim_devin.text import did_you_mean
 
 RESERVED_NAMES = ("loop", "parallel", "variable")
@@ -66,8 +64,13 @@ def check(
     return _sorted(found)
 
 
-def program_problems(program: Program, env: Mapping[str, str] | None = None) -> list[Problem]:
-    """Return what is wrong with a compiled workflow, errors first; `env` as for `check`."""
+def program_problems(
+    program: Program, env: Mapping[str, str] | None = None, *, starting: bool = False
+) -> list[Problem]:
+    """Return what is wrong with a compiled workflow, errors first; `env` as for `check`.
+
+    `starting` says that a run is about to begin: what it is allowed is known.
+    """
     return _sorted(
         [
             *_document_problems(program.workflow),
@@ -77,7 +80,7 @@ def program_problems(program: Program, env: Mapping[str, str] | None = None) -> 
             *reference_problems(program, env),
             *model_input_problems(program),
             *schema_problems(program),
-            *_code_problems(program),
+            *code_problems(program, env, starting=starting),
             *address_problems(program),
         ]
     )
@@ -99,11 +102,13 @@ def require(
         named: what to put before each problem, to tell one workflow from another.
 
     Raises:
+        MissingDependency: something is not installed; says what to install.
         InvalidWorkflow: names everything that is wrong, where, and what to do.
     """
+    require_extras(program)
     errors = [
         problem
-        for problem in program_problems(program, env)
+        for problem in program_problems(program, env, starting=True)
         if problem.level == "error"
         and (blocks is None or problem.block_id is None or problem.block_id in blocks)
     ]
@@ -294,77 +299,3 @@ def _stuck(graph: Graph) -> Iterator[Block]:
                     seen.add(target)
                     queue.append(target)
         yield from (node.block for node in body.nodes if node.index not in seen)
-
-
-# -- code ----------------------------------------------------------------------------------------
-
-
-def _code_problems(program: Program) -> Iterator[Problem]:
-    pieces = list(_code(program))
-    if not pieces:
-        return
-    if not javascript.available():
-        yield Problem(
-            "JavaScript is not checked and cannot run: the extra [js] is not installed",
-            place=", ".join(dict.fromkeys(block.name for block, _, _, _ in pieces)),
-            hint="pip install 'sim-devin[js]'",
-        )
-        return
-    for block, field, source, kind in pieces:
-        try:
-            wrong = javascript.syntax_problem(_standing_in(source, program.names), kind=kind)
-        except MissingDependency:
-            return
-        if wrong is not None:
-            line, reason = wrong
-            yield Problem(
-                f"the JavaScript does not parse, line {line}: {reason}",
-                place=f"{block.name}.{field}",
-                block_id=block.id,
-                hint=_line(source, line),
-            )
-
-
-def _code(program: Program) -> Iterator[tuple[Block, str, str, javascript.SourceKind]]:
-    for block in program.workflow.blocks.values():
-        if not block.enabled:
-            continue
-        if block.type == "function" and block.values.get("language") in (None, "javascript"):
-            source = code_text(block.values.get("code") or "")
-            yield block, "code", source, "function"
-        elif block.type == "condition":
-            for row in option_rows(block.values.get("conditions")):
-                if str(row.get("title") or "").strip().lower() == "else":
-                    break
-                yield (
-                    block,
-                    f"conditions.{row.get('title')}",
-                    str(row.get("value") or ""),
-                    "expression",
-                )
-        container = program.workflow.containers.get(block.id)
-        if isinstance(container, Loop):
-            for field, source, used in (
-                ("whileCondition", container.while_condition, container.kind == "while"),
-                ("doWhileCondition", container.do_while_condition, container.kind == "doWhile"),
-            ):
-                if used:
-                    yield block, field, source, "expression"
-
-
-def _standing_in(source: str, names: Names) -> str:
-    """Return the source with a name in the place of each reference to something known."""
-    parts: list[str] = []
-    for segment in split(source):
-        if isinstance(segment, str):
-            parts.append(segment)
-        elif isinstance(segment, Reference):
-            parts.append("__ref" if names.knows(segment) else segment.text)
-        else:
-            parts.append("__env")
-    return "".join(parts)
-
-
-def _line(source: str, line: int) -> str:
-    lines = source.splitlines()
-    return lines[line - 1].strip()[:120] if 0 < line <= len(lines) else ""

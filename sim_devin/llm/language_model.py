@@ -6,6 +6,7 @@ pydantic-ai, so it is only loaded when a block first asks.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,25 @@ class PydanticAiModel:
             retries=self._retries,
         )
         return reply
+
+    def require_installed(self) -> None:
+        """Check that the library is there; it is not loaded.
+
+        Raises:
+            MissingDependency: it is not installed.
+        """
+        if importlib.util.find_spec("pydantic_ai") is None:
+            raise MissingDependency("A block that uses a language model", EXTRA)
+
+    def require_access(self, model: str, own_key: str) -> None:
+        """Check that a block's model can be asked, without asking.
+
+        Raises:
+            CallerError: its name says of no provider, or there is none.
+            MissingCredentials: there is no key for the provider.
+        """
+        if self._model is None:
+            self._access(model, own_key)
 
     def _access(self, model: str, own_key: str) -> Access:
         name = (self._default if model in UNNAMED else model).strip()

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from sim_devin.calls.local_faults import local_fault
+from sim_devin.engine.code_check import require_extras
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
 from sim_devin.engine.program import Program
@@ -352,6 +353,7 @@ class Worker:
         everything = chosen.from_block is not None
         program = Program(document, services, kind=chosen.trigger, everything=everything)
         program.require_fields(env)
+        require_extras(program)
         children = {
             key: load_workflow(seal.open(self._store.document(document_id)))
             for key, document_id in run.children.items()

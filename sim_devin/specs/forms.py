@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.errors import UnknownName
+from sim_devin.errors import CallerError, UnknownName
 from sim_devin.specs.models import BlockField, BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.specs.schema import coerce, shorten
 
@@ -288,8 +288,13 @@ def plan(
     allows it; leftovers of other operations are dropped, as Sim's tools ignore them.
 
     Raises:
+        CallerError: the block is one without tools.
         UnknownName: no such operation, or its tool is not registered.
     """
+    if not block.operations:
+        raise CallerError(
+            f"The block {block.type!r} calls no tool.", hint="Take a block that has operations."
+        )
     operation = operation_of(block, values)
     tool = tools.get(block.operations[operation])
     if tool is None:

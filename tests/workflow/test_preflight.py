@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 import sim_devin
+from sim_devin.engine.document import load_workflow
 from sim_devin.engine.workflow_check import check
-from sim_devin.errors import InvalidWorkflow
+from sim_devin.errors import InvalidWorkflow, MissingDependency
 from sim_devin.runs.services import AppServices
 from workflow.fakes import block, document, edge
 
@@ -223,3 +224,256 @@ def test_a_run_from_a_block_is_not_refused_for_the_blocks_before(app):
     made = flow(create(maxAcuLimit="abc"), devin("B", prompt="p"))
     run_id = app.runs.start(made, {"task": "x"}, from_block="b", snapshot=None)
     assert app.runs.show(run_id)["state"] == "ready"
+
+
+# -- agents ----------------------------------------------------------------------------------------
+
+
+def agent(*tools, **values):
+    return block("a", "agent", "A", **{"model": "m", "tools": list(tools), **values})
+
+
+DEVIN_TOOL = {"type": "devin", "title": "Devin", "operation": "create_session"}
+TOOLS = {
+    "a block that is unknown": ({"type": "slak", "title": "Tell"}, "A.tools.Tell", "slak"),
+    "a block without operations": (
+        {"type": "response", "title": "Answer"},
+        "A.tools.Answer",
+        "calls no tool",
+    ),
+    "an operation that is unknown": (
+        {**DEVIN_TOOL, "operation": "create_sesion"},
+        "A.tools.Devin",
+        "create_session",
+    ),
+    "a tool that is unknown": (
+        {"type": "tool", "toolId": "devin_get_sesion"},
+        "A.tools.devin_get_sesion",
+        "devin_get_session",
+    ),
+    "a kind that is not there": (
+        {"type": "custom-tool", "title": "Mine", "code": "return 1"},
+        "A.tools.Mine",
+        "cannot be used",
+    ),
+    "a value that is refused": (
+        {**DEVIN_TOOL, "params": {"maxAcuLimit": "abc"}},
+        "A.tools.Devin.maxAcuLimit",
+        "whole number",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tool", "place", "told"), TOOLS.values(), ids=TOOLS)
+def test_the_tools_of_an_agent_are_looked_into(app, tool, place, told):
+    [problem] = check(flow(agent(tool)), AppServices(app), env={})
+    assert (problem.level, problem.place) == ("error", place)
+    assert told in f"{problem.text} {problem.hint}"
+    assert problem.hint
+    with pytest.raises(InvalidWorkflow):
+        app.runs.start(flow(agent(tool)), {"task": "x"})
+
+
+def test_tools_that_an_agent_can_use_are_passed(app):
+    tools = (
+        {**DEVIN_TOOL, "params": {"maxAcuLimit": "5", "prompt": "<start.task>"}},
+        {"type": "devin", "operation": "<start.task>"},
+        {"type": "tool", "toolId": "devin_get_session"},
+        {"type": "slak", "usageControl": "none"},
+    )
+    assert check(flow(agent(*tools)), AppServices(app), env={}) == []
+
+
+def test_a_model_without_a_key_is_found_before_a_run():
+    with sim_devin.open_app(
+        discover=False, store="memory", env={}, credentials={"apiKey": "k", "orgId": "o"}
+    ) as app:
+        for model, told in (("gpt-4o", "OPENAI_API_KEY"), ("what-is-this", "provider:name")):
+            [problem] = check(flow(agent(model=model)), AppServices(app), env={})
+            assert problem.place == "A.model"
+            assert told in problem.hint
+        keyed = agent(model="gpt-4o", apiKey="{{MINE}}")
+        assert check(flow(keyed), AppServices(app), env={"MINE": "k"}) == []
+
+
+# -- what is installed -----------------------------------------------------------------------------
+
+
+def condition(expression, **more):
+    rows = [{"id": "a-if", "title": "if", "value": expression}]
+    return block("a", "condition", "A", conditions=json.dumps(rows), **more)
+
+
+def test_a_missing_extra_is_found_before_the_first_request(app, monkeypatch):
+    monkeypatch.setattr("sim_devin.code.javascript.available", lambda: False)
+    for start in (app.run, app.runs.start):
+        with pytest.raises(MissingDependency, match=r"JavaScript") as refused:
+            start(flow(condition("true")), {"task": "x"})
+        assert "pip install 'sim-devin[js]'" in refused.value.hint
+        assert start(flow(), {"task": "x"})
+
+
+def test_the_library_of_models_is_missed_before_the_first_request(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with sim_devin.open_app(
+        discover=False,
+        store="memory",
+        env={"OPENAI_API_KEY": "k"},
+        credentials={"apiKey": "k", "orgId": "o"},
+        transport=object(),
+    ) as app:
+        for start in (app.run, app.runs.start):
+            with pytest.raises(MissingDependency) as refused:
+                start(flow(agent(model="gpt-4o")), {"task": "x"})
+            assert "pip install 'sim-devin[agent]'" in refused.value.hint
+
+
+def test_a_worker_that_lacks_an_extra_holds_the_run_and_says_so(app, monkeypatch):
+    run_id = app.runs.start(flow(condition("true")), {"task": "x"})
+    monkeypatch.setattr("sim_devin.code.javascript.available", lambda: False)
+    app.runs.follow(run_id)
+    run = app.runs.show(run_id)
+    assert run["state"] == "held"
+    assert "sim-devin[js]" in run["error"]
+    assert app.call("devin_list_sessions")["sessions"] == []
+
+
+def test_python_is_refused_where_it_is_not_allowed(app):
+    made = flow(block("a", "function", "A", language="python", code="return 1"))
+    [problem] = check(made, AppServices(app), env={})
+    assert (problem.level, problem.place) == ("warning", "A.language")
+    with pytest.raises(InvalidWorkflow, match="--allow-python"):
+        app.runs.start(made, {"task": "x"})
+    assert app.runs.start(made, {"task": "x"}, allow_python=True)
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "mend"),
+    [
+        (condition("\"<start.task>\" === 'yes'"), "Write <start.task> without the quotes"),
+        (condition("'<start.task>' === 'yes'"), "Write <start.task> without the quotes"),
+        (
+            block("a", "function", "A", code="return '<first.sessionId>' + 1"),
+            "Write <first.sessionId> without",
+        ),
+        (
+            block("a", "function", "A", code="return `to <start.task>`"),
+            "Write ${<start.task>}",
+        ),
+    ],
+)
+def test_a_reference_between_quotes_is_named_with_the_mend(app, made, mend):
+    [problem] = check(flow(made), AppServices(app), env={})
+    assert problem.level == "warning"
+    assert mend in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("made", "place"),
+    [
+        (condition("{{NOPE}} === 1"), "A.conditions.if"),
+        (condition("<loop.index> === 1"), "A.conditions.if"),
+        (block("a", "function", "A", code="return <nobody.x>"), "A.code"),
+        (block("a", "function", "A", code="return <variable.nope>"), "A.code"),
+    ],
+)
+def test_code_is_tried_as_a_run_would_have_it(app, made, place):
+    errors = [p for p in check(flow(made), AppServices(app), env={}) if p.level == "error"]
+    assert [item.place for item in errors] == [place]
+    assert all(item.hint for item in errors)
+
+
+def test_what_may_never_be_reached_is_a_warning(app):
+    rows = [
+        {"id": "a-if", "title": "if", "value": "true"},
+        {"id": "a-elif", "title": "else if", "value": "this is not js"},
+    ]
+    made = block("a", "condition", "A", conditions=json.dumps(rows))
+    [problem] = check(flow(made), AppServices(app), env={})
+    assert (problem.level, problem.place) == ("warning", "A.conditions.else if")
+
+
+def handled(*edges):
+    blocks = [
+        START,
+        devin("A", "get_session", sessionId="devin-1"),
+        devin("B", "get_session", sessionId="devin-2"),
+        block("h", "response", "H", dataMode="json", data='{"why": "<a.error>"}'),
+    ]
+    return document(blocks, [edge("start", "a"), *edges])
+
+
+@pytest.mark.parametrize(
+    ("edges", "level"),
+    [
+        ([edge("a", "b"), edge("a", "h", "error")], None),
+        ([edge("a", "b"), edge("a", "h", "error"), edge("b", "h", "error")], "warning"),
+        ([edge("a", "b"), edge("b", "h", "error")], "error"),
+        ([edge("a", "h")], "error"),
+    ],
+    ids=["its own", "shared", "another's", "none"],
+)
+def test_the_error_of_a_block_that_succeeded_is_told(app, edges, level):
+    found = [p for p in check(handled(*edges), AppServices(app), env={}) if p.place == "H.data"]
+    assert [item.level for item in found] == ([level] if level else [])
+
+
+# -- what Sim does ---------------------------------------------------------------------------------
+
+
+def test_the_results_of_a_loop_that_did_not_run_are_undefined(app):
+    blocks = [
+        START,
+        condition("false"),
+        block("l", "loop", "Loop 1", container={"loopType": "for", "count": 1}),
+        block("i", "function", "I", code="return 1", parent="l"),
+        block("f", "function", "F", code="return typeof <loop1.results>"),
+        block(
+            "c",
+            "condition",
+            "C",
+            conditions=[{"id": "c-if", "title": "if", "value": "<loop1.results> === undefined"}],
+        ),
+    ]
+    edges = [
+        edge("start", "a"),
+        edge("a", "l", "condition-a-if"),
+        edge("l", "i", "loop-start-source"),
+        edge("start", "f"),
+        edge("f", "c"),
+    ]
+    result = app.run(document(blocks, edges), {"task": "x"})
+    assert result.success
+    assert result.block_outputs["f"]["result"] == "undefined"
+    assert result.block_outputs["c"]["selectedOption"] == "c-if"
+
+
+def test_several_pauses_are_told_as_their_responses(app):
+    blocks = [START, *(block(name, "human_in_the_loop", name) for name in "ab")]
+    result = app.run(document(blocks, [edge("start", "a"), edge("start", "b")]), {"task": "x"})
+    assert result.output["pauseCount"] == 2
+    for paused in result.output["pausedBlocks"]:
+        assert paused.keys() == {"data", "status", "headers"}
+
+
+def test_the_error_port_tells_the_child_that_could_not_be_run(app):
+    blocks = [
+        START,
+        block("a", "workflow", "A", workflowId="nobody"),
+        block("h", "response", "H", dataMode="json", data='{"who": "<a.childWorkflowName>"}'),
+    ]
+    made = document(blocks, [edge("start", "a"), edge("a", "h", "error")])
+    assert app.run(made, {"task": "x"}).output["data"] == {"who": "nobody"}
+
+
+@pytest.mark.parametrize(
+    ("tries", "expected"),
+    [("", 2), (None, 3), ("4", 4), ("many", 3), (0, 2), (9, 5)],
+)
+def test_retry_counts_are_read_as_javascript_reads_numbers(tries, expected):
+    retry = {"enabled": True, "maxTries": tries}
+    made = load_workflow(document([block("a", "function", _retry=retry)], []))
+    assert made.blocks["a"].retry.tries == expected
