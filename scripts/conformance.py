@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from conformance_page import Tally, page, report
 
-from sim_devin.app import App
+from sim_devin.app import App, open_app
 from sim_devin.calls.request import VERSION, Request
 from sim_devin.errors import (
     ApiError,
@@ -36,7 +36,6 @@ from sim_devin.errors import (
 from sim_devin.specs.models import ToolSpec
 from sim_devin.specs.schema import number
 from sim_devin.text import text, trim
-from sim_devin.wiring import open_app
 
 ROOT = Path(__file__).parent.parent
 CASES = ROOT / "tests" / "conformance"

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim_devin.app import App
+    from sim_devin.app import App, open_app
     from sim_devin.calls.request import Request
     from sim_devin.calls.response import Response
     from sim_devin.client import Devin
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
     from sim_devin.specs.files import Specs, load_specs
     from sim_devin.specs.models import BlockField, BlockSpec, ToolSpec
-    from sim_devin.wiring import open_app
+
 
 _HOME = {
     "App": "app",
@@ -46,7 +46,7 @@ _HOME = {
     "ToolSpec": "specs.models",
     "hookimpl": "plugins.hooks",
     "load_specs": "specs.files",
-    "open_app": "wiring",
+    "open_app": "app",
 }
 
 __all__ = [

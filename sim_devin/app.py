@@ -1,56 +1,75 @@
-"""The app: tools, blocks and workflows behind one object. Made by `sim_devin.open_app`."""
+"""The app: tools, blocks and workflows behind one object, and `open_app`, which wires it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from sim_devin import blocks
 from sim_devin.calls import invoke
-from sim_devin.clock import Clock
+from sim_devin.calls.ceilings import checked, least
+from sim_devin.calls.intents import Ledger, Settle
+from sim_devin.calls.retry import RetryPolicy
+from sim_devin.calls.transport import Transport, check_base_url
+from sim_devin.clock import Clock, RealClock
+from sim_devin.devin import plugin as devin
+from sim_devin.devin.intents import MemoryLedger
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
+from sim_devin.functions import calls
 from sim_devin.functions.calls import FunctionAnswer
-from sim_devin.functions.calls import call as execute_function
 from sim_devin.functions.schemas import Functions, functions_of
+from sim_devin.llm.language_model import PydanticAiModel
+from sim_devin.plugins import loading
+from sim_devin.plugins.registry import Registry, build
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Approve, Policy
-from sim_devin.runs.kept_runs import KeptRuns
-from sim_devin.runs.services import AppServices
+from sim_devin.runs.opening import Recorders
+from sim_devin.runs.runs import Runs
+from sim_devin.runs.services import Attendance
+from sim_devin.runs.snapshots import RunStore
+from sim_devin.runs.starting import RunRequest
 from sim_devin.runs.telemetry import open_telemetry
-from sim_devin.settings import Settings
+from sim_devin.settings import Settings, load_settings
 from sim_devin.store.account import StoreSpending
-from sim_devin.toolbox import Toolbox
+from sim_devin.store.sql_store import SqlStore
+from sim_devin.toolbox import Edges, Toolbox
 
-if TYPE_CHECKING:
-    from sim_devin.runs.runs import Runs
+SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
+
+logger = logging.getLogger("sim_devin")
 
 
 class App(Toolbox):
-    """Everything wired together. Made by `open_app`; safe to use from many threads.
+    """Everything wired together, above what makes calls. Safe to use from many threads.
 
-    What makes calls is in the `Toolbox`; here is what stands above it.
+    `store` is the object that was handed in to keep runs; else it has ``load`` alone.
     """
 
-    def __init__(self, *, settings: Settings, clock: Clock, **edges: Any) -> None:
-        spending = StoreSpending(lambda: self.runs.store, clock)
-        super().__init__(settings=settings, clock=clock, spending=spending, **edges)
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        settings: Settings,
+        clock: Clock,
+        edges: Edges,
+        store: SqlStore | RunStore | str | Path | None,
+    ) -> None:
+        account = StoreSpending(lambda: self.runs.store, clock)
+        super().__init__(registry, settings, clock, edges, account)
+        self._recorders = Recorders(self, store)
+        self.store: Any = self._recorders.records
         self.telemetry = open_telemetry(settings.otel)
-        self._runs: Runs | None = None
-        self._opening = threading.Lock()
-        self._kept = KeptRuns(self)
 
     def __enter__(self) -> App:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -61,29 +80,19 @@ class App(Toolbox):
         close = getattr(self._transport, "close", None)
         if close is not None:
             close()
-        with self._opening:
-            runs, self._runs = self._runs, None
-        if runs is not None:
-            runs.close()
+        self._recorders.close()
 
     @property
     def runs(self) -> Runs:
         """Durable runs: recorded step by step, resumed after a crash, waiting as rows.
 
-        They are kept in the app's store if that is a `SqlStore`, else in the file that
-        ``SIM_DEVIN_STORE`` names, else in the user's own; with a simulator, in memory.
+        They are kept in the store that was handed in, else in the one that ``SIM_DEVIN_STORE``
+        names, else in the user's own; with a simulator, in memory.
         """
-        from sim_devin.runs.opening import open_runs
-
-        with self._opening:  # two stores in memory would be two accounts
-            if self._runs is None:
-                self._runs = open_runs(self)
-            return self._runs
+        return self._recorders.durable
 
     def _traced(self, sender: invoke.Sender) -> invoke.Sender:
         return self.telemetry.sender(sender)
-
-    # -- workflows -------------------------------------------------------------------------
 
     def run(
         self,
@@ -109,6 +118,8 @@ class App(Toolbox):
         gate: Gate | None = None,
     ) -> RunResult:
         """Run a workflow and return how it ended. A failing block is in the result, not raised.
+
+        It is recorded in the store that was handed in; else in memory, where the last 100 are kept.
 
         Args:
             workflow: a Sim export as parsed JSON, or the path of one.
@@ -137,30 +148,32 @@ class App(Toolbox):
             InvalidWorkflow: the document cannot be run; every problem is listed.
             CredentialsError: a credential refers to a variable that is not set.
         """
-        policy = (gate or self.gate).policy.tightened(Policy(sessions_per_run=max_sessions))
-        services = AppServices(
-            self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
-        )
-        result = engine.run(
-            workflow,
-            inputs,
-            services=services,
-            env=self.environment() if env is None else env,
+        request = RunRequest(
+            workflow=workflow,
+            inputs=inputs,
+            env=env,
             trigger=trigger,
             run_id=run_id,
-            children=children,
+            children=None if callable(children) else children,
             from_block=from_block,
             snapshot=snapshot,
             stop_after=stop_after,
-            deadline=deadline,
-            cancel=cancel,
             bindings=bindings,
-            ceilings=policy.run_ceilings(max_acu),
-            call_ceilings=policy.call_ceilings(),
-            sessions=policy.sessions_per_run,
-            on_event=self.telemetry.listener(on_event),
+            max_acu=max_acu,
+            max_sessions=max_sessions,
+            allow_python=allow_python,
+            as_sim=True,
         )
-        return self._kept.keep(result, services.ledger)
+        attendance = Attendance(
+            on_event=self.telemetry.listener(on_event),
+            cancel=cancel,
+            deadline=deadline,
+            reconcile=reconcile,
+            approve=approve,
+            gate=gate,
+            children=children if callable(children) else (children or {}).get,
+        )
+        return self._recorders.run(request, attendance)
 
     def resume(
         self,
@@ -196,27 +209,16 @@ class App(Toolbox):
             UnknownName: no run of that id is in the store.
             CallerError: the run is not paused.
         """
-        policy = (gate or self.gate).policy
-        services = AppServices(
-            self, reconcile=reconcile, allows_python=allow_python, approve=approve, gate=gate
-        )
-        services.ledger = self._kept.ledger_of(run) or services.ledger
-        result = engine.resume(
-            run if isinstance(run, RunResult) else self._kept.find(run, env),
-            answer,
-            services=services,
-            context_id=context_id,
-            env=self.environment() if env is None and isinstance(run, str) else env,
-            deadline=deadline,
-            cancel=cancel,
-            ceilings=policy.run_ceilings(),
-            call_ceilings=policy.call_ceilings(),
-            sessions=policy.sessions_per_run,
+        attendance = Attendance(
             on_event=self.telemetry.listener(on_event),
+            cancel=cancel,
+            deadline=deadline,
+            reconcile=reconcile,
+            approve=approve,
+            gate=gate,
+            allow_python=allow_python,
         )
-        return self._kept.keep(result, services.ledger)
-
-    # -- agents ----------------------------------------------------------------------------
+        return self._recorders.resume(run, answer, attendance, context_id=context_id, env=env)
 
     @property
     def functions(self) -> Functions:
@@ -265,27 +267,14 @@ class App(Toolbox):
     ) -> FunctionAnswer:
         """Execute a model's function call; return the text to answer it with.
 
-        What went wrong is in the text, so that the model can mend it; `FunctionAnswer.output` and
-        `.error` hold the same for a program.
-
-        Args:
-            name: the function's name.
-            arguments: JSON text or an object, as the provider handed it over.
-            bind: parameter -> value fixed by the user, credentials and ceilings included.
-            credentials: the connection's fields, over the app's own.
-            ceilings: parameter -> the most it may be; the model can only stay below.
-            gate: the policy to obey, and what has been spent under it; the app's own unless given.
-            approve: asked when the policy wants a person's yes; without it the answer is no.
-            reconcile: settle an ambiguous create or message by looking for it.
-            cancel: set it to give up.
-            deadline: seconds from now in which the call has to end.
-            on_progress: told about the steps of a long call.
+        See `sim_devin.functions.calls.call` for the arguments. What went wrong is in the text, so
+        that the model can mend it; `FunctionAnswer.output` and `.error` hold it for a program.
 
         Raises:
             Cancelled: `cancel` was set.
             CallerError: `bind` names something that no tool takes.
         """
-        return execute_function(
+        return calls.call(
             self,
             name,
             arguments,
@@ -299,3 +288,113 @@ class App(Toolbox):
             deadline=deadline,
             on_progress=on_progress,
         )
+
+
+def open_app(
+    *,
+    transport: Transport | None = None,
+    llm: Any = None,
+    store: SqlStore | RunStore | str | Path | None = None,
+    plugins: Iterable[object] = (),
+    base_url: str | None = None,
+    clock: Clock | None = None,
+    credentials: Mapping[str, str] | None = None,
+    specs: Iterable[Path | str] = (),
+    discover: bool = True,
+    simulate: bool | None = None,
+    retries: int | None = None,
+    max_acu: int | None = None,
+    policy: Policy | None = None,
+    ledger: Ledger | None = None,
+    settle: Settle | None = None,
+    strict: bool | None = None,
+    env: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> App:
+    """Return an app. Arguments win over the environment, which wins over the config file.
+
+    Args:
+        transport: carries requests; `HttpTransport` unless given.
+        llm: the model of agent, router and evaluator blocks, see `engine.services.Model`;
+            any provider through pydantic-ai (extra ``agent``) unless given, or a simulated
+            one with `simulate`.
+        store: keeps runs: an object, or the place of durable runs as `SIM_DEVIN_STORE` has it:
+            a file, a ``postgresql://`` address, ``memory``. With a simulator, ``memory`` unless
+            given. `App.run` records in it, too; in memory unless it is given here. An object
+            that is no `SqlStore` has ``save`` and ``load``, and gets the record of each run.
+        plugins: further plugins, as modules or objects with hook implementations.
+        base_url: the API's address up to and including ``/v3``.
+        clock: the time.
+        credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
+        specs: folders of spec files to load as plugins.
+        discover: whether to load installed plugins.
+        simulate: talk to the built-in simulator of Devin, and to a simulated language model:
+            no account, no key, no network.
+        retries: tries after the first one; 0 turns retrying off.
+        max_acu: ceiling for the ACU limit of every session; it can only lower one.
+        policy: what agents and workflows may do. It goes over the config file's ``[policy]``,
+            which it can only tighten, see `Policy.tightened`.
+        ledger: where intents of creates and messages are recorded; in memory unless given.
+        settle: how an ambiguous create or message is settled.
+        strict: whether a broken plugin is fatal.
+        env: the environment to read; the process's unless given.
+        config: the config file; the user's unless given.
+
+    Raises:
+        CallerError: a setting cannot be used.
+        PluginError: in strict mode, when a plugin is broken.
+    """
+    settings = load_settings(env, config)
+    written = settings.policy
+    given, most = policy or Policy(), least(checked("max_acu", max_acu), settings.max_acu)
+    both = written.tightened(given).tightened(settings.ceilings())
+    both = both.tightened(Policy(acu_per_call=most))
+    settings = replace(settings, policy=both, max_acu=most, max_acu_day=both.acu_per_day)
+    strict = settings.strict if strict is None else strict
+    loaded = loading.load(
+        {"devin": devin, "workflow": blocks},
+        plugins,
+        folders=[*settings.specs, *map(Path, specs)],
+        discover=discover,
+        disabled=settings.disabled,
+        strict=strict,
+    )
+    simulate = settings.simulate if simulate is None else simulate
+    if simulate and transport is None:
+        from sim_devin.simulated import SimulatedTransport
+
+        simulated = SimulatedTransport(clock)
+        transport, clock = simulated, simulated.clock
+    if store is None and hasattr(transport, "simulator"):
+        # Its sessions end with this process, and no worker may go on with such a run for real.
+        store = "memory"
+    if isinstance(store, (str, Path)):
+        settings = replace(settings, env={**settings.env, "SIM_DEVIN_STORE": str(store)})
+    built = build(loaded, strict=strict)
+    slips = [f"policy: {slip}" for one in (written, given) for slip in one.slips(built.tools)]
+    for slip in (*slips, *settings.unread, *built.unread_credentials(settings.credentials)):
+        logger.warning("%s", slip)
+    retries = settings.retries if retries is None else retries
+    if llm is None and simulate:
+        from sim_devin.simulated import SimulatedModel
+
+        llm = SimulatedModel()
+    elif llm is None:
+        llm = PydanticAiModel(
+            settings.env,
+            default=settings.model,
+            url=settings.model_url,
+            key=settings.model_api_key,
+            retries=retries,
+        )
+    edges = Edges(
+        transport=transport,
+        llm=llm,
+        base_url=check_base_url(base_url) if base_url else "",
+        credentials={**(SIMULATED_CREDENTIALS if simulate else {}), **(credentials or {})},
+        retry_policy=RetryPolicy() if retries is None else RetryPolicy(retries=retries),
+        ledger=ledger or MemoryLedger(),
+        settle=settle or settings.settle,
+    )
+    clock = clock or RealClock()
+    return App(registry=built, settings=settings, clock=clock, edges=edges, store=store)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from sim_devin.app import App
+from sim_devin.app import App, open_app
 from sim_devin.calls.paging import pages
 from sim_devin.devin.answers import (
     Answer,
@@ -29,7 +29,6 @@ from sim_devin.devin.answers import (
 from sim_devin.devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.errors import SimDevinError, UnreadableResponse
 from sim_devin.redaction import Credentials
-from sim_devin.wiring import open_app
 
 __all__ = [
     "Answer",

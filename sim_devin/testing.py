@@ -92,9 +92,9 @@ def offline_app(
     Raises:
         PluginError: a plugin is broken.
     """
+    from sim_devin.app import open_app
     from sim_devin.simulated import SimulatedModel, SimulatedTransport
     from sim_devin.simulator import SimClock
-    from sim_devin.wiring import open_app
 
     plugins = list(plugins)
     clock = SimClock(speed=0)

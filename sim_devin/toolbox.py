@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,6 @@ from sim_devin.calls.transport import HttpTransport, Transport, check_base_url
 from sim_devin.clock import Clock
 from sim_devin.devin import wait
 from sim_devin.devin.doubles import end_strays
-from sim_devin.devin.run_ledger import Reports, RunLedger
 from sim_devin.devin.turn import SentMessages
 from sim_devin.devin.until import Until, until_named
 from sim_devin.plugins import registry
@@ -30,10 +30,22 @@ from sim_devin.secret_names import is_secret_name
 from sim_devin.settings import Settings
 from sim_devin.specs.models import Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker
-from sim_devin.store.memory import RunStore
 
 MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which no connection has
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """Where an app touches what is outside of it, see `open_app`."""
+
+    transport: Transport | None
+    llm: Any
+    base_url: str
+    credentials: Mapping[str, str] = field(repr=False)
+    retry_policy: RetryPolicy
+    ledger: Ledger
+    settle: Settle
 
 
 class Toolbox:
@@ -41,34 +53,24 @@ class Toolbox:
 
     def __init__(
         self,
-        *,
         registry: registry.Registry,
         settings: Settings,
-        transport: Transport | None,
         clock: Clock,
-        llm: Any,
-        store: RunStore,
-        base_url: str,
-        credentials: Mapping[str, str],
-        retry_policy: RetryPolicy,
-        ledger: Ledger,
-        settle: Settle,
+        edges: Edges,
         spending: Spending,
     ) -> None:
         self.registry = registry
         self.settings = settings
         self.clock = clock
-        self.llm = llm
-        self.store = store
+        self.llm = edges.llm
         self.gate = Gate(settings.policy, spending)
         self._own_gate = self.gate.of_own_act()
-        self._transport = transport
-        self._base_url = base_url
-        self._credentials = Credentials(credentials)
-        self._retry_policy = retry_policy
-        self._ledger = ledger
-        self._reports = Reports()
-        self._settle = settle
+        self._transport = edges.transport
+        self._base_url = edges.base_url
+        self._credentials = Credentials(edges.credentials)
+        self._retry_policy = edges.retry_policy
+        self._ledger = edges.ledger
+        self._settle = edges.settle
         self._sent = SentMessages()
         self._checkers: dict[str, Checker] = {}
         self._targets: dict[str, invoke.Target] = {}
@@ -131,8 +133,8 @@ class Toolbox:
         found = {f"env:{name}": env[name] for name in sorted(variables) if env.get(name)}
         for connection in self.registry.connections.values():
             credentials = self.credentials_of(connection.id)
-            for name, field in connection.fields.items():
-                if field.secret and credentials.get(name):
+            for name, declared in connection.fields.items():
+                if declared.secret and credentials.get(name):
                     found[f"app:{connection.id}.{name}"] = credentials[name]
         if self.settings.model_api_key:
             found[MODEL_KEY] = self.settings.model_api_key
@@ -232,7 +234,7 @@ class Toolbox:
             cancel=cancel or threading.Event(),
             deadline=end,
             on_progress=on_progress,
-            ledger=ledger or self.run_ledger(),
+            ledger=ledger or self._ledger,
             settle=settle or self._settle,
             minutes_per_session=self.policy.minutes_per_session,
             sent=self._sent.last,
@@ -249,11 +251,7 @@ class Toolbox:
         def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:
             return self.call(tool_id, params, credentials=credentials, **options)
 
-        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self.run_ledger()))
-
-    def run_ledger(self) -> RunLedger:
-        """Return the app's ledger, as one run uses it."""
-        return RunLedger(self._ledger, self._reports)
+        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self._ledger))
 
     def build_request(
         self,

@@ -15,11 +15,11 @@ from pydantic_ai.models.test import TestModel
 
 import sim_devin
 from sim_devin import errors
+from sim_devin.app import SIMULATED_CREDENTIALS
 from sim_devin.llm.access import provider_of
 from sim_devin.llm.language_model import PydanticAiModel
 from sim_devin.redaction import MASK
 from sim_devin.simulated import SimulatedTransport
-from sim_devin.wiring import SIMULATED_CREDENTIALS
 from tests.workflow.fakes import block, document, edge
 
 KEY = "made-up-key-of-the-block"

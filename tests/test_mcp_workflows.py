@@ -11,10 +11,10 @@ import mcp_types as types
 from mcp import Client
 
 import sim_devin
+from sim_devin.app import SIMULATED_CREDENTIALS
 from sim_devin.mcp import server as mcp_server
 from sim_devin.mcp.workflows import ANSWER_TOOL, RESULT_TOOL
 from sim_devin.policy.rules import COSTS_MONEY, Policy
-from sim_devin.wiring import SIMULATED_CREDENTIALS
 from tests.durable.flows import block, devin, flow, wait
 
 pytestmark = pytest.mark.anyio

@@ -4,6 +4,7 @@ One environment serves all tests. Our wheel and two plugins are really installed
 what they depend on is borrowed from the environment the tests run in, so nothing is fetched.
 """
 
+import ast
 import graphlib
 import json
 import os
@@ -210,6 +211,45 @@ def test_modules_stay_short():
     }
     too_long = {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE}
     assert too_long == {}
+
+
+# What programs call by keywords: its parameters are pinned in golden/persisted_names.json.
+CALLED_BY_KEYWORDS = {
+    "app.App.call_function",
+    "app.App.resume",
+    "app.App.run",
+    "app.open_app",
+    "client.Devin.create_session",
+    "client.Devin.list_sessions",
+    "devin.wait._Wait.__init__",
+    "devin.wait.wait",
+    "runs.runs.Runs.start",
+    "simulator.simulator.Simulator.__init__",
+    "toolbox.Toolbox.call",
+}
+MOST_PARAMETERS = 8
+
+
+def parameters():
+    """Yield each function of the package by its name, and how many parameters it has."""
+
+    def found(node, name):
+        for child in ast.iter_child_nodes(node):
+            inner = f"{name}.{child.name}" if hasattr(child, "name") and child.name else name
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = child.args.posonlyargs + child.args.args + child.args.kwonlyargs
+                yield inner, len([one for one in given if one.arg not in ("self", "cls")])
+            yield from found(child, inner)
+
+    for path in modules():
+        if path.is_relative_to(ROOT / "sim_devin"):
+            module = ".".join(path.relative_to(ROOT / "sim_devin").with_suffix("").parts)
+            yield from found(ast.parse(path.read_text(encoding="utf-8")), module)
+
+
+def test_no_function_inside_hands_on_a_long_list_of_parameters():
+    long = {name for name, count in parameters() if count > MOST_PARAMETERS}
+    assert long == CALLED_BY_KEYWORDS
 
 
 def test_modules_are_named_after_what_is_in_them():

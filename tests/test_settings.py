@@ -6,11 +6,11 @@ import types
 
 import pytest
 
+from sim_devin.app import open_app
 from sim_devin.errors import CallerError
 from sim_devin.policy.rules import Policy
 from sim_devin.settings import load_settings
 from sim_devin.specs.models import Connection
-from sim_devin.wiring import open_app
 
 CONNECTION = Connection.model_validate(
     {

@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from sim_devin.calls.request import Request
@@ -75,6 +76,21 @@ class Attempt:
     untaken: bool = False  # it provably was not sent
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What is called while a request is sent.
+
+    Attributes:
+        confirm: called before each try; raises if the request may not be sent any more.
+        late: told of an answer that comes after it was given up.
+        rng: returns a number from 0 to 1, for the length of pauses.
+    """
+
+    confirm: Callable[[], None] | None = None
+    late: Callable[[Response], None] | None = None
+    rng: Callable[[], float] = random.random
+
+
 def send(
     spec: ToolSpec,
     request: Request,
@@ -84,16 +100,13 @@ def send(
     policy: RetryPolicy | None = None,
     cancel: threading.Event | None = None,
     deadline: float | None = None,
-    confirm: Callable[[], None] | None = None,
-    late: Callable[[Response], None] | None = None,
-    rng: Callable[[], float] = random.random,
+    **hooks: Any,
 ) -> Response:
     """Return the answer to `request`, after as many tries as `spec.traits` allow.
 
     `deadline` is a moment of ``clock.monotonic()``. A ``Retry-After`` is honoured; when it
     exceeds what is left, the answer is returned at once, so that its error can expose it.
-    `confirm` is called before each try and raises if the request may not be sent any more;
-    `late` is told of an answer that comes after it was given up.
+    `hooks` are the fields of a `Hooks`.
 
     Raises:
         TransportError: no answer came; `AmbiguousResult` when it may have been processed and
@@ -106,8 +119,9 @@ def send(
     end = clock.monotonic() + policy.total
     end = end if deadline is None else min(end, deadline)
     attempt = 0
-    if confirm is not None:
-        request = replace(request, confirm=confirm)
+    called = Hooks(**hooks)
+    if called.confirm is not None:
+        request = replace(request, confirm=called.confirm)
     while True:
         attempt += 1
         if cancel.is_set():
@@ -115,14 +129,14 @@ def send(
         remaining = end - clock.monotonic()
         if remaining <= 0:
             raise TimedOut(f"Time ran out before {spec.id} was sent.", sent=False)
-        if confirm is not None:
-            confirm()
+        if called.confirm is not None:
+            called.confirm()
         started = clock.monotonic()
-        tried = _try(transport, request, min(policy.read_timeout, remaining), cancel, late)
+        tried = _try(transport, request, min(policy.read_timeout, remaining), cancel, called.late)
         _record(spec, request, tried, attempt, clock.monotonic() - started)
         retriable = tried.reason is not None and _may_repeat(spec, tried)
         if retriable and attempt <= policy.retries:
-            pause = policy.pause(attempt, rng)
+            pause = policy.pause(attempt, called.rng)
             asked = tried.response and retry_after(tried.response.headers, now=clock.time())
             pause = max(pause, asked or 0.0)
             if clock.monotonic() + pause < end:

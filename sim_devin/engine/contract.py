@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from sim_devin.clock import Clock
+    from sim_devin.engine.events import Event
     from sim_devin.engine.graph import Node
     from sim_devin.engine.problem import Problem
     from sim_devin.engine.run import BlockLog, RunResult
@@ -195,7 +196,6 @@ class RunAccess(Protocol):
         self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
     ) -> dict[str, Any]:
         """Call a tool under the run's ceilings, deadline and cancel event."""
-        ...
 
     def remaining(self) -> float | None:
         """Return the seconds left until the run's deadline, or None without one."""
@@ -212,6 +212,9 @@ class RunAccess(Protocol):
     def run_child(self, workflow_id: str, inputs: Mapping[str, Any], block_id: str) -> RunResult:
         """Run another workflow for a block and return its result."""
         ...
+
+    def relay(self, event: Event) -> None:
+        """Pass on an event of a child run; from any thread."""
 
     def origins_of(self, block_id: str) -> Mapping[str, bool]:
         """Return which environment variables the fields of a block may hold."""

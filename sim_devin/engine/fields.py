@@ -112,6 +112,6 @@ class Fields:
             return
         place = f"{block.name}.{field}" if field else block.name
         self.warnings[key] = told = f"{place}: {text}"
-        level = logging.WARNING if self._run.listener is None else logging.INFO
+        level = logging.INFO if self._run.is_heard else logging.WARNING
         logger.log(level, "run %s: %s", self._run.run_id, told)
         self._run.emit(events.BLOCK_WARNING, log, {"field": field, "warning": told})

@@ -29,6 +29,7 @@ class Control:
         deadline: seconds from now after which the run is cancelled.
         cancel: set it to cancel the run.
         on_event: told what happens, see `events`.
+        is_heard: whether anybody is told by `on_event`; warnings go to the log otherwise.
         workers: blocks that do I/O at the same time, at most.
         max_logs: log entries kept; the oldest are dropped beyond it.
     """
@@ -38,6 +39,7 @@ class Control:
     deadline: float | None = None
     cancel: threading.Event | None = None
     on_event: Listener | None = None
+    is_heard: bool = True
     workers: int = 16
     max_logs: int = 10_000
 
@@ -82,6 +84,7 @@ class RunState(Driver):
         self.order = 0
         self.stop_after = control.stop_after
         self.listener = control.on_event
+        self.is_heard = control.is_heard and control.on_event is not None
 
     def begin(self, scope: Scope, index: int) -> None:
         """Make a node ready."""

@@ -77,8 +77,8 @@ def call(
         bind: parameter -> value fixed by the user, credentials and ceilings included.
         credentials: the connection's fields, over the app's own.
         ceilings: parameter -> the most it may be; the model can only stay below.
-        options: those of `carry_out`, and of the `App.call` that it makes: `gate`, `approve`,
-            `reconcile`, `cancel`, `deadline`, `on_progress`.
+        options: `gate` and `approve` as for `carry_out`; `reconcile`, `cancel`, `deadline` and
+            `on_progress` as for `App.call`.
 
     Raises:
         Cancelled: `cancel` was set.

@@ -66,6 +66,20 @@ class Registry:
         """Return the outputs of a block, of one operation or of all."""
         return over_tools.outputs(self.block(block_type), self.tools, operation)
 
+    def unread_credentials(self, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        """Yield what is wrong with connection -> fields as the config file has them."""
+        for name, stored in given.items():
+            connection = self.connections.get(name)
+            if connection is None:
+                hint = did_you_mean(name, self.connections) or "No loaded plugin provides it."
+                yield f"Unknown connection {name[:60]!r} in [credentials]. {hint}"
+                continue
+            for item in stored:
+                if item not in connection.fields:
+                    hint = did_you_mean(item, connection.fields)
+                    hint = hint or f"Known: {', '.join(connection.fields)}."
+                    yield f"Unknown key {item[:60]!r} in [credentials.{name}]. {hint}"
+
     def _failed(self) -> str:
         if any(plugin.state == "broken" for plugin in self.report):
             return "A plugin failed to load: see sim-devin plugins doctor."

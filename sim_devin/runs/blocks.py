@@ -17,6 +17,7 @@ from sim_devin.engine.failures import describe, may_retry
 from sim_devin.engine.program import Program, Step
 from sim_devin.engine.tool_block import run_tool
 from sim_devin.errors import Cancelled, LocalFault, StoreError
+from sim_devin.runs.attended_calls import AttendedCalls
 from sim_devin.runs.calls import Calls, Surroundings
 from sim_devin.runs.journal import plain
 from sim_devin.runs.parked import Parked
@@ -67,29 +68,31 @@ class _Block:
         if not self._inline:
             journal.flush()
         started = journal.clock.time()
-        calls = Calls(
-            block.run,
-            block,
-            f"{key}#{attempt}",
-            self._around,
-            remembers=self._handler is not run_tool,
-            depth=self._depth,
-        )
+        attendance = self._around.attendance
+        place = (block.run, block, f"{key}#{attempt}", self._around)
+        options: dict[str, Any] = {
+            "remembers": self._handler is not run_tool,
+            "depth": self._depth,
+        }
+        if attendance is None:
+            calls = Calls(*place, **options)
+        else:
+            calls = AttendedCalls(*place, attendance, **options)
         try:
             output = self._handler(block.over(calls))
         except Parked as parked:
             if wait is not None and (parked.wait is None or parked.wait.kind != "turn"):
                 journal.forget(wait)  # its turn would call the run again and again meanwhile
             return self._park(parked.wait, block)
-        except (LeaseLost, LocalFault, StoreError) as error:
+        except (LeaseLost, StoreError) as error:
             raise journal.abort(error) from error
         except Cancelled:
             if not calls.stop.is_set():
                 self._put_failure(key, attempt, block, Cancelled("Cancelled."), started)
             raise
         except Exception as error:  # whatever a handler raises is the failure of its block
-            if (why := local_fault(error)) is not None:  # but not what this machine is short of
-                raise journal.abort(LocalFault(f"{why[0]}.", hint=why[1])) from error
+            if attendance is None and (short := _shortage(error)) is not None:
+                raise journal.abort(short) from error
             self._put_failure(key, attempt, block, error, started)
             raise
         if isinstance(output, Pause):
@@ -238,7 +241,7 @@ class _Block:
 
     def _sleep(self, sleep: Sleep, step: str, block: BlockContext) -> Pause | Sleep:
         now = self._journal.clock.time()
-        in_place = sleep.seconds <= IN_PLACE
+        in_place = sleep.seconds <= IN_PLACE or self._around.attendance is not None
         wait = Wait(
             self._journal.run.id,
             step,
@@ -262,6 +265,14 @@ class _Block:
     def _paused(self, wait: Wait, block: BlockContext) -> Pause:
         self._journal.is_parked(block.log, wait)
         return _pause_of(wait)
+
+
+def _shortage(error: Exception) -> LocalFault | None:
+    """Return what this machine is short of, if that is why a block failed: no fault of its own."""
+    if isinstance(error, LocalFault):
+        return error
+    why = local_fault(error)
+    return None if why is None else LocalFault(f"{why[0]}.", hint=why[1])
 
 
 def _pause_of(wait: Wait) -> Pause:

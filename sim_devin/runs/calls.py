@@ -21,6 +21,7 @@ from sim_devin.devin import wait_block as devin_wait
 from sim_devin.devin.intents import CREATE
 from sim_devin.engine.budget import caps
 from sim_devin.engine.contract import BlockContext, RunAccess
+from sim_devin.engine.events import Event
 from sim_devin.engine.origins import Origins
 from sim_devin.engine.run import RunResult
 from sim_devin.engine.services import Services
@@ -43,15 +44,15 @@ from sim_devin.runs.looks import Asking
 from sim_devin.runs.once import CarefulSender, once
 from sim_devin.runs.parked import Parked
 from sim_devin.runs.places import credentials_in, place_of
-from sim_devin.runs.remembered_model import RememberedModel
+from sim_devin.runs.remembered_model import remembered
 from sim_devin.runs.run_budget import RunBudget
-from sim_devin.runs.services import AppServices
+from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.runs.session_wait import session_wait
 from sim_devin.runs.session_watch import note
 from sim_devin.runs.turns import slot_for
 from sim_devin.store.records import Wait
 from sim_devin.store.rows import LeaseLost
-from sim_devin.store.step_ledger import StepLedger
+from sim_devin.store.step_ledger import StepLedger, Takes
 from sim_devin.store.turns import NotYourTurn
 from sim_devin.toolbox import Toolbox
 
@@ -73,6 +74,7 @@ class Surroundings:
     allows_python: bool = False
     hold_questions: bool = False
     asking: Asking = field(default_factory=Asking)
+    attendance: Attendance | None = None
 
 
 class Calls:
@@ -132,6 +134,10 @@ class Calls:
     def waiting(self, log: Any, reason: str, data: Mapping[str, Any]) -> None:
         """Tell the listener why a block is waiting."""
         self._run.waiting(log, reason, data)
+
+    def relay(self, event: Event) -> None:
+        """Pass on an event of a child run; from any thread."""
+        self._run.relay(event)
 
     def origins_of(self, block_id: str) -> Origins:
         """Return which environment variables the fields of a block may hold."""
@@ -252,9 +258,11 @@ class Calls:
             self.around.journal.run,
             step,
             app.clock,
-            shares,
-            limits=day_limits(app.policy),
-            slot=slot_for(app, self.around.journal.seal, tool_id, params),
+            Takes(
+                shares=shares,
+                limits=day_limits(app.policy),
+                slot=slot_for(app, self.around.journal.seal, tool_id, params),
+            ),
         )
         options: dict[str, Any] = {
             "ceilings": caps(shares),
@@ -342,7 +350,4 @@ class StepServices(AppServices):
     @property
     def llm(self) -> Any:
         """The model, its replies recorded; None without one."""
-        model = super().llm
-        if model is None:
-            return None
-        return RememberedModel(model, self._calls.around.journal, self._calls.next_step)
+        return remembered(super().llm, self._calls.around.journal, self._calls.next_step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sim_devin.calls.ceilings import least
 from sim_devin.engine import engine
 from sim_devin.engine.contract import BlockError
 from sim_devin.engine.document import load_workflow
@@ -19,7 +20,7 @@ from sim_devin.runs.carrier import Watched
 from sim_devin.runs.journal import Journal
 from sim_devin.runs.run_budget import RunBudget
 from sim_devin.runs.secrets import SecretsHere
-from sim_devin.runs.services import AppServices
+from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sql_store import SqlStore
@@ -42,7 +43,7 @@ class Drive:
         children: Mapping[str, Workflow],
         secrets: SecretsHere,
         watched: Watched,
-        on_event: Listener | None,
+        company: Listener | Attendance | None,
     ) -> None:
         self._app = app
         self._store = store
@@ -52,8 +53,12 @@ class Drive:
         self._env = secrets.environment(run.id)
         self._secrets = secrets
         self._watched = watched
-        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, watched.stop, on_event)
-        self._budget = RunBudget(self._journal, app.policy, run.chosen)
+        attendance = company if isinstance(company, Attendance) else None
+        listener = company.on_event if isinstance(company, Attendance) else company
+        self._attendance = attendance
+        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, watched.stop, listener)
+        gate = attendance and attendance.gate
+        self._budget = RunBudget(self._journal, (gate or app.gate).policy, run.chosen)
         self._around = Surroundings(
             app,
             self._journal,
@@ -64,8 +69,14 @@ class Drive:
             allows_python=run.chosen.allow_python,
             hold_questions=run.chosen.on_question == "hold",
             asking=watched.asking,
+            attendance=attendance,
         )
         wrap(program, self._around)
+
+    @property
+    def record(self) -> Run:
+        """The run, as it was claimed."""
+        return self._run
 
     @property
     def parked(self) -> Mapping[str, BlockLog]:
@@ -81,6 +92,8 @@ class Drive:
         """
         run, clock, chosen = self._run, self._app.clock, self._run.chosen
         left = None if run.deadline is None else max(0.0, run.deadline - clock.time())
+        if self._attendance is not None and self._attendance.deadline is not None:
+            left = least(left, self._attendance.deadline)
         result = engine.run_program(
             self._program,
             run.inputs,
@@ -94,6 +107,7 @@ class Drive:
             deadline=left,
             cancel=self._watched.stop,
             on_event=self._journal.hear,
+            is_heard=self._journal.is_heard,
         )
         try:
             if self._journal.broken is None:
@@ -117,7 +131,8 @@ class Drive:
         body = result.to_json()
         run.summary = self._journal.tally.to_json()
         if result.status == "cancelled" and result.reason != "deadline":
-            if watched.cancelled or store.run(run.id).cancelling:
+            asked = self._attendance is not None and not watched.lost
+            if asked or watched.cancelled or store.run(run.id).cancelling:
                 store.end_run(run, "cancelled", now, result=body)
             elif not watched.lost:
                 store.release(run, now)
@@ -131,7 +146,14 @@ class Drive:
 
     def _find_child(self, workflow_id: str) -> Any:
         found = self._children.get(workflow_id)
-        return AppServices(self._app).workflow(workflow_id) if found is None else found
+        return self._services().workflow(workflow_id) if found is None else found
+
+    def _services(self) -> AppServices:
+        return AppServices(
+            self._app,
+            allows_python=self._run.chosen.allow_python,
+            attendance=self._attendance,
+        )
 
     def _run_child(
         self, calls: Calls, workflow_id: str, inputs: Mapping[str, Any], block_id: str
@@ -140,7 +162,6 @@ class Drive:
             raise BlockError(
                 f"child workflows are nested deeper than {engine.MAX_DEPTH}", retry=False
             )
-        services = AppServices(self._app, allows_python=self._around.allows_python)
         source = self._find_child(workflow_id)
         if source is None:
             raise BlockError(
@@ -148,7 +169,7 @@ class Drive:
                 hint="Pass it in children, or register it.",
                 retry=False,
             )
-        program = Program(load_workflow(source), services, kind="child")
+        program = Program(load_workflow(source), self._services(), kind="child")
         self._secrets.learn(self._run.id, {f"{workflow_id}/": program})
         depth = calls.depth + 1
         wrap(program, self._around, prefix=f"{calls.step}>", depth=depth)
@@ -161,4 +182,5 @@ class Drive:
             run_id=f"{calls.run_id}.{workflow_id}",
             deadline=calls.remaining(),
             cancel=calls.stop,
+            on_event=None if self._attendance is None else calls.relay,
         )

@@ -118,6 +118,7 @@ class Journal:
         with self._lock:
             self._sequence += 1
             outcome.sequence = self._sequence
+            self._past[outcome.key] = outcome  # of which another try is the next
             self._pending.append(outcome)
             if not later or len(self._pending) >= FLUSH_AT:
                 self._write()
@@ -257,6 +258,11 @@ class Journal:
         for log, outcome in self._stamps:
             log.started, log.ended, log.tries = outcome.started, outcome.ended, outcome.attempt
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody is told what happens."""
+        return self._listener is not None
+
     # -- telling ---------------------------------------------------------------------------------
 
     @property
@@ -274,14 +280,15 @@ class Journal:
 
     def hear(self, event: events.Event) -> None:
         """Record how containers end, and pass on the events of the engine that are news."""
-        if event.log is not None and event.log.block_type in CONTAINERS:
+        own = event.run_id == self.run.id
+        if own and event.log is not None and event.log.block_type in CONTAINERS:
             if not self._put_container(event.log):
                 return
             self.is_live(event.log)
         if self._listener is None:
             return
         if event.log is None:
-            again = event.kind == events.RUN_STARTED and not self._fresh
+            again = own and event.kind == events.RUN_STARTED and not self._fresh
             if not again and self.broken is None:
                 self._listener(event)
             return

@@ -32,3 +32,8 @@ class RememberedModel:
         reply = self._model.complete(messages, **options)
         self._journal.put_step(step, "model", {"output": reply})
         return reply
+
+
+def remembered(model: Any, journal: Journal, next_step: Callable[[], str]) -> Any:
+    """Return a model that remembers its replies; None without one."""
+    return None if model is None else RememberedModel(model, journal, next_step)

@@ -54,13 +54,13 @@ class Runs:
         carry: Callable[[SqlStore, str], Carrier],
         owns_store: bool = False,
     ) -> None:
-        self._app = app
+        self.app = app
         self._owns_store = owns_store
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._secrets = SecretsHere(app, store)
-        self.store = store.sealed(self._secrets.seal)
+        self.secrets = SecretsHere(app, store)
+        self.store = store.sealed(self.secrets.seal)
         self.store.carrier = carrier = carry(self.store, self.owner)
-        self.worker = Worker(app, self.store, self.owner, carrier, self._secrets)
+        self.worker = Worker(app, self.store, self.owner, carrier, self.secrets)
 
     # -- starting --------------------------------------------------------------------------------
 
@@ -132,11 +132,11 @@ class Runs:
                 secret_names=secret_names,
             )
         )
-        env = self._app.environment() if asked.env is None else asked.env
+        env = self.app.environment() if asked.env is None else asked.env
         # At once, so that nobody forgets a document that the run is about to use.
         with self.store.database.write():
-            run, given = new_run(self._app, self.store, asked, env)
-            self._secrets.add(run.id, given, env)
+            run, given = new_run(self.app, self.store, asked, env)
+            self.secrets.add(run.id, given, env)
             self.store.add_run(run)
         return run.id
 
@@ -179,7 +179,7 @@ class Runs:
     def _told(self, wait: Wait) -> dict[str, Any]:
         body = wait.to_json()
         if wait.kind == "turn" and wait.place is not None:
-            now = self._app.clock.time()
+            now = self.app.clock.time()
             body["ahead"] = self.store.ahead(wait.place, wait.run_id, wait.step, now)
         return body
 
@@ -207,11 +207,11 @@ class Runs:
             CallerError: it is over.
         """
         run = self.store.run(run_id)
-        now = self._app.clock.time()
+        now = self.app.clock.time()
         given: dict[str, str] = {}
         for name, value in (bindings or {}).items():
             given |= {f"{OWN}{name}": value, **own_secrets(name, value)}
-        self._secrets.add(run.id, given, env)
+        self.secrets.add(run.id, given, env)
         if run.state in ("done", "cancelled"):
             raise CallerError(f"The run {run.id} is over: {run.state}.")
         if run.state == "failed":
@@ -239,8 +239,8 @@ class Runs:
             CallerError: the block is inside a container, or disabled.
         """
         old = self.store.run(run_id)
-        kept = record_before(self.store, old, from_block, AppServices(self._app))
-        now = self._app.clock.time()
+        kept = record_before(self.store, old, from_block, AppServices(self.app))
+        now = self.app.clock.time()
         limit = None if old.deadline is None else now + old.deadline - old.created
         run = Run(
             id=new_id or str(uuid.uuid4()),
@@ -255,7 +255,7 @@ class Runs:
             updated=now,
             deadline=limit,
         )
-        self._secrets.copy(old.id, run.id)
+        self.secrets.copy(old.id, run.id)
         self.store.add_run(run, kept)
         return run.id
 
@@ -269,7 +269,7 @@ class Runs:
         run = self.store.run(run_id)
         if run.state in ENDED:
             raise CallerError(f"The run {run.id} is over: {run.state}.")
-        return self.store.cancel_run(run.id, self._app.clock.time())
+        return self.store.cancel_run(run.id, self.app.clock.time())
 
     def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> str:
         """Answer what a run asks; return its id. Each question takes one answer.
@@ -286,7 +286,7 @@ class Runs:
         """
         run = self.store.run(run_id)
         require_json(answer, "The answer")
-        Answers(self._app, self.store, self._secrets.seal).give(run, answer, context_id)
+        Answers(self.app, self.store, self.secrets.seal).give(run, answer, context_id)
         return run.id
 
     def opened(self, run_id: str, value: Any) -> Any:
@@ -295,7 +295,7 @@ class Runs:
         Raises:
             MissingCredentials: one of them is not known here.
         """
-        return self._secrets.seal(run_id).open(value)
+        return self.secrets.seal(run_id).open(value)
 
     def prune(
         self,
@@ -311,7 +311,7 @@ class Runs:
         forgotten by now. Setting `cancel` ends it after the step that is under way.
         """
         forgotten = 0
-        for count in self.store.prune(before, day_of(self.store.now(self._app.clock))):
+        for count in self.store.prune(before, day_of(self.store.now(self.app.clock))):
             forgotten += count
             on_progress(forgotten)
             if cancel is not None and cancel.is_set():

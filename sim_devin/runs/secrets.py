@@ -91,7 +91,13 @@ class SecretsHere:
 
     def environment(self, run_id: str) -> Mapping[str, str]:
         """Return the environment a run has here."""
-        return self._env.get(run_id) or self._app.environment()
+        env = self._env.get(run_id)
+        return self._app.environment() if env is None else env
+
+    def forget(self, run_id: str) -> None:
+        """Forget what is known of one run."""
+        for known in (self._given, self._env, self._recorded):
+            known.pop(run_id, None)
 
     def seal(self, run_id: str) -> Seal:
         """Return what takes the secrets known here out of a run's data, and puts the run's back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from sim_devin.calls.ceilings import lowered, lowest
 from sim_devin.calls.request import Request
 from sim_devin.clock import Clock
 from sim_devin.engine.contract import Handler
+from sim_devin.engine.events import Listener
 from sim_devin.engine.services import Model, Sender, takes_settings
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.calls import dry_run, for_model
@@ -52,42 +53,50 @@ class _Untrusted:
         return self._sender.send(replace(request, untrusted=True), timeout=timeout)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attendance:
+    """What a caller that waits for a run brings along (`App.run`). None of it is stored.
+
+    Attributes:
+        on_event: told what happens.
+        cancel: set it to cancel the run.
+        deadline: seconds from now after which it is cancelled.
+        reconcile: whether ambiguous creates and messages are looked for; they fail otherwise.
+        approve: asked at once where the policy requires approval; without it the answer is no.
+        gate: the policy that binds the calls, and its account; the app's own unless given.
+        children: returns the document or path of a child workflow by id, or None.
+        allow_python: whether Function blocks may run Python, whatever the run's options say.
+    """
+
+    on_event: Listener | None = None
+    cancel: threading.Event | None = None
+    deadline: float | None = None
+    reconcile: bool = False
+    approve: Approve | None = None
+    gate: Gate | None = None
+    children: Callable[[str], Any] | None = None
+    allow_python: bool = False
+
+
 class AppServices:
     """Implements `services.Services` over an app.
 
     Args:
         app: the app.
-        reconcile: whether ambiguous creates and messages are settled by looking for them.
         allows_python: whether Function blocks may run Python.
-        workflows: registered workflows for child runs, by id.
-        approve: asked where the policy wants a person's yes; without it the answer is no.
-        gate: the policy that binds the calls, and its account; the app's own unless given.
-
-    Attributes:
-        ledger: where creates and messages are recorded that are settled by looking for them.
+        attendance: what the caller that waits for the run brings along, if one does.
     """
 
     def __init__(
-        self,
-        app: Toolbox,
-        *,
-        reconcile: bool = False,
-        allows_python: bool = False,
-        workflows: Mapping[str, Any] | None = None,
-        approve: Approve | None = None,
-        gate: Gate | None = None,
+        self, app: Toolbox, *, allows_python: bool = False, attendance: Attendance | None = None
     ) -> None:
         self._app = app
-        self._reconcile = reconcile
-        self._allows_python = allows_python
-        self._workflows = workflows or {}
-        self._approve = approve
-        self._own_gate = gate
-        self.ledger = app.run_ledger()
+        self._attendance = attendance or Attendance()
+        self._allows_python = allows_python or self._attendance.allow_python
 
     @cached_property
     def _gate(self) -> Gate:
-        return self._own_gate or self._app.gate.over_runs()
+        return self._attendance.gate or self._app.gate.over_runs()
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -224,25 +233,21 @@ class AppServices:
         timeout: float | None,
         ceilings: Mapping[str, float],
         on_progress: Callable[[Any], None] | None,
+        act: Callable[..., dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
-        """Call a tool through the app, if the policy lets it."""
+        """Call a tool through the app, or through `act`, if the policy lets it."""
         spec = self._app.registry.tools.get(tool_id)
         if spec is None:
             raise UnknownName("tool", tool_id, self._app.registry.tools)
         asked = lowered(params, ceilings)
-        with self._gate.admitted(spec, asked, self._approve) as allowed:
+        with self._gate.admitted(spec, asked, self._attendance.approve) as allowed:
             if allowed.dry_run:
                 return dry_run(self._app, spec, lowered(asked, allowed.ceilings))
             if cancel.is_set():  # the yes came too late
                 raise Cancelled(f"{tool_id} was cancelled before it was sent.")
-            if self._reconcile and spec.connection is not None:
-                fields = self._app.registry.connections[spec.connection].fields
-                self.ledger.used({key: params[key] for key in fields if params.get(key)})
-            return self._app.call(
+            return (act or self._app.call)(
                 tool_id,
                 asked,
-                reconcile=self._reconcile,
-                ledger=self.ledger,
                 ceilings=lowest(ceilings, allowed.ceilings),
                 cancel=cancel,
                 deadline=timeout,
@@ -255,5 +260,6 @@ class AppServices:
         self._app.settings.network.check_url(url)
 
     def workflow(self, workflow_id: str) -> Any:
-        """Return a registered workflow, or None."""
-        return self._workflows.get(workflow_id)
+        """Return the child workflow that the caller knows by an id, or None."""
+        find = self._attendance.children
+        return None if find is None else find(workflow_id)

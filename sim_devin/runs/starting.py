@@ -18,7 +18,7 @@ from sim_devin.engine.from_block import require_block
 from sim_devin.engine.program import Program
 from sim_devin.engine.reference_check import reads_input
 from sim_devin.engine.typed_inputs import read_inputs
-from sim_devin.errors import CallerError
+from sim_devin.errors import CallerError, UnknownName
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.secrets import known_of, sealed_document
 from sim_devin.runs.services import AppServices
@@ -44,6 +44,8 @@ class RunRequest(RunOptions):
             stand in say so.
         undeclared: whether the inputs may hold what the start block does not declare, as what
             another service delivers does.
+        as_sim: refuse only what Sim refuses before a run; what is wrong with a block, or with a
+            child workflow, fails the block.
     """
 
     workflow: engine.Source
@@ -55,6 +57,7 @@ class RunRequest(RunOptions):
     bindings: Mapping[str, Any] | None = None
     secret_names: Iterable[str] = ()
     undeclared: bool = False
+    as_sim: bool = False
 
     @property
     def options(self) -> RunOptions:
@@ -86,24 +89,33 @@ def new_run(
     program = Program(document, services, kind=request.trigger, everything=everything)
     if request.from_block is not None:
         require_block(program, request.from_block)
+    stop = request.stop_after
+    if request.as_sim and stop is not None and stop not in document.blocks:
+        raise UnknownName("block", stop, document.blocks)
     program.require_fields(env)
-    workflow_check.require(program, env, _running(program, request.from_block))
+    if not request.as_sim:
+        workflow_check.require(program, env, _running(program, request.from_block))
     external = program.start.type not in start.START_TYPES
     inputs = request.inputs
     start.start_output(program.start, inputs, external=external)
-    if request.from_block is None:
+    if request.from_block is None and not request.as_sim:
         inputs = read_inputs(
             start.input_fields(program.start),
             inputs,
             place=program.start.name,
             is_read=reads_input(program, everything=external or request.undeclared),
         )
-    programs = {"": program} | {
-        f"{key}/": Program(load_workflow(source), services, kind="child")
-        for key, source in (request.children or {}).items()
-    }
-    for key, child in list(programs.items())[1:]:
-        workflow_check.require(child, env, named=f"workflow {key[:-1]!r}, ")
+    programs = {"": program}
+    for key, source in (request.children or {}).items():
+        try:
+            child = Program(load_workflow(source), services, kind="child")
+        except CallerError:
+            if not request.as_sim:
+                raise
+            continue
+        programs[f"{key}/"] = child
+        if not request.as_sim:
+            workflow_check.require(child, env, named=f"workflow {key!r}, ")
     every = {**app.environment(), **env}
     given = app.secrets(every, [f"env:{name}" for name in request.secret_names])
     given |= known_of(programs, env)

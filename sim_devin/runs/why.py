@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.devin.verdict import Verdict, classify
 from sim_devin.devin.wait import Progress
+from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
+from sim_devin.engine.run import BlockLog
 from sim_devin.store.records import Wait
+from sim_devin.store.sql_store import SqlStore
 
 
 def why(wait: Wait, now: float) -> dict[str, Any]:
@@ -31,3 +35,23 @@ def why(wait: Wait, now: float) -> dict[str, Any]:
     if wait.kind == "service":
         return {"reason": f"for the service: {wait.point['message']}"}
     return {"reason": wait.kind}
+
+
+class WaitReporter:
+    """Tells a listener of the looks at what a followed run waits for."""
+
+    def __init__(self, store: SqlStore, listener: Listener | None) -> None:
+        self.logs: Mapping[str, BlockLog] = {}
+        self._store = store
+        self._listener = listener
+        self._told: dict[str, tuple[str, float]] = {}
+
+    def tell(self, run_id: str, now: float) -> None:
+        """Tell what is new about the waits of a run that this process set aside."""
+        if self._listener is None:
+            return
+        for wait in self._store.waits(run_id, only_open=True):
+            log, news = self.logs.get(wait.step), (wait.kind, wait.next_look)
+            if log is not None and self._told.get(wait.step) != news:
+                self._told[wait.step] = news
+                self._listener(Event(BLOCK_WAITING, run_id, now, log, why(wait, now)))

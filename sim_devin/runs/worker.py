@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from sim_devin.calls.local_faults import local_fault
 from sim_devin.engine.code_check import require_extras
 from sim_devin.engine.document import load_workflow
-from sim_devin.engine.events import BLOCK_WAITING, Event, Listener
+from sim_devin.engine.events import Listener
 from sim_devin.engine.program import Program
-from sim_devin.engine.run import BlockLog, RunResult
-from sim_devin.errors import LocalFault, SimDevinError, StoreUnavailable
+from sim_devin.engine.run import RunResult
+from sim_devin.errors import CallerError, LocalFault, SimDevinError, StoreUnavailable
 from sim_devin.runs.answers import Answers
 from sim_devin.runs.carrier import Carrier, Drives, Watched
 from sim_devin.runs.doubles_watch import DoublesWatch
@@ -27,10 +27,10 @@ from sim_devin.runs.overtime import Overtime
 from sim_devin.runs.poller import Poller
 from sim_devin.runs.reminders import Reminders, open_reminders
 from sim_devin.runs.secrets import SecretsHere
-from sim_devin.runs.services import AppServices
+from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.runs.session_watch import SessionWatch
 from sim_devin.runs.turns import call_next
-from sim_devin.runs.why import why
+from sim_devin.runs.why import WaitReporter
 from sim_devin.store.records import ENDED, Run
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sql_store import SqlStore
@@ -71,7 +71,7 @@ class Worker:
         self._secrets = secrets
         self._looks = Looks(carrier.turn)
         self._stopped: dict[str, tuple[Run, str]] = {}  # runs to be put back, and why
-        self._doubles = DoublesWatch(app, store, secrets.seal)
+        self.doubles = DoublesWatch(app, store, secrets.seal)
 
     @cached_property
     def reminders(self) -> Reminders:
@@ -102,12 +102,12 @@ class Worker:
         run_id = self._store.run(run_id).id
         clock = self._app.clock
         result: RunResult | None = None
-        parked = _Parked(self._store, on_event)
+        parked = WaitReporter(self._store, on_event)
         patience = SHORTEST_IDLE
         while True:
             run = self._store.run(run_id)
             if run.state in (*ENDED, "asking", "uncertain", "held"):
-                self._doubles.look(run_id)
+                self.doubles.look(run_id)
                 return result
             if cancel.is_set():
                 self._store.cancel_run(run_id, clock.time())
@@ -296,7 +296,7 @@ class Worker:
         self._looks.begin(Overtime(self._app, self._store, seals).tasks())
         self._looks.overdue()
         called = call_next(self._app, self._store)
-        self._looks.begin(self._doubles.tasks(run_id))
+        self._looks.begin(self.doubles.tasks(run_id))
         return bool(woken or settled or called)
 
     def _pause(self, run: Run | None) -> float:
@@ -312,7 +312,7 @@ class Worker:
         run: Run,
         stop: threading.Event | None,
         on_event: Listener | None,
-        parked: _Parked | None = None,
+        parked: WaitReporter | None = None,
     ) -> RunResult | None:
         """Drive a claimed run once; None if it is another's by now, or held.
 
@@ -345,9 +345,30 @@ class Worker:
                     self._store.end_run(run, "held", self._app.clock.time(), error=why)
                 return None
 
-    def _prepare(self, run: Run, watched: Watched, on_event: Listener | None) -> Drive:
+    @contextmanager
+    def begun(self, ready: Callable[[], str], attendance: Attendance) -> Iterator[Drive]:
+        """Begin a run that `ready` makes ready, all of it or nothing, and watch it meanwhile.
+
+        Raises:
+            CallerError: another process drives it.
+            SimDevinError: it cannot be driven; nothing of what `ready` did is kept.
+        """
+        cancel = attendance.cancel
+        with ExitStack() as stack:
+            with self._store.database.write():
+                run = self.claim(ready())
+                if run is None:
+                    raise CallerError("Another process drives this run.")
+                watched = stack.enter_context(self._drives.watch(run, cancel))
+                if cancel is not None and cancel.is_set():
+                    watched.stop.set()
+                drive = self._prepare(run, watched, attendance)
+            yield drive
+
+    def _prepare(self, run: Run, watched: Watched, company: Listener | Attendance | None) -> Drive:
         env, chosen = self._secrets.environment(run.id), run.chosen
-        services = AppServices(self._app, allows_python=chosen.allow_python)
+        attendance = company if isinstance(company, Attendance) else None
+        services = AppServices(self._app, allows_python=chosen.allow_python, attendance=attendance)
         seal = self._secrets.seal(run.id)
         document = load_workflow(seal.open(self._store.document(run.document)))
         everything = chosen.from_block is not None
@@ -372,24 +393,4 @@ class Worker:
             },
         )
         app, store, secrets = self._app, self._store, self._secrets
-        return Drive(app, store, opened, program, children, secrets, watched, on_event)
-
-
-class _Parked:
-    """Tells a listener of the looks at what a followed run waits for."""
-
-    def __init__(self, store: SqlStore, listener: Listener | None) -> None:
-        self.logs: Mapping[str, BlockLog] = {}
-        self._store = store
-        self._listener = listener
-        self._told: dict[str, tuple[str, float]] = {}
-
-    def tell(self, run_id: str, now: float) -> None:
-        """Tell what is new about the waits of a run that this process set aside."""
-        if self._listener is None:
-            return
-        for wait in self._store.waits(run_id, only_open=True):
-            log, news = self.logs.get(wait.step), (wait.kind, wait.next_look)
-            if log is not None and self._told.get(wait.step) != news:
-                self._told[wait.step] = news
-                self._listener(Event(BLOCK_WAITING, run_id, now, log, why(wait, now)))
+        return Drive(app, store, opened, program, children, secrets, watched, company)

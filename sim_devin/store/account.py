@@ -19,6 +19,7 @@ from sim_devin.policy.spending import Decide, Drawn
 from sim_devin.store.database import Connection
 from sim_devin.store.sql_store import SqlStore
 
+NO_DAY = ""  # the day of what counts for its run alone
 OUTSIDE = ""  # stands for the run of what no run draws
 KEPT = timedelta(days=2)  # how long rows of calls outside of runs are kept
 

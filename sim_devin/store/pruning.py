@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP
+from sim_devin.store.database import Connection
 from sim_devin.store.records import ENDED
 from sim_devin.store.rows import Rows, marks
 
@@ -41,6 +42,15 @@ class Pruning(Rows):
             connection.execute("DELETE FROM leases WHERE until < ?", (before,))
         self._forget_spending(today)
         yield from self._forget_documents()
+
+    def forget_run(self, run_id: str) -> None:
+        """Forget a run that has ended, what it drew, and the documents that it alone uses."""
+        query = "SELECT document FROM runs WHERE id = ? UNION SELECT document FROM children "
+        rows = self.database.read(f"{query} WHERE run_id = ?", (run_id, run_id))
+        with self.database.write() as connection:
+            if self._forget([run_id]):
+                connection.execute("DELETE FROM spend WHERE run_id = ?", (run_id,))
+                self._forget_unused(connection, [row["document"] for row in rows])
 
     def _batches(self, rows: list[Any]) -> Iterator[list[str]]:
         """Yield the ids in groups with about as many rows as one transaction may remove."""
@@ -110,10 +120,14 @@ class Pruning(Rows):
             ids = [row["id"] for row in rows]
             last = ids[-1]
             with self.database.write() as connection:
-                connection.execute(
-                    f"DELETE FROM documents WHERE id IN ({marks(ids)}) "
-                    "AND NOT EXISTS (SELECT 1 FROM runs WHERE document = documents.id) "
-                    "AND NOT EXISTS (SELECT 1 FROM children WHERE document = documents.id)",
-                    ids,
-                )
+                self._forget_unused(connection, ids)
             yield 0
+
+    @staticmethod
+    def _forget_unused(connection: Connection, documents: Sequence[str]) -> None:
+        connection.execute(
+            f"DELETE FROM documents WHERE id IN ({marks(documents)}) "
+            "AND NOT EXISTS (SELECT 1 FROM runs WHERE document = documents.id) "
+            "AND NOT EXISTS (SELECT 1 FROM children WHERE document = documents.id)",
+            documents,
+        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.calls.intents import TAG_PREFIX, Intent, State, next_state
@@ -15,13 +15,29 @@ from sim_devin.devin.intents import CREATE, SEND, take
 from sim_devin.devin.turn import Sent
 from sim_devin.devin.verdict import bare
 from sim_devin.errors import AmbiguousResult, Cancelled, TimedOut
-from sim_devin.store.account import draw, drawn_on, give_back, require
+from sim_devin.store.account import NO_DAY, draw, drawn_on, give_back, require
 from sim_devin.store.database import Connection
 from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run, Wait
 from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Takes:
+    """What a step takes when its intent is recorded.
+
+    Attributes:
+        shares: what is taken off which ceiling: ACUs, sessions.
+        limits: the ceilings of a day, see `account.require`; None if the shares count for the
+            run alone, and the day is another's account.
+        slot: what a create takes of its organization's limits; None for anything else.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] | None = None
+    slot: Slot | None = None
 
 
 class StepLedger:
@@ -35,10 +51,8 @@ class StepLedger:
         run: the run, as claimed by this process.
         step: the try of a block, and the number of the call in it.
         clock: the app's time, for what is reported.
-        shares: what is taken off which ceiling when the intent is recorded: ACUs, sessions.
+        takes: what is taken off ceilings and limits when an intent is recorded.
         driven: whether only the process that drives the run may record.
-        limits: the ceilings of a day, see `account.require`.
-        slot: what a create takes of its organization's limits; None for anything else.
         wait: what the message answers: it is not sent once that is over.
     """
 
@@ -48,21 +62,17 @@ class StepLedger:
         run: Run,
         step: str,
         clock: Clock,
-        shares: Mapping[str, float] | None = None,
+        takes: Takes | None = None,
         *,
         driven: bool = True,
-        limits: Mapping[str, float] | None = None,
-        slot: Slot | None = None,
         wait: Wait | None = None,
     ) -> None:
         self._store = store
         self._run = run
         self._step = step
         self._clock = clock
-        self._shares = shares or {}
+        self._takes = takes or Takes()
         self._driven = driven
-        self._limits = limits or {}
-        self._slot = slot
         self._wait = wait
 
     def tag(self, number: str) -> str:
@@ -107,13 +117,16 @@ class StepLedger:
                     f"INSERT INTO intents ({', '.join(values)}) VALUES ({marks(tuple(values))})",
                     tuple(values.values()),
                 )
-            if self._shares:
-                own, day = (self._run.id, self._step), day_of(store.now(self._clock))
-                # Others may have drawn since the shares were worked out.
-                require(self._limits, drawn_on(store, day, besides=own), self._shares)
-                draw(connection, *own, day, self._shares)
-            if self._slot is not None:
-                self._slot.take(store, self._run.id, self._step, store.now(self._clock))
+            takes = self._takes
+            if takes.shares:
+                own, day = (self._run.id, self._step), NO_DAY
+                if takes.limits is not None:
+                    day = day_of(store.now(self._clock))
+                    # Others may have drawn since the shares were worked out.
+                    require(takes.limits, drawn_on(store, day, besides=own), takes.shares)
+                draw(connection, *own, day, takes.shares)
+            if takes.slot is not None:
+                takes.slot.take(store, self._run.id, self._step, store.now(self._clock))
             if intent.tool == SEND and intent.session_id:
                 store.rouse_session(intent.session_id, intent.at)
         return True

@@ -160,7 +160,7 @@ import os, resource, sys
 from sim_devin.cli.main import main
 from sim_devin.cli.commands import runs
 from sim_devin.store.sql_store import open_store
-import sim_devin.wiring, sim_devin.runs.opening, sim_devin.runs.runs
+import sim_devin.app, sim_devin.runs.opening, sim_devin.runs.runs
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 try:
     while True:

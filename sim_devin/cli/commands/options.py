@@ -49,9 +49,9 @@ class AppOptions:
         Raises:
             SimDevinError: a setting is invalid.
         """
+        from sim_devin.app import SIMULATED_CREDENTIALS, open_app
         from sim_devin.settings import load_settings
         from sim_devin.simulator import SimClock
-        from sim_devin.wiring import SIMULATED_CREDENTIALS, open_app
 
         simulate = self.simulate or load_settings(config=self.config).simulate
         if simulate and self.base_url:
@@ -177,8 +177,8 @@ def complete_tool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
     """Return the tools whose ids start with the typed text, for shell completion."""
     from click.shell_completion import CompletionItem
 
+    from sim_devin.app import open_app
     from sim_devin.errors import SimDevinError
-    from sim_devin.wiring import open_app
 
     try:
         tools = open_app().registry.tools

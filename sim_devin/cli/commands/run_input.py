@@ -69,7 +69,7 @@ def block(workflow: Workflow, name: str | None) -> str | None:
 
 def environment(app: App, given: Mapping[str, str], *, simulated: bool) -> dict[str, str]:
     """Return the values of ``{{NAME}}``; a simulated run needs no real credentials."""
-    from sim_devin.wiring import SIMULATED_CREDENTIALS
+    from sim_devin.app import SIMULATED_CREDENTIALS
 
     made_up: dict[str, str] = {}
     if simulated:
