@@ -8,6 +8,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sim_devin.specs.jobs import (
+    JobAnswer,
+    JobCall,
+    JobCreate,
+    JobFields,
+    JobFind,
+    JobLookMany,
+    JobMessages,
+    JobSpec,
+    JobWait,
+)
 from sim_devin.specs.models import (
     PARAMETER,
     BlockField,
@@ -31,13 +42,22 @@ _MODELS: dict[str, type[Model]] = {
         BlockSpec,
         Connection,
         CredentialField,
+        JobAnswer,
+        JobCall,
+        JobCreate,
+        JobFields,
+        JobFind,
+        JobLookMany,
+        JobMessages,
+        JobSpec,
+        JobWait,
         RequestSpec,
         SuccessOn,
         ToolSpec,
         Traits,
     )
 }
-_FILES = {"tool": ToolSpec, "block": BlockSpec, "connection": Connection}
+_FILES = {"tool": ToolSpec, "block": BlockSpec, "connection": Connection, "job": JobSpec}
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _PARAMETER = {"type": "string", "pattern": rf"^\{{{_NAME}\}}$"}
 

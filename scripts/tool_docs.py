@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.devin.plugin import sim_devin_specs
+from sim_devin.errors import InvalidSpec
+from sim_devin.plugins.jobs import with_jobs
 from sim_devin.specs.models import Connection, Schema, ToolSpec
 from sim_devin.specs.schema import describe
 
@@ -39,9 +41,13 @@ _RETRIES = {
 }
 
 
+def _refuse(error: InvalidSpec) -> None:
+    raise error
+
+
 def page() -> str:
     """Return the page."""
-    specs = sim_devin_specs()
+    specs = with_jobs(sim_devin_specs(), _refuse)
     connections = {connection.id: connection for connection in specs.connections}
     lines = [HEAD, *_contents(specs.tools), *_credentials(specs.connections)]
     for tool in specs.tools:

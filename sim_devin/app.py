@@ -13,11 +13,11 @@ from sim_devin import blocks
 from sim_devin.calls import invoke
 from sim_devin.calls.ceilings import checked, least
 from sim_devin.calls.intents import Ledger, Settle
+from sim_devin.calls.jobs.ledger import MemoryLedger
 from sim_devin.calls.retry import RetryPolicy
 from sim_devin.calls.transport import Transport, check_base_url
 from sim_devin.clock import Clock, RealClock
 from sim_devin.devin import plugin as devin
-from sim_devin.devin.intents import MemoryLedger
 from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
@@ -64,7 +64,7 @@ class App(Toolbox):
         super().__init__(registry, settings, clock, edges, account)
         self._recorders = Recorders(self, store)
         self.store: Any = self._recorders.records
-        self.telemetry = open_telemetry(settings.otel)
+        self.telemetry = open_telemetry(settings.otel, registry)
 
     def __enter__(self) -> App:
         return self

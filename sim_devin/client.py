@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from sim_devin.app import App, open_app
+from sim_devin.calls.jobs.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.calls.paging import pages
 from sim_devin.devin.answers import (
     Answer,
@@ -26,7 +27,6 @@ from sim_devin.devin.answers import (
     SessionPage,
     SessionRun,
 )
-from sim_devin.devin.wait import LAST_LOOK, Outcome, Progress
 from sim_devin.errors import SimDevinError, UnreadableResponse
 from sim_devin.redaction import Credentials
 

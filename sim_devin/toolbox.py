@@ -6,21 +6,21 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from sim_devin.calls import invoke
-from sim_devin.calls.ceilings import CAP, lowered, lowest
+from sim_devin.calls.ceilings import CAP, lowered, lowest, of_tool
 from sim_devin.calls.intents import Ledger, Settle
+from sim_devin.calls.jobs import wait
+from sim_devin.calls.jobs.doubles import end_strays
+from sim_devin.calls.jobs.turn import SentMessages
+from sim_devin.calls.jobs.verdict import Until, until_named
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.calls.retry import RetryPolicy
 from sim_devin.calls.transport import HttpTransport, Transport, check_base_url
 from sim_devin.clock import Clock
-from sim_devin.devin import wait
-from sim_devin.devin.doubles import end_strays
-from sim_devin.devin.turn import SentMessages
-from sim_devin.devin.until import Until, until_named
 from sim_devin.plugins import registry
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Policy, starts_session
@@ -70,7 +70,7 @@ class Toolbox:
         self._credentials = Credentials(edges.credentials)
         self._retry_policy = edges.retry_policy
         self._ledger = edges.ledger
-        self._settle = edges.settle
+        self.settle = edges.settle  # how an ambiguous create or message is settled
         self._sent = SentMessages()
         self._checkers: dict[str, Checker] = {}
         self._targets: dict[str, invoke.Target] = {}
@@ -80,16 +80,10 @@ class Toolbox:
         """What carries requests; made when it is first needed."""
         return self._transport or HttpTransport(network=self.settings.network)
 
-    @property
-    def settle(self) -> Settle:
-        """How an ambiguous create or message is settled."""
-        return self._settle
-
     @cached_property
     def sender(self) -> invoke.Sender:
         """What carries prepared calls out."""
-        sender = invoke.Sender(self.transport, self.clock, self._retry_policy)
-        return self._traced(sender)
+        return self._traced(invoke.Sender(self.transport, self.clock, self._retry_policy))
 
     def _traced(self, sender: invoke.Sender) -> invoke.Sender:
         """Return what carries calls out and is watched; here nobody watches."""
@@ -195,7 +189,7 @@ class Toolbox:
                 "confirm": confirm,
             }
             most = lowest(ceilings, self._most)
-            asked = lowered(params or {}, {k: v for k, v in most.items() if k in spec.properties})
+            asked = lowered(params or {}, of_tool(spec, most))
             with self._own_gate.admitted(spec, asked) as allowed:
                 most = lowest(most, allowed.ceilings)
                 return self.call(tool_id, params, ceilings=most, admitted=True, **options)
@@ -205,7 +199,8 @@ class Toolbox:
         def carry_out(
             prepared: invoke.Prepared, end: float | None = end, **options: Any
         ) -> dict[str, Any]:
-            with self._sent.noting(prepared.spec.id, prepared.params):
+            of = self.registry.job_of(prepared.spec.id)
+            with self._sent.noting(of, prepared.spec.id, prepared.params):
                 return self.sender.call(prepared, cancel=cancel, deadline=end, **options)
 
         act = spec.run or (spec.reconcile if reconcile else None)
@@ -235,23 +230,24 @@ class Toolbox:
             deadline=end,
             on_progress=on_progress,
             ledger=ledger or self._ledger,
-            settle=settle or self._settle,
+            settle=settle or self.settle,
             minutes_per_session=self.policy.minutes_per_session,
-            sent=self._sent.last,
+            sent=partial(self._sent.last, self.registry.job_of(tool_id)),
         )
         return invoke.act(act, prepared, context)
 
     def end_doubles(self, *, credentials: Mapping[str, str] | None = None) -> list[str]:
-        """End the sessions that turned up after their create was given up or sent again.
+        """End the jobs that turned up after their create was given up or sent again.
 
         Returns their ids. Every reconciled create does so, too; a program that creates nothing
-        more may call it later. See `sim_devin.devin.doubles`.
+        more may call it later. See `sim_devin.calls.jobs.doubles`.
         """
-
-        def call(tool_id: str, params: Mapping[str, Any], /, **options: Any) -> dict[str, Any]:
-            return self.call(tool_id, params, credentials=credentials, **options)
-
-        return end_strays(invoke.Context(call=call, clock=self.clock, ledger=self._ledger))
+        context = invoke.Context(
+            call=partial(self.call, credentials=credentials),
+            clock=self.clock,
+            ledger=self._ledger,
+        )
+        return [one for job in self.registry.jobs.values() for one in end_strays(job, context)]
 
     def build_request(
         self,
@@ -269,6 +265,16 @@ class Toolbox:
         """
         spec = self.registry.tool(tool_id)
         return self._prepare(spec, params or {}, credentials, None).request()
+
+    def address_of(self, tool_id: str, credentials: Mapping[str, str] | None = None) -> str:
+        """Return where a tool's calls go with these credentials, up to its own parameters. No I/O.
+
+        Raises:
+            CredentialsError: no usable key or organization.
+        """
+        spec = self.registry.tool(tool_id)
+        target = self._target(self.registry.connections[spec.connection or ""])
+        return invoke.address_of(spec, target, credentials or {})
 
     def read_response(
         self,
@@ -306,6 +312,7 @@ class Toolbox:
         self,
         session_ids: Iterable[str],
         *,
+        job: str | None = None,
         until: str | Until = "settled",
         deadline: float | None = None,
         schema: Schema | None = None,
@@ -313,13 +320,14 @@ class Toolbox:
         on_progress: Callable[[wait.Progress], None] | None = None,
         credentials: Mapping[str, str] | None = None,
     ) -> list[wait.Outcome]:
-        """Wait for sessions; return one outcome for each, in the order given.
+        """Wait for sessions, or other jobs; return one outcome for each, in the order given.
 
         A session that takes longer than the policy's `minutes_per_session` is ended, and its
         outcome says so.
 
         Args:
             session_ids: with or without the ``devin-`` prefix.
+            job: the kind of job; Devin sessions, the built-in kind, unless given.
             until: ``settled`` (anything that does not go on by itself), ``over`` (somebody
                 else answers meanwhile), or a function of a `wait.Verdict`.
             deadline: seconds from now; the outcome then says ``timed_out``.
@@ -332,17 +340,11 @@ class Toolbox:
             WaitTimedOut: nothing was heard of a session before the deadline.
             SimDevinError: an error that waiting cannot mend, such as a wrong key.
         """
-
-        def call(
-            tool_id: str, params: Mapping[str, Any], /, *, deadline: float | None = None
-        ) -> dict[str, Any]:
-            return self.call(
-                tool_id, params, credentials=credentials, cancel=cancel, deadline=deadline
-            )
-
+        kind = self.registry.job(job)
         return wait.wait(
+            kind,
             session_ids,
-            call,
+            partial(self.call, credentials=credentials, cancel=cancel),
             self.clock,
             until=until if callable(until) else until_named(until),
             timeout=deadline,
@@ -350,7 +352,7 @@ class Toolbox:
             cancel=cancel,
             on_progress=on_progress,
             minutes=self.policy.minutes_per_session,
-            sent=self._sent.last,
+            sent=partial(self._sent.last, kind),
         )
 
     # -- inside ----------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 import sim_devin
-from sim_devin.cli.commands.run_report import _session
+from sim_devin.cli.commands.run_report import _job
 from sim_devin.cli.commands.wait import _rows
 from sim_devin.client import Devin
-from sim_devin.devin.verdict import pull_requests
+from sim_devin.devin.verdict import pull_requests, session_kind
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.web.run_view import highlights
@@ -83,14 +83,14 @@ def test_pull_requests_in_another_shape(open_with, given, found):
     assert app.runs.show(run_id)["state"] == "done", app.runs.show(run_id)["error"]
     session = result.output
     assert [item["pr_url"] for item in pull_requests(session)] == found
-    shown = highlights(session)["highlights"].get("pullRequests", [])
+    shown = highlights(app.registry, session)["highlights"].get("pullRequests", [])
     assert [item["pr_url"] for item in shown] == found
-    lines = "\n".join(_session({"sessionId": "s", **session}))
+    lines = "\n".join(_job(session_kind(), {"sessionId": "s", **session}))
     assert lines.count("Pull request") == len(found)
     client = Devin(app=app)
     got = client.get_session(session["sessionId"])
     assert [item.pr_url for item in got.pull_requests] == found
-    ((_, _, _, _, see, _),) = _rows(app.wait([session["sessionId"]]))
+    ((_, _, _, _, see, _),) = _rows(session_kind(), app.wait([session["sessionId"]]))
     assert not found or found[0] in see
 
 
@@ -99,6 +99,6 @@ def test_used_acus_that_are_no_number(open_with, given):
     app = open_with(acus_consumed=given)
     run_id = app.runs.start(flow(devin("create", "create_session", prompt="x"), wait()))
     session = app.runs.follow(run_id).output
-    lines = "\n".join(_session({"sessionId": "s", **session}))
+    lines = "\n".join(_job(session_kind(), {"sessionId": "s", **session}))
     assert ("ACUs" in lines) == (given == 2.5)
-    assert list(_rows(app.wait([session["sessionId"]])))
+    assert list(_rows(session_kind(), app.wait([session["sessionId"]])))

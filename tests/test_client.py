@@ -8,9 +8,9 @@ import pytest
 from pydantic.alias_generators import to_camel
 
 import sim_devin
+from sim_devin.calls.jobs.wait import LAST_LOOK
 from sim_devin.calls.response import Response
 from sim_devin.client import MessagePage, Session, SessionPage
-from sim_devin.devin.wait import LAST_LOOK
 from sim_devin.errors import InvalidParams, TransportError, UnreadableResponse, WaitTimedOut
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault, SimClock, Simulator

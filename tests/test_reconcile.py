@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 import sim_devin
 from sim_devin.calls.intents import Intent, Settle
 from sim_devin.calls.invoke import Context
+from sim_devin.calls.jobs.exactly_once import STRAYS_FOR, create
+from sim_devin.calls.jobs.ledger import MemoryLedger
 from sim_devin.clock import ManualClock
-from sim_devin.devin.exactly_once import STRAYS_FOR, create_session
-from sim_devin.devin.intents import MemoryLedger
+from sim_devin.devin.verdict import session_kind
 from sim_devin.errors import (
     AmbiguousResult,
     BadRequest,
@@ -795,7 +796,7 @@ def test_an_answer_that_comes_late_to_a_create_without_a_tag_is_not_swallowed():
 
     context = Context(call=call, clock=ManualClock(), ledger=ledger, settle=Settle())
     with pytest.raises(UncertainResult):
-        create_session({"prompt": "p", "tags": [f"t{n}" for n in range(50)]}, context)
+        create(session_kind(), {"prompt": "p", "tags": [f"t{n}" for n in range(50)]}, context)
     answers[0]({"sessionId": "late"})
     (intent,) = ledger.intents.values()
     assert (intent.state, intent.session_id) == ("done", "late")

@@ -43,7 +43,7 @@ def app(transport, exporter):
         env={},
         store=open_store(),
     )
-    app.telemetry = telemetry.Telemetry(provider.get_tracer("test"))
+    app.telemetry = telemetry.Telemetry(provider.get_tracer("test"), app.registry)
     with app:
         yield app
     app.store.close()

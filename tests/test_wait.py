@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sim_devin
+from sim_devin.calls.jobs import turn, wait
 from sim_devin.clock import ManualClock
-from sim_devin.devin import turn, wait
-from sim_devin.devin.verdict import bare, classify
+from sim_devin.devin.verdict import bare, classify, session_kind
 from sim_devin.errors import (
     AuthenticationFailed,
     Cancelled,
@@ -151,7 +151,7 @@ values = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5))
 )
 def test_anything_has_a_verdict(found):
     verdict = classify(found)
-    assert verdict.state in wait.State.__args__
+    assert verdict.state in wait.JobState.__args__
     assert (verdict.scope is not None) == (verdict.state == "out_of_money")
 
 
@@ -658,7 +658,7 @@ def test_whatever_a_service_shows_is_believed_within_the_settling_time(
     messages = [{"source": who, "createdAt": at, "message": "x"} for who, at in said]
     sent = None if position is None else turn.Sent(position=position)
     session = {"updatedAt": updated, "createdAt": 0}
-    needed = turn.settling(session, messages, sent=sent, worked=worked, now=5)
+    needed = turn.settling(session_kind(), session, messages, sent=sent, worked=worked, now=5)
     assert needed in (0.0, turn.EARLY, turn.SETTLING)
     if sent is None and not any(who == "user" for who, _ in said):
         assert needed == 0.0

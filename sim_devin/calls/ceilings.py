@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.errors import CallerError
+from sim_devin.specs.models import ToolSpec
 from sim_devin.specs.schema import number
 from sim_devin.text import trim
 
-CAP = "maxAcuLimit"  # the parameter that bounds what a session may spend, in ACUs
+# What bounds the cost of a job, as stores, callers and the tools of workflows call it. The tool
+# that creates a job may have another name for it: see `cap_of`.
+CAP = "maxAcuLimit"
 SESSIONS = "sessions"  # beside it among the shares of a call: how many sessions it starts
 
 
@@ -66,6 +69,17 @@ def lowest(*ceilings: Mapping[str, float] | None) -> dict[str, float]:
             if limit is not None:
                 merged[name] = limit
     return merged
+
+
+def cap_of(spec: ToolSpec) -> str:
+    """Return the parameter of a tool that bounds what a call may spend; empty for none."""
+    return spec.cap or (CAP if CAP in spec.properties else "")
+
+
+def of_tool(spec: ToolSpec, ceilings: Mapping[str, float]) -> dict[str, float]:
+    """Return those ceilings that a tool has a parameter for, by the tool's own names."""
+    own = [{cap_of(spec) if name == CAP else name: most} for name, most in ceilings.items()]
+    return {name: most for name, most in lowest(*own).items() if name in spec.properties}
 
 
 def lowered(params: Mapping[str, Any], ceilings: Mapping[str, float]) -> dict[str, Any]:

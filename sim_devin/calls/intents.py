@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from sim_devin.specs.jobs import JobSpec
 
 TAG_PREFIX = "sim-"
 GRACE = 300.0  # seconds: longer than a request, and a lagging list, can still surprise
@@ -38,10 +40,10 @@ class Intent:
             never sent), ``uncertain`` (left to a human), ``repeat`` (a human, or a service that
             says "later", lets it be sent again), ``missing`` (not there after the grace window
             and given up), ``stray`` (it appeared after it was given up, and is ended).
-        session_id: the session it led to or is for.
-        position: number of messages in the session before this one.
+        session_id: the job it led to or is for.
+        position: number of messages in the job before this one.
         text: what tells the message's text from others; None if it is none.
-        least, most: how many copies of that text, sent by others than us, the session held
+        least, most: how many copies of that text, sent by others than us, the job held
             before; None where that was not recorded.
         sends: how often it was sent, at most.
     """
@@ -147,22 +149,28 @@ class Ledger(Protocol):
         """
         ...
 
-    def watched(self, since: float) -> list[Intent]:
-        """Return the creates sent after `since` (Unix seconds) that may turn out doubles."""
+    def watched(self, creates: Collection[str], since: float) -> list[Intent]:
+        """Return what was sent after `since` (Unix seconds) and may turn out a double.
+
+        `creates` are the tools that create jobs.
+        """
         ...
 
-    def in_use(self, session_id: str) -> bool:
-        """Return whether a session is what an intent led to."""
+    def in_use(self, job: JobSpec, job_id: str) -> bool:
+        """Return whether a job of a kind is what an intent led to."""
         ...
 
-    def same_text(self, session_id: str, text: str) -> list[Intent]:
-        """Return the intents of all messages of a text to a session."""
+    def same_text(self, job: JobSpec, job_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a job."""
         ...
 
-    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+    def take(
+        self, job: JobSpec, tags: Sequence[str], copies: int, others: Sequence[Intent]
+    ) -> bool:
         """Record that a message has arrived, if one of the copies of its text is nobody's yet.
 
         Args:
+            job: the kind of job that it was sent to.
             tags: those of the message, the last of which it is recorded of.
             copies: how many are ours, those that open intents other than `others` may own apart.
             others: open intents of that text whose answers cannot come any more. Those for
@@ -182,5 +190,5 @@ MAY_ARRIVE: tuple[State, ...] = ("open", "uncertain", "repeat")
 
 
 def may_double(intent: Intent) -> bool:
-    """Return whether a further session may turn up that carries the tag of a create."""
+    """Return whether a further job may turn up that carries the tag of a create."""
     return intent.state in ("missing", "stray") or intent.sends > 1

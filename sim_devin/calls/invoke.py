@@ -11,20 +11,21 @@ from typing import Any, Protocol
 from sim_devin.calls import request as requesting
 from sim_devin.calls import response as responding
 from sim_devin.calls import retry
-from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.ceilings import lowered, lowest, of_tool
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.calls.transport import Transport
 from sim_devin.clock import Clock, RealClock
 from sim_devin.errors import (
     ApiError,
+    CallerError,
     InvalidParams,
     MissingCredentials,
     SimDevinError,
 )
 from sim_devin.redaction import Redactor
 from sim_devin.specs.json_input import NotJson, parse_json
-from sim_devin.specs.models import Connection, Schema, ToolSpec
+from sim_devin.specs.models import PLACEHOLDER, Connection, RequestSpec, Schema, ToolSpec
 from sim_devin.specs.schema import Checker
 from sim_devin.text import trim
 
@@ -127,8 +128,7 @@ def prepare(
     redactor = Redactor(secrets_of(spec, target.connection, {**coerced, **given}))
     try:
         problems, missing, credentials = _credentials(target.connection, given)
-        declared = {k: most for k, most in target.ceilings.items() if k in spec.properties}
-        coerced = lowered(coerced, declared)
+        coerced = lowered(coerced, of_tool(spec, target.ceilings))
         problems += checker.problems(coerced, own)
         if problems:
             raise InvalidParams(spec.id, problems)
@@ -138,6 +138,28 @@ def prepare(
         raise redactor.error(error) from None
     settled = Target(target.connection, credentials, target.base_url, target.ceilings)
     return Prepared(spec, coerced, settled, redactor)
+
+
+def address_of(spec: ToolSpec, target: Target, credentials: Mapping[str, str]) -> str:
+    """Return where a tool's calls go, up to the first of its own parameters in the path.
+
+    Raises:
+        CallerError: the tool is no single request, or a credential cannot be sent.
+        MissingCredentials: a field of the connection has no value.
+    """
+    if spec.request is None:
+        raise CallerError(f"{spec.id} is not a single request.")
+    path, end = spec.request.path, len(spec.request.path)
+    for match in PLACEHOLDER.finditer(path):
+        if match.group(1) not in target.connection.fields:
+            end = match.start()
+            break
+    request = RequestSpec(method="GET", path=path[:end].rstrip("/"))
+    params: Schema = {"type": "object", "properties": {}}
+    changes = {"request": request, "params": params, "prepare": None}
+    return (
+        prepare(spec.model_copy(update=changes), credentials, target, Checker(params)).request().url
+    )
 
 
 def _credentials(
@@ -226,7 +248,7 @@ class Context:
         ledger: where intents are recorded before something that must not happen twice.
         settle: how an ambiguous end is settled.
         minutes_per_session: minutes after its create at which a session is ended; None for never.
-        sent: returns the last message of this process to a session (`turn.Sent`), or None.
+        sent: returns the last message of this process to a job (`turn.Sent`), or None.
     """
 
     call: Call

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic.alias_generators import to_camel
 
-from sim_devin.devin.verdict import State, pull_requests
+from sim_devin.devin.verdict import pull_requests
+from sim_devin.specs.jobs import JobState
 
 
 class Answer(BaseModel):
@@ -92,7 +93,8 @@ class SessionRun(BaseModel):
 
     Attributes:
         session: the session as last seen.
-        outcome: how it ended, such as ``done`` or ``blocked_on_user``; see `sim_devin.devin.wait`.
+        outcome: how it ended, such as ``done`` or ``blocked_on_user``; see
+            `sim_devin.calls.jobs.wait`.
         reason: the outcome in words.
         messages: the conversation, oldest first.
         attachments: the session's files.
@@ -105,7 +107,7 @@ class SessionRun(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     session: Session
-    outcome: State
+    outcome: JobState
     reason: str
     messages: list[Message]
     attachments: list[Attachment]

@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from sim_devin.calls.request import Request
-from sim_devin.devin import exactly_once as reconcile
-from sim_devin.devin.wait_block import WAIT_BLOCK, wait_tool
+from sim_devin.devin.verdict import judge
 from sim_devin.errors import InvalidParams
 from sim_devin.plugins.hooks import hookimpl
 from sim_devin.specs import json_schema
@@ -27,23 +26,17 @@ Build = Callable[[Mapping[str, Any]], Request]
 
 @hookimpl
 def sim_devin_specs() -> Specs:
-    """Return the eleven Devin tools, their connection and block, and waiting."""
+    """Return the eleven Devin tools, their connection and block, and what a session is."""
     specs = read_folder(builtin_folder(), thorough=False)  # our own tests check them
     order = list(specs.blocks[0].operations.values())
     tools = [_complete(tool) for tool in sorted(specs.tools, key=lambda t: order.index(t.id))]
-    tools.append(wait_tool(tools[0].shapes["session"]))
-    return replace(specs, tools=tuple(tools), blocks=(*specs.blocks, WAIT_BLOCK))
+    return replace(specs, tools=tuple(tools)).attach_judge("devin_session", judge)
 
 
 def _complete(tool: ToolSpec) -> ToolSpec:
     """Attach the functions a tool needs beyond its file."""
-    if tool.id == "devin_create_session":
-        functions = {"prepare": _prepare_create, "reconcile": reconcile.create_session}
-    elif tool.id == "devin_send_message":
-        functions = {"prepare": _prepare, "reconcile": reconcile.send_message}
-    else:
-        functions = {"prepare": _prepare}
-    return tool.model_copy(update=functions)
+    create = tool.id == "devin_create_session"
+    return tool.model_copy(update={"prepare": _prepare_create if create else _prepare})
 
 
 def _prepare(params: Mapping[str, Any], build: Build) -> Request:

@@ -7,39 +7,28 @@ requests. Facts: Devin API reference, session status.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from typing import Any
 
+from sim_devin.calls.jobs.verdict import Verdict
 from sim_devin.calls.money import Scope, money_scope
 from sim_devin.specs import json_schema
-
-if TYPE_CHECKING:
-    from sim_devin.specs.models import Schema
-
-State = Literal[
-    "in_flight",
-    "done",
-    "blocked_on_user",
-    "blocked_on_approval",
-    "asleep",
-    "out_of_money",
-    "failed",
-    "ended",
-]
+from sim_devin.specs.files import builtin_folder, read_file
+from sim_devin.specs.jobs import JobSpec, JobState
+from sim_devin.specs.models import Schema
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a session's state means. `scope` says whose money ran out, for `out_of_money`."""
+@cache
+def session_kind() -> JobSpec:
+    """Return a Devin session as a kind of job, for what deals with Devin alone."""
+    kind = read_file(builtin_folder() / "devin.job.json", JobSpec)
+    return kind.model_copy(update={"judge": judge})
 
-    state: State
-    reason: str
-    scope: Scope | None = None
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more happens without somebody acting."""
-        return self.state != "in_flight"
+def judge(session: Mapping[str, Any], schema: Schema | None) -> tuple[JobState, str, Scope | None]:
+    """Return what a session's state means, as `JobSpec.judge` does."""
+    verdict = classify(session, schema=schema)
+    return verdict.state, verdict.reason, verdict.scope
 
 
 def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Verdict:
@@ -55,7 +44,7 @@ def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Ver
     status = session.get("status")
     detail = session.get("statusDetail")
     result = _has_result(session, schema)
-    output = result or bool(pull_requests(session))
+    output = result or bool(session_kind().artifacts_of(session))
     scope = money_scope(detail)
     if scope is not None:
         return Verdict("out_of_money", str(detail).replace("_", " "), scope)
@@ -109,33 +98,9 @@ def _has_result(session: Mapping[str, Any], schema: Schema | None) -> bool:
 
 def bare(session_id: str) -> str:
     """Return a session id without its ``devin-`` prefix, the form to compare ids in."""
-    return session_id.removeprefix("devin-")
+    return session_kind().bare(session_id)
 
 
 def pull_requests(session: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the pull requests of a session that have an address, each with its ``pr_url``.
-
-    The service's answers hold a list of objects; a single one, texts, and other shapes that
-    an address can be found in are taken for what they mean.
-    """
-    given = session.get("pullRequests")
-    if isinstance(given, Mapping) and not _address(given):
-        given = list(given.values())
-    found = []
-    for item in given if isinstance(given, list | tuple) else [given]:
-        url = _address(item)
-        if url:
-            found.append({**(item if isinstance(item, Mapping) else {}), "pr_url": url})
-    return found
-
-
-def _address(item: Any) -> str:
-    if isinstance(item, Mapping):
-        item = item.get("pr_url") or item.get("url")
-    return item if isinstance(item, str) else ""
-
-
-def acus(session: Mapping[str, Any]) -> float | None:
-    """Return the ACUs that a session has used; None if its answer holds no such number."""
-    used = session.get("acusConsumed")
-    return used if isinstance(used, int | float) and not isinstance(used, bool) else None
+    """Return the pull requests of a session that have an address, each with its ``pr_url``."""
+    return session_kind().artifacts_of(session)

@@ -56,17 +56,30 @@ class Budget:
             return dict(self._left)
 
     def reserve(
-        self, tool_params: Mapping[str, Any], params: Mapping[str, Any]
+        self,
+        tool_params: Mapping[str, Any],
+        params: Mapping[str, Any],
+        *,
+        cap: str = CAP,
+        starts: bool | None = None,
     ) -> dict[str, float]:
         """Return the share of each ceiling that a call gets, taken off what is left.
+
+        Args:
+            tool_params: the parameters that the tool takes.
+            params: what it is called with.
+            cap: the tool's name for the parameter that bounds what a call may spend.
+            starts: whether the call starts a session; unless given, a tool that takes a cap does.
 
         Raises:
             BlockError: nothing is left of one of them.
         """
         shares: dict[str, float] = {}
+        starts = cap in tool_params if starts is None else starts
         with self._lock:
             for name in self._left.keys() | self._each.keys():
-                if name not in tool_params and not (name == SESSIONS and CAP in tool_params):
+                own = cap if name == CAP else name
+                if not starts if name == SESSIONS else own not in tool_params:
                     continue
                 left = self._left.get(name, math.inf)
                 if left < 1:
@@ -79,7 +92,7 @@ class Budget:
                     shares[name] = 1
                     continue
                 most = math.floor(min(left, self._each.get(name, math.inf)))
-                shares[name] = least(amount(params.get(name)), most) or most
+                shares[name] = least(amount(params.get(own)), most) or most
             self._add(shares, -1)
         return shares
 

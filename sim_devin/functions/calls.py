@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.ceilings import lowered, lowest, of_tool
 from sim_devin.calls.invoke import secrets_of
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.schemas import FunctionCall, functions_of
@@ -129,12 +129,14 @@ def carry_out(
     """
     spec, most = called.spec, lowest(ceilings)
     # What is asked about, and what is reserved, is what can go out at most.
-    params = lowered(called.params, {k: v for k, v in most.items() if k in spec.properties})
+    params = lowered(called.params, of_tool(spec, most))
     gate = gate or app.gate
     with gate.admitted(spec, params, approve) as allowed:
         most = lowest(most, allowed.ceilings)
         if allowed.dry_run:
-            return dry_run(app, spec, lowered(params, most), options.get("credentials"))
+            return dry_run(
+                app, spec, lowered(params, of_tool(spec, most)), options.get("credentials")
+            )
         options["ceilings"] = most
         act = act or partial(app.call, admitted=gate.draws_for(app.gate))
         return _call(act, spec, params, options, app.redactor)

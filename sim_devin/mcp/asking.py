@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim_devin.devin.verdict import classify
+from sim_devin.calls.jobs.verdict import classify
 from sim_devin.engine.references import MISSING, parse_json
+from sim_devin.plugins.registry import Registry
 from sim_devin.specs.models import Schema
 from sim_devin.store.records import Wait
 
@@ -27,10 +28,12 @@ class Answer:
     value: Any
 
 
-def is_devins_question(wait: Wait) -> bool:
-    """Return whether Devin asks for words; an approval that it asks for is another matter."""
+def is_jobs_question(registry: Registry, wait: Wait) -> bool:
+    """Return whether a job asks for words; an approval that it asks for is another matter."""
+    if wait.kind != "question":
+        return False
     session = (wait.seen or {}).get("session", {})
-    return wait.kind == "question" and classify(session).state == "blocked_on_user"
+    return classify(registry.job(wait.job), session).state == "blocked_on_user"
 
 
 def told(wait: Wait) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A session's transcript as an MCP resource."""
+"""The transcript of a job, such as a Devin session, as an MCP resource."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from mcp.shared.exceptions import MCPError
 
 from sim_devin.app import App
 from sim_devin.calls.paging import pages
-from sim_devin.devin.verdict import acus
 from sim_devin.errors import SimDevinError
 from sim_devin.mcp import worker as mcp_worker
+from sim_devin.specs.jobs import JobMessages, JobSpec, seconds
 from sim_devin.text import whole
 
-TEMPLATE = "devin://sessions/{sessionId}/transcript"
-PAGES = 50  # pages of 200 messages; the rest is said to be left out
-
-_ADDRESS = re.compile(r"devin://sessions/([^/?#]+)/transcript")
-_TOOLS = ("devin_get_session", "devin_list_session_messages")
+PAGES = 50  # pages of messages; the rest is said to be left out
 
 Context = ServerRequestContext[Any, Any]
 
@@ -37,7 +33,14 @@ class Transcript:
         self, app: App, lets: Callable[[str], bool], limiter: anyio.CapacityLimiter
     ) -> None:
         self._app = app
-        self._offered = all(map(lets, _TOOLS))
+        self._offered = {
+            job.transcript: job
+            for job in app.registry.jobs.values()
+            if job.transcript
+            and job.messages is not None
+            and lets(job.look.tool)
+            and lets(job.messages.tool)
+        }
         self._limiter = limiter
 
     async def list(
@@ -49,16 +52,18 @@ class Transcript:
     async def templates(
         self, _ctx: Context, _params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
-        """Return the address of a transcript."""
-        template = types.ResourceTemplate(
-            name="session_transcript",
-            title="Transcript of a session",
-            uri_template=TEMPLATE,
-            description="The messages of a Devin session, oldest first, and its state.",
-            mime_type="text/markdown",
-        )
-        offered = [template] if self._offered else []
-        return types.ListResourceTemplatesResult(resource_templates=offered)
+        """Return the addresses of transcripts, one for each kind of job."""
+        templates = [
+            types.ResourceTemplate(
+                name=f"{job.noun}_transcript",
+                title=f"Transcript of a {job.noun}",
+                uri_template=address.replace("{id}", f"{{{job.fields.id}}}"),
+                description=f"The messages of a {job.title}, oldest first, and its state.",
+                mime_type="text/markdown",
+            )
+            for address, job in self._offered.items()
+        ]
+        return types.ListResourceTemplatesResult(resource_templates=templates)
 
     async def read(
         self, ctx: Context, params: types.ReadResourceRequestParams
@@ -68,14 +73,10 @@ class Transcript:
         Raises:
             MCPError: the address is none of a transcript, or it could not be read.
         """
-        match = _ADDRESS.fullmatch(str(params.uri)) if self._offered else None
-        if match is None:
-            message = f"No such resource; a transcript is at {TEMPLATE}."
-            raise MCPError(code=types.INVALID_PARAMS, message=message)
-        session_id = unquote(match[1])
+        job, job_id = self._asked(str(params.uri))
 
         def work(*, cancel: threading.Event, on_progress: Callable[[Any], None]) -> str:
-            text = "\n".join(self._lines(session_id, cancel, on_progress))
+            text = "\n".join(self._lines(job, job_id, cancel, on_progress))
             return self._app.redactor.text(text, queries=False)
 
         async def report(gone: float, words: str) -> None:
@@ -91,33 +92,56 @@ class Transcript:
         )
         return types.ReadResourceResult(contents=[content])
 
+    def _asked(self, uri: str) -> tuple[JobSpec, str]:
+        """Return of which job an address is the transcript.
+
+        Raises:
+            MCPError: of none.
+        """
+        for address, job in self._offered.items():
+            before, _, after = address.partition("{id}")
+            pattern = f"{re.escape(before)}([^/?#]+){re.escape(after)}"
+            if match := re.fullmatch(pattern, uri):
+                return job, unquote(match[1])
+        known = " or ".join(self._offered)
+        message = f"No such resource; a transcript is at {known}." if known else "No such resource."
+        raise MCPError(code=types.INVALID_PARAMS, message=message)
+
     def _lines(
-        self, session_id: str, cancel: threading.Event, on_progress: Callable[[Any], None]
+        self,
+        job: JobSpec,
+        job_id: str,
+        cancel: threading.Event,
+        on_progress: Callable[[Any], None],
     ) -> Iterator[str]:
-        session = self._app.call("devin_get_session", {"sessionId": session_id}, cancel=cancel)
-        yield f"# {session['title'] or session['sessionId']}"
+        spec = job.messages
+        assert spec is not None  # noqa: S101 - only such kinds are offered
+        found = self._app.call(job.look.tool, {job.look.id: job_id}, cancel=cancel)
+        yield f"# {job.field(found, 'title') or job.id_of(found) or job_id}"
         yield ""
-        state = "/".join(filter(None, (session["status"], session["statusDetail"])))
-        yield f"{session['url']} · {state} · {acus(session) or 0:g} ACUs"
+        state = "/".join(filter(None, (job.field(found, "state"), job.field(found, "detail"))))
+        cost = f" · {job.cost_of(found) or 0:g} {job.unit}" if job.fields.cost else ""
+        yield f"{job.field(found, 'url') or job_id} · {state}{cost}"
 
         def fetch(after: str | None) -> Mapping[str, Any]:
             more = {} if after is None else {"after": after}
-            request = {"sessionId": session_id, "limit": 200, **more}
-            return self._app.call("devin_list_session_messages", request, cancel=cancel)
+            request = {spec.id: job_id, **spec.with_, **more}
+            return self._app.call(spec.tool, request, cancel=cancel)
 
+        count = 0
         for number, page in enumerate(pages(fetch), 1):
-            for message in page["messages"]:
-                yield from _message(message)
-            if number == PAGES and page["hasNextPage"]:
-                yield f"\n(The first {PAGES * 200} messages; later ones are omitted.)"
+            for message in page[spec.items]:
+                count += 1
+                yield from _message(spec, message)
+            if number == PAGES and page.get("hasNextPage"):
+                yield f"\n(The first {count} messages; later ones are omitted.)"
                 return
             on_progress(f"page {number}")
 
 
-def _message(message: Mapping[str, Any]) -> Iterator[str]:
-    at = message["createdAt"]
-    when = ""
-    if isinstance(at, (int, float)):
+def _message(spec: JobMessages, message: Mapping[str, Any]) -> Iterator[str]:
+    at, when = seconds(message.get(spec.at)), ""
+    if at is not None:
         when = f", {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    yield f"\n**{message['source'] or 'unknown'}**{when}\n"
-    yield str(message["message"] or "")
+    yield f"\n**{message.get(spec.author) or 'unknown'}**{when}\n"
+    yield str(message.get(spec.text) or "")

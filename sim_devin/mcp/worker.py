@@ -14,7 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from sim_devin.devin.wait import Progress
+from sim_devin.calls.jobs.wait import Progress
 from sim_devin.engine.events import Event
 from sim_devin.errors import SimDevinError
 

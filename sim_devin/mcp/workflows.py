@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from sim_devin.app import App
 from sim_devin.calls.ceilings import CAP, amount, least
-from sim_devin.devin.intents import SEND
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.start import input_fields, start_block
 from sim_devin.engine.workflow import Workflow
@@ -228,9 +227,13 @@ class WorkflowTools:
         if not (self._model_may_answer and asking.MESSAGE in params):
             return False
         # The answer goes out as a message, and so by the policy that binds blocks.
-        message = self._app.registry.tool(SEND)
-        let = isinstance(self._app.policy.check(message, {}), Allowed)
-        return let and asking.is_devins_question(wait)
+        registry = self._app.registry
+        if not asking.is_jobs_question(registry, wait):
+            return False
+        answer = registry.job(wait.job).answer
+        return answer is not None and isinstance(
+            self._app.policy.check(registry.tool(answer.tool), {}), Allowed
+        )
 
     def _answer(self, params: Mapping[str, Any], answer: asking.Answer | None) -> None:
         wait = self._asked(params)

@@ -25,7 +25,9 @@ import pluggy
 
 from sim_devin.errors import InvalidSpec, PluginError, SimDevinError
 from sim_devin.plugins import hooks as hookspecs
+from sim_devin.plugins.jobs import with_jobs
 from sim_devin.specs.files import Specs, read_folder, tool_problems
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
 from sim_devin.text import did_you_mean
 
@@ -314,11 +316,13 @@ def _answer(report: Loaded, hook: pluggy.HookCaller, kind: type, strict: bool) -
 def _take_specs(report: Loaded, found: Specs, strict: bool) -> None:
     for problem in _of_kind(report, found.problems, InvalidSpec, strict):
         report.fail("spec", problem, strict=strict)
-    report.specs = Specs(
+    specs = Specs(
         _of_kind(report, found.tools, ToolSpec, strict),
         _of_kind(report, found.blocks, BlockSpec, strict),
         _of_kind(report, found.connections, Connection, strict),
+        jobs=_of_kind(report, found.jobs, JobSpec, strict),
     )
+    report.specs = with_jobs(specs, lambda error: report.fail("spec", error, strict=strict))
 
 
 def _of_kind(report: Loaded, items: Any, kind: type[T], strict: bool) -> tuple[T, ...]:

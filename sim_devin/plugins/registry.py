@@ -12,13 +12,14 @@ from sim_devin.plugins.loading import Loaded
 from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
 from sim_devin.specs.files import Specs, connection_problems
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.text import did_you_mean
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Tools, blocks, connections and handlers by id, in a fixed order.
+    """Tools, kinds of jobs, blocks, connections and handlers by id, in a fixed order.
 
     Attributes:
         owners: ``kind:id`` -> name of the plugin that brought it.
@@ -31,6 +32,7 @@ class Registry:
     handlers: Mapping[str, Any]
     owners: Mapping[str, str]
     report: tuple[Loaded, ...] = field(repr=False, default=())
+    jobs: Mapping[str, JobSpec] = field(default_factory=dict)
 
     def tool(self, tool_id: str) -> ToolSpec:
         """Return a tool by its id.
@@ -42,6 +44,38 @@ class Registry:
             return self.tools[tool_id]
         except KeyError:
             raise UnknownName("tool", tool_id, self.tools, hint=self._failed()) from None
+
+    def job(self, job_id: str | None = None) -> JobSpec:
+        """Return a kind of job by its id; without one the first, which is the built-in one.
+
+        Raises:
+            UnknownName: there is none; names the nearest.
+        """
+        job_id = next(iter(self.jobs), "") if job_id is None else job_id
+        try:
+            return self.jobs[job_id]
+        except KeyError:
+            raise UnknownName("kind of job", job_id, self.jobs, hint=self._failed()) from None
+
+    def job_of(self, tool_id: str) -> JobSpec | None:
+        """Return the kind of job that a tool has to do with; None if it is none."""
+        tool = self.tools.get(tool_id)
+        return self.jobs.get(tool.job) if tool is not None else None
+
+    @property
+    def creates(self) -> tuple[str, ...]:
+        """The tools that create jobs."""
+        return tuple(job.create.tool for job in self.jobs.values())
+
+    def job_seen(self, output: Any) -> JobSpec | None:
+        """Return of which kind the job is that an output of a tool shows; None if it shows none.
+
+        One whose state the output has goes before one of which it has the id alone.
+        """
+        if not isinstance(output, Mapping):
+            return None
+        named = [job for job in self.jobs.values() if job.id_of(output) is not None]
+        return next((job for job in named if job.is_seen(output)), next(iter(named), None))
 
     def block(self, block_type: str) -> BlockSpec:
         """Return a block by its type.
@@ -86,6 +120,9 @@ class Registry:
         return "See sim-devin tools for a list."
 
 
+EMPTY = Registry({}, {}, {}, {}, {})
+
+
 def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
     """Return the registry of what the plugins bring.
 
@@ -119,6 +156,7 @@ def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
 _OFFERS: Mapping[str, Callable[[Loaded], Iterable[tuple[str, Any]]]] = {
     "connection": lambda plugin: ((item.id, item) for item in plugin.specs.connections),
     "tool": lambda plugin: ((item.id, item) for item in plugin.specs.tools),
+    "job": lambda plugin: ((item.id, item) for item in plugin.specs.jobs),
     "block": lambda plugin: ((item.type, item) for item in plugin.specs.blocks),
     "handler": lambda plugin: plugin.handlers.items(),
 }
@@ -145,6 +183,8 @@ class _Collection:
         problems: Iterable[str] = ()
         if kind == "tool":
             problems = _tool_problems(item, self.items["connection"])
+        elif kind == "job":
+            problems = _job_problems(item, self.items["tool"])
         elif kind == "block":
             problems = _block_problems(item, self.items["tool"])
         elif kind == "handler":
@@ -165,6 +205,7 @@ class _Collection:
                 tuple(
                     c for c in plugin.specs.connections if self.items["connection"].get(c.id) is c
                 ),
+                jobs=tuple(j for j in plugin.specs.jobs if self.items["job"].get(j.id) is j),
             )
             plugin.handlers = {
                 block_type: handler
@@ -178,6 +219,7 @@ class _Collection:
             handlers=MappingProxyType(self.items["handler"]),
             owners=MappingProxyType({item: owner.name for item, owner in self.owners.items()}),
             report=tuple(self.plugins),
+            jobs=MappingProxyType(self.items["job"]),
         )
 
 
@@ -207,6 +249,13 @@ def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Ite
         yield _missing("connection", "connection", tool.connection, connections)
     else:
         yield from connection_problems(tool, connections.values())
+
+
+def _job_problems(job: JobSpec, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
+    """Yield which of a job's tools are not there, or are those of another plugin."""
+    for role, tool in job.tools.items():
+        if tool not in tools or tools[tool].job != job.id:
+            yield f"{role}.tool: the tool {tool!r} is not in use"
 
 
 def _block_problems(block: BlockSpec, tools: Mapping[str, ToolSpec]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sim_devin.calls.ceilings import CAP, amount, checked, least
+from sim_devin.calls.ceilings import CAP, amount, cap_of, checked, least
 from sim_devin.errors import CallerError, NotAllowed
 from sim_devin.specs.models import ToolSpec
 from sim_devin.text import did_you_mean
@@ -254,19 +254,20 @@ class Policy:
             ):
                 if ceiling is not None and used >= ceiling:
                     return _used_up(f"{ceiling:g} sessions of this {words}", spec)
-        if CAP in spec.properties:
+        cap = cap_of(spec)
+        if cap:
             for words, left in self._left(spent):
                 if left < 1:
                     return _used_up(f"ACUs {words}", spec)
             limits = [left for _, left in self._left(spent)]
             if limits:
                 most = math.floor(min(limits))
-                ceilings[CAP] = least(amount(params.get(CAP)), most) or most
+                ceilings[cap] = least(amount(params.get(cap)), most) or most
         if self.dry_run and not spec.traits.read_only:
             return Allowed(ceilings, dry_run=True)
         if self._needs_yes(spec):
             return _needed(spec, params, ceilings)
-        return Allowed(ceilings, reserve=ceilings.get(CAP, 0.0), sessions=sessions)
+        return Allowed(ceilings, reserve=ceilings.get(cap, 0.0), sessions=sessions)
 
     def _refusal(self, spec: ToolSpec) -> Refused | None:
         if self.read_only and not spec.traits.read_only:
@@ -294,11 +295,12 @@ class Policy:
 
 
 def starts_session(spec: ToolSpec) -> bool:
-    """Return whether a call of the tool itself starts a session that can be capped.
+    """Return whether a call of the tool itself creates a job, or something else that can be capped.
 
     A tool that stands for a workflow takes a cap as well, but its blocks start the sessions.
     """
-    return CAP in spec.properties and (spec.request is not None or spec.run is not None)
+    acts = spec.request is not None or spec.run is not None
+    return spec.creates_job or (bool(cap_of(spec)) and acts)
 
 
 def _used_up(what: str, spec: ToolSpec) -> Refused:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sim_devin.devin.verdict import Verdict
-from sim_devin.devin.wait import FIRST_PAUSE
+from sim_devin.calls.jobs.verdict import Verdict
+from sim_devin.calls.jobs.wait import FIRST_PAUSE
 from sim_devin.engine.typed_inputs import form_of, read_answer
 from sim_devin.errors import (
     ApiError,
@@ -115,7 +115,8 @@ class Answers:
             if seen.get("error"):
                 reason += f": {seen['error']}"
             verdict = Verdict("blocked_on_user", reason)
-            output = output_of(wait, seen.get("session", {}), verdict, now, timed_out=True)
+            job = self._app.registry.job(wait.job)
+            output = output_of(wait, job, seen.get("session", {}), verdict, now, timed_out=True)
             ended += self._store.finish_wait(wait, now, output)
         return ended
 
@@ -155,18 +156,20 @@ class Answers:
         number = self._store.answers(wait)
         run = self._store.run(wait.run_id)
         step = f"{wait.step}!{number}"
-        ledger = StepLedger(self._store, run, step, self._app.clock, driven=False, wait=wait)
+        job = self._app.registry.job(wait.job)
+        ledger = StepLedger(
+            self._store, run, step, self._app.clock, driven=False, wait=wait, job=job
+        )
         seal = self._seals(wait.run_id)
         try:
             about = seal.open(wait.about)
             credentials = about.get("credentials") or {}
+            if job.answer is None:
+                raise CallerError(f"No tool answers a {job.title}.", hint="Answer it there.")
+            said = {job.answer.id: about["sessionId"], job.answer.text: seal.open(wait.answer)}
             self._app.call(
-                "devin_send_message",
-                {
-                    "sessionId": about["sessionId"],
-                    "message": seal.open(wait.answer),
-                    **credentials,
-                },
+                job.answer.tool,
+                {**said, **credentials},
                 reconcile=True,
                 ledger=ledger,
                 settle=self._app.settle,

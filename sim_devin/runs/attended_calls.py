@@ -52,7 +52,8 @@ class AttendedCalls(Calls):
         on_progress: Callable[[Any], None],
     ) -> dict[str, Any]:
         services, budget = self._outside, self.around.budget
-        shares = budget.reserve_for(step, services.tool_params(tool_id), params)
+        spec = self.around.app.registry.tool(tool_id)
+        shares = budget.reserve_for(step, spec, params)
         try:
             return services.call_tool(
                 tool_id,
@@ -84,7 +85,8 @@ class AttendedCalls(Calls):
         # Nobody queues while the caller waits.
         slot = slot and replace(slot, limits=Limits())
         takes = Takes(shares=shares, slot=slot)
-        ledger = StepLedger(journal.store, journal.run, step, app.clock, takes)
+        job = app.registry.job_of(tool_id)
+        ledger = StepLedger(journal.store, journal.run, step, app.clock, takes, job=job)
         if reconcile and spec.reconcile is not None:
             options |= {"reconcile": True, "ledger": ledger, "settle": self.around.settle}
             return app.call(tool_id, params, **options)

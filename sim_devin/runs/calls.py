@@ -14,11 +14,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_devin.calls.ceilings import CAP, lowered
+from sim_devin.calls.ceilings import CAP, cap_of, lowered
 from sim_devin.calls.intents import Settle
 from sim_devin.clock import day_of
-from sim_devin.devin import wait_block as devin_wait
-from sim_devin.devin.intents import CREATE
 from sim_devin.engine.budget import caps
 from sim_devin.engine.contract import BlockContext, RunAccess
 from sim_devin.engine.events import Event
@@ -43,13 +41,15 @@ from sim_devin.runs.journal import Journal
 from sim_devin.runs.looks import Asking
 from sim_devin.runs.once import CarefulSender, once
 from sim_devin.runs.parked import Parked
-from sim_devin.runs.places import credentials_in, place_of
+from sim_devin.runs.places import credentials_in, place_of, service_of
 from sim_devin.runs.remembered_model import remembered
 from sim_devin.runs.run_budget import RunBudget
 from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.runs.session_wait import session_wait
 from sim_devin.runs.session_watch import note
 from sim_devin.runs.turns import slot_for
+from sim_devin.specs.jobs import JobSpec
+from sim_devin.specs.models import ToolSpec
 from sim_devin.store.records import Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger, Takes
@@ -206,15 +206,17 @@ class Calls:
         allowed = approvals.admitted(journal, self.around.policy, spec, params, step)
         if allowed.dry_run:
             return dry_run(app, spec, lowered(params, allowed.ceilings))
-        if tool_id == devin_wait.TOOL_ID and not self.remembers:
-            raise Parked(self._session(params))
-        shares = budget.reserve_for(step, spec.properties, params)
+        job = app.registry.job_of(tool_id)
+        if job is not None and tool_id == job.tools.get("wait") and not self.remembers:
+            raise Parked(self._session(job, params))
+        shares = budget.reserve_for(step, spec, params)
         try:
-            drawn = self._within_day(step, params, shares) if starts_session(spec) else shares
-            with self.asking(place_of(app, credentials_in(app, tool_id, params))):
+            drawn = self._within_day(step, spec, params, shares) if starts_session(spec) else shares
+            with self.asking(service_of(app, tool_id, params)):
                 output = self._carry_out(step, tool_id, params, drawn, on_progress)
-            if tool_id != CREATE:  # what a create answers is not a look at what became of it
-                note(journal.store, output, app.clock.time())
+            seen = None if spec.creates_job else job or app.registry.job_seen(output)
+            if seen is not None:  # what a create answers is not a look at what became of it
+                note(journal.store, seen, output, app.clock.time())
             return output
         except NotYourTurn as error:
             budget.give_back(shares)
@@ -237,10 +239,13 @@ class Calls:
             raise
 
     def _within_day(
-        self, step: str, params: Mapping[str, Any], shares: Mapping[str, float]
+        self, step: str, spec: ToolSpec, params: Mapping[str, Any], shares: Mapping[str, float]
     ) -> Mapping[str, float]:
-        app, journal, wanted = self.around.app, self.around.journal, params.get(CAP)
+        app, journal, cap = self.around.app, self.around.journal, cap_of(spec)
         limits, day = day_limits(app.policy), day_of(journal.store.now(app.clock))
+        if not cap:
+            limits.pop(CAP, None)  # nothing can bound what it costs
+        wanted = params.get(cap)
         return share_of_day(journal.store, journal.run, step, limits, day, wanted, shares)
 
     def _carry_out(
@@ -263,6 +268,7 @@ class Calls:
                 limits=day_limits(app.policy),
                 slot=slot_for(app, self.around.journal.seal, tool_id, params),
             ),
+            job=app.registry.job_of(tool_id),
         )
         options: dict[str, Any] = {
             "ceilings": caps(shares),
@@ -283,10 +289,10 @@ class Calls:
         settle = self.around.settle
         return app.call(tool_id, params, reconcile=True, ledger=ledger, settle=settle, **options)
 
-    def _session(self, params: Mapping[str, Any]) -> Wait:
+    def _session(self, job: JobSpec, params: Mapping[str, Any]) -> Wait:
         on_question = "hold" if self.around.hold_questions else "return"
         on_question = self.block.block.values.get("onQuestion") or on_question
-        return session_wait(self.around.app, self.run_id, self.step, params, on_question)
+        return session_wait(self.around.app, job, self.run_id, self.step, params, on_question)
 
     def uncertain(self, error: SimDevinError, tool_id: str) -> Wait:
         """Return the wait for a person who finds out whether something was done."""
@@ -306,24 +312,22 @@ class Calls:
 
     def for_service(self, error: SimDevinError, tool_id: str) -> Wait:
         """Return the wait for a service to be asked again."""
+        due, point = self.around.app.clock.time() + TRY_AGAIN, {"message": error.message}
         return Wait(
-            self.run_id,
-            self.step,
-            "service",
-            point={"message": error.message},
-            about={"tool": tool_id},
-            due=self.around.app.clock.time() + TRY_AGAIN,
+            self.run_id, self.step, "service", point=point, about={"tool": tool_id}, due=due
         )
 
     def _turn(self, error: NotYourTurn, tool_id: str, params: Mapping[str, Any]) -> Wait:
         app = self.around.app
+        job = app.registry.job(app.registry.tool(tool_id).job)
         return Wait(
             self.run_id,
             self.step,
             "turn",
             point={"message": str(error)},
             about={"tool": tool_id},
-            place=place_of(app, credentials_in(app, tool_id, params)),
+            job=job.id,
+            place=place_of(app, job, credentials_in(app, tool_id, params)),
         )
 
 

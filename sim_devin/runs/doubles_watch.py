@@ -12,10 +12,11 @@ from functools import partial
 
 from sim_devin.calls.intents import Intent
 from sim_devin.calls.invoke import Context
-from sim_devin.devin.doubles import STRAYS_FOR, end_doubles_of
+from sim_devin.calls.jobs.doubles import STRAYS_FOR, end_doubles_of
 from sim_devin.errors import SimDevinError, StoreError
 from sim_devin.runs.looks import Caller, Task, UnderWay
 from sim_devin.runs.places import credentials_here
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.step_ledger import StepLedger, watched_intents
@@ -51,7 +52,8 @@ class DoublesWatch:
         """
         clock = self._app.clock
         now = clock.monotonic()
-        watched = watched_intents(self._store, clock.time() - STRAYS_FOR, run_id)
+        creates = self._app.registry.creates
+        watched = watched_intents(self._store, creates, clock.time() - STRAYS_FOR, run_id)
         if run_id is None:
             tags = {intent.tag for _, _, intent in watched}
             self._next = {tag: when for tag, when in self._next.items() if tag in tags}
@@ -69,27 +71,28 @@ class DoublesWatch:
 
     def _look(self, run_id: str, step: str, intent: Intent, under_way: UnderWay) -> int:
         try:
-            known = self._credentials(run_id, step)
-            if known is None:
+            job = self._app.registry.job_of(intent.tool)
+            known = None if job is None else self._credentials(job, run_id, step)
+            if job is None or known is None:
                 return 0
             run = self._store.run(run_id)
-            ledger = StepLedger(self._store, run, step, self._app.clock, driven=False)
+            ledger = StepLedger(self._store, run, step, self._app.clock, driven=False, job=job)
             call = Caller(self._app, known, under_way)
             context = Context(
                 call=lambda tool_id, params, **_: call(tool_id, params),
                 clock=self._app.clock,
                 ledger=ledger,
             )
-            return len(end_doubles_of(intent, context))
+            return len(end_doubles_of(job, intent, context))
         except StoreError:
             raise
         except SimDevinError as error:
             log.debug("could not look for doubles of %s: %s", intent.tag, type(error).__name__)
             return 0
 
-    def _credentials(self, run_id: str, step: str) -> Mapping[str, str] | None:
+    def _credentials(self, job: JobSpec, run_id: str, step: str) -> Mapping[str, str] | None:
         session = self._store.session_of(run_id, step)
         if session is None:
             return {}
         seal = self._seals(run_id)
-        return credentials_here(self._app, seal, session.place, session.credentials)
+        return credentials_here(self._app, job, seal, session.place, session.credentials)

@@ -56,7 +56,15 @@ class Drive:
         attendance = company if isinstance(company, Attendance) else None
         listener = company.on_event if isinstance(company, Attendance) else company
         self._attendance = attendance
-        self._journal = Journal(store, run, secrets.seal(run.id), app.clock, watched.stop, listener)
+        self._journal = Journal(
+            store,
+            run,
+            secrets.seal(run.id),
+            app.clock,
+            watched.stop,
+            listener,
+            registry=app.registry,
+        )
         gate = attendance and attendance.gate
         self._budget = RunBudget(self._journal, (gate or app.gate).policy, run.chosen)
         self._around = Surroundings(

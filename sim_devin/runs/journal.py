@@ -15,6 +15,7 @@ from sim_devin.engine import events
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
 from sim_devin.errors import Cancelled, LocalFault, StoreError
+from sim_devin.plugins.registry import EMPTY, Registry
 from sim_devin.runs.summary import CONTAINERS, Tally
 from sim_devin.runs.why import why
 from sim_devin.store.records import Event, Outcome, Run, Wait
@@ -40,6 +41,7 @@ class Journal:
         clock: the time.
         stop: set when the journal cannot be kept any more: the run has to stop.
         listener: told what happens that was not told before.
+        registry: knows which tools and kinds of jobs the run has to do with.
 
     Raises:
         MissingCredentials: a secret that stands in the record is not known here.
@@ -53,6 +55,8 @@ class Journal:
         clock: Clock,
         stop: threading.Event,
         listener: Listener | None = None,
+        *,
+        registry: Registry = EMPTY,
     ) -> None:
         self.store = store
         self.run = run
@@ -65,7 +69,8 @@ class Journal:
         self._past: dict[str, Outcome] = {}
         self._pending: list[Outcome] = []
         self._sequence = 0
-        self.tally = Tally()
+        self._registry = registry
+        self.tally = Tally(registry)
         for outcome in store.outcomes(run.id):
             self._past[outcome.key] = _opened(outcome, seal)
             self._sequence = outcome.sequence
@@ -294,7 +299,10 @@ class Journal:
             return
         key = id(event.log)
         if event.kind == events.BLOCK_WAITING and key in self._parked:
-            event.data = {**(event.data or {}), **why(self._parked[key][1], event.time)}
+            event.data = {
+                **(event.data or {}),
+                **why(self._parked[key][1], self._registry, event.time),
+            }
         if self._fresh or key in self._live:
             for earlier in self._held.pop(key, ()):
                 self._listener(earlier)

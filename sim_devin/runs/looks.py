@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from sim_devin.devin.verdict import bare
-from sim_devin.errors import Cancelled, NotFound, NothingSent, StoreError, TimedOut
+from sim_devin.errors import Cancelled, NothingSent, StoreError, TimedOut
+from sim_devin.specs.jobs import JobSpec
+from sim_devin.store.records import Session, Wait
 from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
@@ -25,6 +26,9 @@ PATIENCE = 3.0  # real seconds of waiting for a service after which other things
 HELD_PAUSE = 600.0  # seconds until what only a person can mend is tried again
 MEND = "Mend that; the run goes on by itself within ten minutes, or at once with runs resume."
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
+
+
+OfJob = TypeVar("OfJob", Session, Wait)
 
 
 @dataclass
@@ -104,22 +108,21 @@ class Caller:
             under_way.asked_for += time.monotonic() - began
             under_way.asking_since = None
 
-    def listed(self, session_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Return bare id -> session, of those that one list call shows."""
-        ids = list(dict.fromkeys(session_ids))
-        page = self("devin_list_sessions", {"sessionIds": ids, "limit": 200})
-        return {
-            bare(item["sessionId"]): item
-            for item in page["sessions"]
-            if isinstance(item.get("sessionId"), str)
-        }
 
-    def single(self, session_id: str) -> Mapping[str, Any] | None:
-        """Return a session; None if the service does not know it."""
-        try:
-            return self("devin_get_session", {"sessionId": session_id})
-        except NotFound:
-            return None
+def by_kind(app: Toolbox, batch: Iterable[OfJob]) -> Iterator[tuple[JobSpec, list[OfJob]]]:
+    """Yield the sessions, or waits, of a batch by their kinds of jobs, as many as one list takes.
+
+    Raises:
+        UnknownName: a kind is not known here.
+    """
+    kinds: dict[str | None, list[OfJob]] = {}
+    for item in batch:
+        kinds.setdefault(item.job, []).append(item)
+    for kind, items in kinds.items():
+        job = app.registry.job(kind)
+        most = len(items) if job.look_many is None else job.look_many.most
+        for start in range(0, len(items), most):
+            yield job, items[start : start + most]
 
 
 class Asking:

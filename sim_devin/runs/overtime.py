@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sim_devin.devin.until import ended_for_time, is_over
-from sim_devin.devin.verdict import Verdict, bare, classify
-from sim_devin.devin.wait import Outcome
-from sim_devin.errors import Cancelled, NotFound, SimDevinError, StoreError
+from sim_devin.calls.jobs.looking import end, single
+from sim_devin.calls.jobs.verdict import Verdict, classify, ended_for_time, is_over
+from sim_devin.calls.jobs.wait import Outcome
+from sim_devin.errors import Cancelled, SimDevinError, StoreError
 from sim_devin.runs.looks import Caller, Task, UnderWay
 from sim_devin.runs.places import credentials_here
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.records import OVERTIME, Event, Session, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
@@ -68,15 +69,15 @@ class Overtime:
         now, calls = self._store.now(self._app.clock), 0
         for ours in sessions:
             try:
-                seal = self._seals(ours.run_id)
-                known = credentials_here(self._app, seal, place, ours.credentials)
+                seal, job = self._seals(ours.run_id), self._app.registry.job(ours.job)
+                known = credentials_here(self._app, job, seal, place, ours.credentials)
             except SimDevinError:
                 continue
-            if known is None:
+            if known is None or job.end is None:
                 continue
             call = Caller(self._app, known, under_way)
             try:
-                self._end(ours, call, minutes)
+                self._end(ours, job, call, minutes)
             except (Cancelled, StoreError):
                 raise
             except SimDevinError as error:
@@ -85,48 +86,60 @@ class Overtime:
             calls += call.calls
         return calls
 
-    def _end(self, ours: Session, call: Caller, minutes: float) -> None:
-        params = {"sessionId": ours.session_id}
+    def _end(self, ours: Session, job: JobSpec, call: Caller, minutes: float) -> None:
+        job_id = str(ours.session_id)
         (ours,) = [
             one
-            for one in self._store.sessions_named(str(ours.session_id))
+            for one in self._store.sessions_named(job, job_id)
             if (one.run_id, one.step) == (ours.run_id, ours.step)
         ] or [ours]  # as it is by now: another process may have had its turn meanwhile
         if ours.overtime not in (None, "ending"):
             return
-        try:
-            session = call("devin_get_session", params)
-        except NotFound:
+        session = single(job, job_id, call)
+        if session is None:
             self._store.change_session(ours, overtime="over")
             return
-        if not is_over(classify(session)):
+        if not is_over(classify(job, session)):
             self._store.change_session(ours, overtime="ending")
-            ended = call("devin_terminate_session", params)
-            session = {**session, **{k: v for k, v in ended.items() if v is not None}}
+            session = end(job, job_id, session, call)
         elif ours.overtime != "ending":  # else this, or another process, did it before it died
             self._store.change_session(ours, overtime="over")
             return
-        self._tell(ours, session, minutes)
+        self._tell(ours, job, session, minutes)
 
-    def _tell(self, ours: Session, session: Mapping[str, Any], minutes: float) -> None:
+    def _tell(
+        self, ours: Session, job: JobSpec, session: Mapping[str, Any], minutes: float
+    ) -> None:
         verdict, now = ended_for_time(minutes), self._app.clock.time()
-        told = f"the session {ours.session_id} was ended: {verdict.reason}"
+        told = f"the {job.noun} {ours.session_id} was ended: {verdict.reason}"
         data = {"sessionId": ours.session_id, "minutes": minutes, "message": told}
         with self._store.database.write():
             self._store.change_session(ours, overtime="ended", working=0)
             self._store.add_event(Event(ours.run_id, now, OVERTIME, data))
             for wait in self._store.waits(ours.run_id, only_open=True):
-                same = bare(str(wait.about.get("sessionId"))) == bare(str(ours.session_id))
+                same = is_about(wait, job, str(ours.session_id))
                 if same and wait.kind in ("session", "question"):
-                    self._store.finish_wait(wait, now, output_of(wait, session, verdict, now))
+                    output = output_of(wait, job, session, verdict, now)
+                    self._store.finish_wait(wait, now, output)
         log.warning("%s", told, extra={"session": ours.session_id})
 
 
+def is_about(wait: Wait, job: JobSpec, job_id: str) -> bool:
+    """Return whether a wait is for a job."""
+    return wait.job in (None, job.id) and job.same(wait.about.get("sessionId"), job_id)
+
+
 def output_of(
-    wait: Wait, session: Mapping[str, Any], verdict: Verdict, now: float, *, timed_out: bool = False
+    wait: Wait,
+    job: JobSpec,
+    session: Mapping[str, Any],
+    verdict: Verdict,
+    now: float,
+    *,
+    timed_out: bool = False,
 ) -> dict[str, Any]:
-    """Return the output of a wait for a session that ends with a verdict."""
-    outcome = Outcome(
+    """Return the output of a wait for a job that ends with a verdict."""
+    return Outcome(
         session_id=wait.about["sessionId"],
         state=verdict.state,
         reason=verdict.reason,
@@ -134,13 +147,15 @@ def output_of(
         session=session,
         waited=now - wait.created,
         timed_out=timed_out,
-    ).to_json()
-    return {**outcome.pop("session"), **outcome}
+    ).to_output(job)
 
 
-def as_ended(store: SqlStore, session_id: str, verdict: Verdict, minutes: float | None) -> Verdict:
-    """Return the verdict of a session, saying so if it was ended for its time."""
+def as_ended(
+    store: SqlStore, job: JobSpec, job_id: str, verdict: Verdict, minutes: float | None
+) -> Verdict:
+    """Return the verdict of a job, saying so if it was ended for its time."""
     if minutes is None or not is_over(verdict):
         return verdict
-    ended = any(ours.overtime in ("ending", "ended") for ours in store.sessions_named(session_id))
+    ours = store.sessions_named(job, job_id)
+    ended = any(one.overtime in ("ending", "ended") for one in ours)
     return ended_for_time(minutes) if ended else verdict

@@ -1,7 +1,7 @@
-"""The poller: looks after every session that parked runs wait for, and wakes the runs.
+"""The poller: looks after every job that parked runs wait for, and wakes the runs.
 
-Sessions of one organization are asked for in one list call per 150. Each has its own
-growing interval; a session the list leaves out is asked for alone. Each organization is looked
+Jobs of one organization, such as Devin sessions, are asked for in list calls of many. Each has
+its own growing interval; a job the list leaves out is asked for alone. Each organization is looked
 after by a thread of its own (`looks`), for no longer than it may take.
 """
 
@@ -13,17 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sim_devin.devin.turn import Turn, messages_of
-from sim_devin.devin.until import until_named
-from sim_devin.devin.verdict import Verdict, bare, classify
-from sim_devin.devin.wait import (
-    BATCH,
+from sim_devin.calls.jobs.looking import listed, needs_full, single, unknown
+from sim_devin.calls.jobs.turn import Turn, messages_of, question_of
+from sim_devin.calls.jobs.verdict import BLOCKED, Verdict, classify, until_named
+from sim_devin.calls.jobs.wait import (
     FIRST_PAUSE,
     GROWTH,
     LONGEST_PAUSE,
     MISSING_FOR,
     NOTHING_NEW,
-    needs_full,
 )
 from sim_devin.errors import (
     ApiError,
@@ -33,10 +31,11 @@ from sim_devin.errors import (
     StoreError,
     TimedOut,
 )
-from sim_devin.runs.looks import HELD_PAUSE, MEND, Caller, Task, UnderWay
+from sim_devin.runs.looks import HELD_PAUSE, MEND, Caller, Task, UnderWay, by_kind
 from sim_devin.runs.overtime import as_ended, output_of
 from sim_devin.runs.places import credentials_here
 from sim_devin.runs.session_watch import note
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.records import Wait
 from sim_devin.store.sealing import Seals, names
 from sim_devin.store.sql_store import SqlStore
@@ -46,7 +45,7 @@ from sim_devin.toolbox import Toolbox
 log = logging.getLogger("sim_devin")
 
 TOGETHER = FIRST_PAUSE / 2  # seconds by which a look may come early to share a call
-BLOCKED = ("blocked_on_user", "blocked_on_approval")
+BATCH = 150  # waits that are read from the store together
 
 
 class Poller:
@@ -73,10 +72,11 @@ class Poller:
             MissingCredentials: the key for the sessions of `run_id` is not known here.
         """
         now = self._app.clock.time()
-        for place, credentials, own, member in self._store.groups(now, run_id):
+        for place, credentials, own, member, kind in self._store.groups(now, run_id):
             run = run_id or own
             try:
-                known = credentials_here(self._app, self._seals(member), place, credentials)
+                job = self._app.registry.job(kind)
+                known = credentials_here(self._app, job, self._seals(member), place, credentials)
             except SimDevinError:
                 if run_id is not None:
                     raise
@@ -108,7 +108,8 @@ class Poller:
             if not batch:
                 break
             after = batch[-1].id
-            look.at([self._opened(wait) for wait in batch])
+            for job, waits in by_kind(self._app, batch):
+                look.at(job, [self._opened(wait) for wait in waits])
         return call.calls
 
     def _time_out(self, place: str, credentials: str | None, run_id: str | None) -> None:
@@ -116,7 +117,7 @@ class Poller:
         now = self._app.clock.time()
         look = _Look(self._app, self._store, Caller(self._app, {}, UnderWay()))
         for wait in self._store.overdue_sessions(place, credentials, now, run_id=run_id):
-            look.time_out(self._opened(wait), wait.seen or {})
+            look.time_out(self._app.registry.job(wait.job), self._opened(wait), wait.seen or {})
 
     def _opened(self, wait: Wait) -> Wait:
         """Return a wait with its secrets back in place, as far as they are known here."""
@@ -141,73 +142,71 @@ class _Look:
         self._call = call
         self.given_up = False
 
-    def at(self, batch: list[Wait]) -> None:
-        """Look at the sessions and record what was seen."""
+    def at(self, job: JobSpec, batch: list[Wait]) -> None:
+        """Look at the jobs of a kind, as many as one list takes, and record what was seen."""
         try:
             ids = [wait.about["sessionId"] for wait in batch]
-            listed = self._call.listed(ids) if len(batch) > 1 else {}
+            shown = listed(job, ids, self._call) if len(batch) > 1 else {}
         except (Cancelled, StoreError):
             raise
         except SimDevinError as error:
             for wait in batch:
-                self._not_seen(wait, error)
+                self._not_seen(job, wait, error)
             return
         for wait in batch:
             try:
-                session_id = wait.about["sessionId"]
-                session = listed.get(bare(session_id)) or self._call.single(session_id)
-                self._seen(wait, session)
+                job_id = wait.about["sessionId"]
+                session = shown.get(job.bare(job_id)) or single(job, job_id, self._call)
+                self._seen(job, wait, session)
             except (Cancelled, StoreError):
                 raise
             except SimDevinError as error:
-                self._not_seen(wait, error)
+                self._not_seen(job, wait, error)
 
-    def _seen(self, wait: Wait, session: Mapping[str, Any] | None) -> None:
+    def _seen(self, job: JobSpec, wait: Wait, session: Mapping[str, Any] | None) -> None:
         now = self._app.clock.time()
         before = wait.seen or {}
         if session is None:
             since = before.get("missingSince", now)
             if now - since >= MISSING_FOR:
-                verdict = Verdict("failed", "the service does not know this session")
-                self._settle(wait, verdict, before.get("session", {}))
+                self._settle(job, wait, unknown(job), before.get("session", {}))
             else:
-                self._later(wait, {**before, "missingSince": since}, FIRST_PAUSE)
+                self._later(job, wait, {**before, "missingSince": since}, FIRST_PAUSE)
             return
         self._go_on(wait)
-        news = _state(before.get("session", {})) != _state(session)
+        news = job.outlines(before.get("session", {})) != job.outlines(session)
         if not news:
             session = before["session"]  # a list entry; what is known may be more
-        if needs_full(session):
-            session = self._call.single(wait.about["sessionId"]) or session
+        if needs_full(job, session):
+            session = single(job, wait.about["sessionId"], self._call) or session
         if news:
-            note(self._store, session, now)
-        verdict = classify(session, schema=wait.about.get("schema"))
+            note(self._store, job, session, now)
+        verdict = classify(job, session, schema=wait.about.get("schema"))
         turn = Turn(before.get("worked"), before.get("stopped"))
         if not verdict.settled:
-            turn.at_work(session)
+            turn.at_work(job, session)
         asks = _asks(wait, verdict)
-        if (asks or until_named(wait.about["until"])(verdict)) and self._is_over(
-            turn, wait, session
-        ):
+        stops = asks or until_named(wait.about["until"])(verdict)
+        if stops and self._is_over(job, turn, wait, session):
             if not asks:
-                self._settle(wait, verdict, session)
+                self._settle(job, wait, verdict, session)
                 return
-            if self._ask(wait, verdict, session):
+            if self._ask(job, wait, verdict, session):
                 return
         pause = FIRST_PAUSE if news else min(LONGEST_PAUSE, wait.pause * GROWTH)
         seen = {"session": dict(session), "worked": turn.worked, "stopped": turn.stopped}
-        self._later(wait, seen, pause)
+        self._later(job, wait, seen, pause)
 
-    def _is_over(self, turn: Turn, wait: Wait, session: Mapping[str, Any]) -> bool:
+    def _is_over(self, job: JobSpec, turn: Turn, wait: Wait, session: Mapping[str, Any]) -> bool:
         """Return whether a state is of the turn that the last message began."""
-        session_id, now = wait.about["sessionId"], self._app.clock.time()
-        created, sent = last_message(self._store, wait.run_id, session_id)
+        job_id, now = wait.about["sessionId"], self._app.clock.time()
+        created, sent = last_message(self._store, wait.run_id, job, job_id)
         if created and sent is None:
             return True  # there is no turn before this one
-        messages = partial(messages_of, session_id, self._call)
-        return turn.is_over(session, messages, sent, now=now, time=now)
+        messages = partial(messages_of, job, job_id, self._call)
+        return turn.is_over(job, session, messages, sent, now=now, time=now)
 
-    def _not_seen(self, wait: Wait, error: SimDevinError) -> None:
+    def _not_seen(self, job: JobSpec, wait: Wait, error: SimDevinError) -> None:
         seen = {**(wait.seen or {}), "error": error.message}
         pause = min(LONGEST_PAUSE, wait.pause * GROWTH)
         if isinstance(error, RateLimited):
@@ -217,7 +216,7 @@ class _Look:
         self.given_up |= isinstance(error, (RateLimited, TimedOut))
         log.debug("could not look at %s: %s", wait.about["sessionId"], type(error).__name__)
         held = error.means.access and isinstance(error, ApiError)
-        if self._later(wait, {**seen, "held": held}, pause) and held:
+        if self._later(job, wait, {**seen, "held": held}, pause) and held:
             why = f"{wait.about['sessionId']} cannot be looked at: {error} {MEND}"
             self._store.hold_run(wait.run_id, self._app.clock.time(), why)
 
@@ -226,16 +225,16 @@ class _Look:
         if (wait.seen or {}).get("held"):
             self._store.unhold_run(wait.run_id)
 
-    def _later(self, wait: Wait, seen: dict[str, Any], pause: float) -> bool:
+    def _later(self, job: JobSpec, wait: Wait, seen: dict[str, Any], pause: float) -> bool:
         """Look again after a pause; False if the wait is over."""
         now = self._app.clock.time()
         if wait.due is not None and wait.due <= now:
-            self.time_out(wait, seen)
+            self.time_out(job, wait, seen)
             return False
         changes = {"seen": seen, "pause": pause, "next_look": now + pause}
         return self._store.change_wait(wait, "session", **changes)
 
-    def time_out(self, wait: Wait, seen: Mapping[str, Any]) -> None:
+    def time_out(self, job: JobSpec, wait: Wait, seen: Mapping[str, Any]) -> None:
         """End a wait whose time is over with what is known of its session."""
         self._go_on(wait)
         session = seen.get("session")
@@ -244,13 +243,14 @@ class _Look:
             text = f"Nothing was heard of {wait.about['sessionId']} before the deadline.{why}"
             self._store.finish_wait(wait, self._app.clock.time(), error=text)
             return
-        verdict = classify(session, schema=wait.about.get("schema"))
+        verdict = classify(job, session, schema=wait.about.get("schema"))
         if _asks(wait, verdict) or until_named(wait.about["until"])(verdict):
             verdict = NOTHING_NEW  # and so it was not believed
-        self._settle(wait, verdict, session, timed_out=True)
+        self._settle(job, wait, verdict, session, timed_out=True)
 
     def _settle(
         self,
+        job: JobSpec,
         wait: Wait,
         verdict: Verdict,
         session: Mapping[str, Any],
@@ -259,19 +259,17 @@ class _Look:
     ) -> None:
         now = self._app.clock.time()
         minutes = self._app.policy.minutes_per_session
-        verdict = as_ended(self._store, wait.about["sessionId"], verdict, minutes)
-        output = output_of(wait, session, verdict, now, timed_out=timed_out)
+        verdict = as_ended(self._store, job, wait.about["sessionId"], verdict, minutes)
+        output = output_of(wait, job, session, verdict, now, timed_out=timed_out)
         self._store.finish_wait(wait, now, output)
 
-    def _ask(self, wait: Wait, verdict: Verdict, session: Mapping[str, Any]) -> bool:
+    def _ask(self, job: JobSpec, wait: Wait, verdict: Verdict, session: Mapping[str, Any]) -> bool:
         """Turn the wait into a question for a person; False if it is over by now."""
-        messages = messages_of(wait.about["sessionId"], self._call)
-        said = [item for item in messages if item.get("source") != "user"]
         point = {
             **wait.point,
-            "question": said[-1].get("message", "") if said else "",
+            "question": question_of(job, messages_of(job, wait.about["sessionId"], self._call)),
             "reason": verdict.reason,
-            "url": session.get("url"),
+            "url": job.field(session, "url"),
             "since": self._app.clock.time(),
         }
         within = self._store.run(wait.run_id).chosen.answer_within
@@ -287,8 +285,3 @@ class _Look:
 
 def _asks(wait: Wait, verdict: Verdict) -> bool:
     return verdict.state in BLOCKED and wait.about.get("onQuestion") == "hold"
-
-
-def _state(session: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("sessionId", "status", "statusDetail", "acusConsumed", "updatedAt")
-    return tuple(session.get(name) for name in names)

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.calls.ceilings import CAP, SESSIONS
+from sim_devin.calls.ceilings import CAP, SESSIONS, cap_of
 from sim_devin.engine.budget import Budget
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.journal import Journal
+from sim_devin.specs.models import ToolSpec
 from sim_devin.store.records import RunOptions
 from sim_devin.store.step_ledger import Share, shares_of
 
@@ -44,19 +45,22 @@ class RunBudget(Budget):
             ceilings, policy.call_ceilings(), sessions=policy.sessions_per_run, used=used
         )
 
-    def reserve_for(
-        self, step: str, tool_params: Mapping[str, Any], params: Mapping[str, Any]
-    ) -> dict[str, float]:
-        """Return the share of each ceiling that a step gets. See `Budget.reserve`."""
+    def reserve_for(self, step: str, spec: ToolSpec, params: Mapping[str, Any]) -> dict[str, float]:
+        """Return the share of each ceiling that a step gets which calls a tool.
+
+        See `Budget.reserve`.
+        """
+        cap = cap_of(spec)
         with self._looking:
             self.give_back(self._again.pop(step, {}))
-            if CAP in tool_params and CAP in self._total:
+            if cap and CAP in self._total:
                 for share in self._shares():
                     if share.ceiling == CAP:
                         more = share.unused - self._unused.get(share.step, 0.0)
                         self._unused[share.step] = share.unused
                         self.give_back({CAP: more})
-        return self.reserve(tool_params, params)
+        starts = spec.creates_job or bool(cap)
+        return self.reserve(spec.properties, params, cap=cap, starts=starts)
 
     def _shares(self) -> list[Share]:
         return [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from sim_devin.calls.ceilings import lowered, lowest
+from sim_devin.calls.ceilings import lowered, lowest, of_tool
 from sim_devin.calls.request import Request
 from sim_devin.clock import Clock
 from sim_devin.engine.contract import Handler
@@ -239,7 +239,7 @@ class AppServices:
         spec = self._app.registry.tools.get(tool_id)
         if spec is None:
             raise UnknownName("tool", tool_id, self._app.registry.tools)
-        asked = lowered(params, ceilings)
+        asked = lowered(params, of_tool(spec, ceilings))
         with self._gate.admitted(spec, asked, self._attendance.approve) as allowed:
             if allowed.dry_run:
                 return dry_run(self._app, spec, lowered(asked, allowed.ceilings))

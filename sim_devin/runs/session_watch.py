@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sim_devin.devin.verdict import bare, classify
-from sim_devin.devin.wait import BATCH, MISSING_FOR
+from sim_devin.calls.jobs.looking import listed, single
+from sim_devin.calls.jobs.verdict import classify, is_over
+from sim_devin.calls.jobs.wait import MISSING_FOR
 from sim_devin.errors import Cancelled, RateLimited, SimDevinError, StoreError
-from sim_devin.runs.looks import Caller, Task, UnderWay
+from sim_devin.runs.looks import Caller, Task, UnderWay, by_kind
 from sim_devin.runs.places import credentials_here
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.records import Session
 from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import LONGEST
@@ -30,37 +32,41 @@ SELDOM = 60.0  # seconds between two looks at a session that no run waits for
 RARELY = 600.0  # the same for one that sleeps, or waits for a person
 COUNTED_AFTER = 300.0  # seconds after its end by which the service has counted what it used
 BRIEF = 60.0  # seconds in which a session can have used nothing
+AT_ONCE = 150  # sessions that are looked at together at the most
 
 
-def note(store: SqlStore, session: Mapping[str, Any], now: float) -> None:
-    """Record what a look at a session says of its slot and its share; others are ignored.
+def note(store: SqlStore, job: JobSpec, session: Mapping[str, Any], now: float) -> None:
+    """Record what a look at a job says of its slot and its share; others are ignored.
 
     Args:
-        store: where the sessions of durable runs are.
-        session: the session, as `devin_get_session` or a list gives it.
+        store: where the jobs of durable runs are.
+        job: the kind of job.
+        session: the job, as its tools give it.
         now: the moment of the look.
     """
-    session_id = session.get("sessionId")
-    if not isinstance(session_id, str) or not session.get("status"):
+    job_id = job.id_of(session)
+    if job_id is None or not job.is_seen(session):
         return
-    if not store.sessions_named(session_id):
+    if not store.sessions_named(job, job_id):
         return
     with store.database.write():
-        for ours in store.sessions_named(session_id):
-            _note(store, ours, session, now)
+        for ours in store.sessions_named(job, job_id):
+            _note(store, job, ours, session, now)
 
 
-def _note(store: SqlStore, ours: Session, session: Mapping[str, Any], now: float) -> None:
-    verdict = classify(session)
+def _note(
+    store: SqlStore, job: JobSpec, ours: Session, session: Mapping[str, Any], now: float
+) -> None:
+    verdict = classify(job, session)
     working = verdict.state == "in_flight"
-    blocked = session.get("statusDetail") == "waiting_for_user"  # may go on, result or not
-    over = verdict.state in ("done", "failed", "ended") and not blocked
+    blocked = job.meaning(session)[0] == "blocked_on_user"  # may go on, result or not
+    over = is_over(verdict) and not blocked
     over_since = None if not over else now if ours.over_since is None else ours.over_since
     has_share = store.has_share(ours)
     next_look: float | None = None
     if over_since is not None:
-        used = session.get("acusConsumed")
-        if has_share and isinstance(used, (int, float)):
+        used = job.cost_of(session)
+        if has_share and used is not None:
             if now < over_since + COUNTED_AFTER:
                 next_look = over_since + COUNTED_AFTER
             elif used > 0 or over_since - ours.since < BRIEF:
@@ -102,9 +108,12 @@ class SessionWatch:
         """
         now = self._app.clock.time()
         self._store.leave_to_waits(now)
-        for place, credentials, own, run in self._store.session_groups(now, slots=self._slots):
+        for place, credentials, own, run, kind in self._store.session_groups(
+            now, slots=self._slots
+        ):
             try:
-                known = credentials_here(self._app, self._seals(run), place, credentials)
+                job = self._app.registry.job(kind)
+                known = credentials_here(self._app, job, self._seals(run), place, credentials)
             except SimDevinError:
                 continue
             if known is not None:
@@ -124,20 +133,14 @@ class SessionWatch:
         call = Caller(self._app, known, under_way)
         while True:
             batch = self._store.sessions_due(
-                place, credentials, now, slots=self._slots, limit=BATCH, run_id=run_id
+                place, credentials, now, slots=self._slots, limit=AT_ONCE, run_id=run_id
             )
             if not batch:
                 return call.calls
             self._later(batch, SELDOM)
             try:
-                listed = call.listed(str(ours.session_id) for ours in batch)
-                for ours in batch:
-                    session_id = str(ours.session_id)
-                    found = listed.get(bare(session_id)) or call.single(session_id)
-                    if found is None:
-                        self._missing(ours)
-                    else:
-                        note(self._store, found, self._app.clock.time())
+                for job, ours in by_kind(self._app, batch):
+                    self._see(job, ours, call)
             except (Cancelled, StoreError):
                 raise
             except SimDevinError as error:
@@ -145,6 +148,16 @@ class SessionWatch:
                 if isinstance(error, RateLimited):
                     self._later(batch, max(SELDOM, error.retry_after or 0.0))
                 return call.calls
+
+    def _see(self, job: JobSpec, batch: list[Session], call: Caller) -> None:
+        shown = listed(job, (str(ours.session_id) for ours in batch), call)
+        for ours in batch:
+            job_id = str(ours.session_id)
+            found = shown.get(job.bare(job_id)) or single(job, job_id, call)
+            if found is None:
+                self._missing(ours)
+            else:
+                note(self._store, job, found, self._app.clock.time())
 
     def _missing(self, ours: Session) -> None:
         if self._app.clock.time() - ours.since >= MISSING_FOR:

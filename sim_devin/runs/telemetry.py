@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from sim_devin.calls.invoke import Prepared, Sender
 from sim_devin.engine import events
 from sim_devin.errors import MissingDependency
+from sim_devin.plugins.registry import EMPTY, Registry
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -35,14 +36,15 @@ SCOPE = "sim_devin"
 class Telemetry:
     """Makes spans of what it is shown, or nothing at all without a tracer."""
 
-    def __init__(self, tracer: Tracer | None = None) -> None:
+    def __init__(self, tracer: Tracer | None = None, registry: Registry = EMPTY) -> None:
         self._tracer = tracer
+        self._registry = registry
 
     def listener(self, other: Listener | None) -> Listener | None:
         """Return a listener that makes spans and tells `other`, too; `other` itself when off."""
         if self._tracer is None:
             return other
-        spans = RunSpans(self._tracer)
+        spans = RunSpans(self._tracer, self._registry)
 
         def listen(event: Event) -> None:
             try:
@@ -60,8 +62,10 @@ class Telemetry:
         return TracedSender(sender.transport, sender.clock, sender.policy, tracer=self._tracer)
 
 
-def open_telemetry(wanted: bool) -> Telemetry:
+def open_telemetry(wanted: bool, registry: Registry = EMPTY) -> Telemetry:
     """Return what makes spans with the process's tracer provider, or does nothing.
+
+    `registry` knows the kinds of jobs, whose ids and costs the spans of blocks tell.
 
     Raises:
         MissingDependency: it is `wanted` and the extra ``otel`` is not installed.
@@ -72,7 +76,7 @@ def open_telemetry(wanted: bool) -> Telemetry:
         from opentelemetry import trace
     except ImportError:
         raise MissingDependency("SIM_DEVIN_OTEL=1", "otel") from None
-    return Telemetry(trace.get_tracer(SCOPE))
+    return Telemetry(trace.get_tracer(SCOPE), registry)
 
 
 class RunSpans:
@@ -83,8 +87,9 @@ class RunSpans:
     whatever the block calls finds itself below it.
     """
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, registry: Registry = EMPTY) -> None:
         self._tracer = tracer
+        self._registry = registry
         self._runs: dict[str, Span] = {}
         self._blocks: dict[int, tuple[str, BlockLog, Span]] = {}
         self._outside: dict[str, Context] = {}
@@ -112,7 +117,7 @@ class RunSpans:
         open_blocks = [key for key, item in self._blocks.items() if item[0] == event.run_id]
         for key in open_blocks:
             _, log, block = self._blocks.pop(key)
-            _finish(block, log, "waiting" if log.ended else "unfinished", event.time)
+            self._finish(block, log, "waiting" if log.ended else "unfinished", event.time)
         span.set_attribute("sim_devin.outcome", events.RUN_ENDS[event.kind])
         if event.kind == events.RUN_FAILED:
             _fail(span, str((event.data or {}).get("error") or "The run failed."))
@@ -132,7 +137,22 @@ class RunSpans:
         if event.kind in (events.BLOCK_FINISHED, events.BLOCK_FAILED):
             del self._blocks[id(log)]
             outcome = "finished" if event.kind == events.BLOCK_FINISHED else "failed"
-            _finish(known[2], log, outcome, event.time)
+            self._finish(known[2], log, outcome, event.time)
+
+    def _finish(self, span: Span, log: BlockLog, outcome: str, at: float) -> None:
+        output = log.raw_output or {}
+        job = self._registry.job_seen(output)
+        if job is not None:
+            span.set_attribute("sim_devin.session.id", log.redactor.data(job.id_of(output)))
+            cost = job.cost_of(output)
+            if cost is not None:
+                span.set_attribute("sim_devin.acus", cost)
+        span.set_attribute("sim_devin.outcome", outcome)
+        if log.tries > 1:
+            span.set_attribute("sim_devin.block.tries", log.tries)
+        if log.error is not None:
+            _fail(span, log.redactor.text(log.error))
+        span.end(_nanoseconds(at if log.ended is None else log.ended))
 
     def _run(self, event: Event) -> Span:
         """Return the span of a run; one that is taken up again may come without its start."""
@@ -175,23 +195,6 @@ class RunSpans:
         if event.run_id in self._outside:  # a child run is told of on its parent's thread
             attach(set_span_in_context(span))
         return span
-
-
-def _finish(span: Span, log: BlockLog, outcome: str, at: float) -> None:
-    output = log.raw_output or {}
-    for name, key, kinds in (
-        ("sim_devin.session.id", "sessionId", str),
-        ("sim_devin.acus", "acusConsumed", (int, float)),
-    ):
-        value: Any = output.get(key)
-        if isinstance(value, kinds):
-            span.set_attribute(name, log.redactor.data(value))
-    span.set_attribute("sim_devin.outcome", outcome)
-    if log.tries > 1:
-        span.set_attribute("sim_devin.block.tries", log.tries)
-    if log.error is not None:
-        _fail(span, log.redactor.text(log.error))
-    span.end(_nanoseconds(at if log.ended is None else log.ended))
 
 
 def _fail(span: Span, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.devin.intents import CREATE
 from sim_devin.runs.places import credentials_in, place_of
 from sim_devin.store.rows import text
 from sim_devin.store.sealing import Seal, to_json
@@ -27,11 +26,12 @@ def slot_for(app: Toolbox, seal: Seal, tool_id: str, params: Mapping[str, Any]) 
     Raises:
         CredentialsError: no usable key or organization.
     """
-    if tool_id != CREATE:
+    job = app.registry.job_of(tool_id)
+    if job is None or tool_id != job.create.tool:
         return None
     credentials = credentials_in(app, tool_id, params)
     closed = text(to_json(seal.close_credentials(credentials or None)))
-    return Slot(place_of(app, credentials), closed, limits_of(app))
+    return Slot(job.id, place_of(app, job, credentials), closed, limits_of(app))
 
 
 def call_next(app: Toolbox, store: SqlStore) -> int:

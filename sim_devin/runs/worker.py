@@ -102,7 +102,7 @@ class Worker:
         run_id = self._store.run(run_id).id
         clock = self._app.clock
         result: RunResult | None = None
-        parked = WaitReporter(self._store, on_event)
+        parked = WaitReporter(self._store, self._app.registry, on_event)
         patience = SHORTEST_IDLE
         while True:
             run = self._store.run(run_id)

@@ -1,7 +1,7 @@
 """Read folders of spec files, and say precisely what is wrong in them.
 
-A folder holds ``*.tool.json``, ``*.block.json``, ``*.connection.json`` and, if outputs are
-shared, one ``shapes.json``.
+A folder holds ``*.tool.json``, ``*.block.json``, ``*.connection.json``, ``*.job.json`` and, if
+outputs are shared, one ``shapes.json``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from sim_devin.errors import InvalidSpec, UnknownName
 from sim_devin.specs import json_schema
+from sim_devin.specs.job_check import job_problems
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.json_input import NotJson, parse_json
 from sim_devin.specs.models import (
     EXTRA_BODY,
@@ -39,17 +41,22 @@ _KINDS: dict[str, type[Model]] = {
     ".tool.json": ToolSpec,
     ".block.json": BlockSpec,
     ".connection.json": Connection,
+    ".job.json": JobSpec,
 }
 
 
 @dataclass(frozen=True)
 class Specs:
-    """What one plugin brings: tools, blocks and connections, and `problems` with their files."""
+    """What one plugin brings, and `problems` with its files.
+
+    That is tools, blocks, connections, and the kinds of jobs that its tools deal with.
+    """
 
     tools: tuple[ToolSpec, ...] = ()
     blocks: tuple[BlockSpec, ...] = ()
     connections: tuple[Connection, ...] = ()
     problems: tuple[InvalidSpec, ...] = field(default=(), compare=False)
+    jobs: tuple[JobSpec, ...] = ()
 
     def attach(self, tool_id: str, **functions: Callable[..., Any]) -> Specs:
         """Return the specs with Python functions attached to one of the tools.
@@ -72,6 +79,25 @@ class Specs:
         index = ids.index(tool_id)
         tools[index] = tools[index].model_copy(update=functions)
         return replace(self, tools=tuple(tools))
+
+    def attach_judge(self, job_id: str, judge: Callable[..., Any]) -> Specs:
+        """Return the specs with the function that says what a job's state means.
+
+        See `JobSpec.judge`.
+
+        Raises:
+            UnknownName: there is no such kind of job here.
+        """
+        ids = [job.id for job in self.jobs]
+        if job_id not in ids:
+            if self.problems:
+                return self
+            raise UnknownName("kind of job", job_id, ids)
+        jobs = [
+            job.model_copy(update={"judge": judge}) if job.id == job_id else job
+            for job in self.jobs
+        ]
+        return replace(self, jobs=tuple(jobs))
 
 
 def builtin_folder() -> Path:
@@ -102,6 +128,7 @@ def read_folder(folder: Path | Traversable, *, thorough: bool = True) -> Specs:
     problems: list[InvalidSpec] = []
     shapes: dict[str, Schema] = {}
     found: dict[type[Model], list[Any]] = {kind: [] for kind in _KINDS.values()}
+    named: dict[str, str] = {}  # kind of job -> its file
     # shapes.json first: the tools refer to it.
     for file in sorted(files, key=lambda f: f.name != SHAPES):
         kind = next((kind for ending, kind in _KINDS.items() if file.name.endswith(ending)), None)
@@ -109,14 +136,24 @@ def read_folder(folder: Path | Traversable, *, thorough: bool = True) -> Specs:
             if file.name == SHAPES:
                 shapes = _json_object(file)
             elif kind is not None:
-                found[kind].append(read_file(file, kind, shapes, thorough=thorough))
+                spec = read_file(file, kind, shapes, thorough=thorough)
+                found[kind].append(spec)
+                if isinstance(spec, JobSpec):
+                    named[spec.id] = file.name
         except InvalidSpec as error:
             problems.append(error)
+    tools = {tool.id: tool for tool in found[ToolSpec]}
+    for job in [*found[JobSpec]] if thorough else ():
+        wrong = list(job_problems(job, tools))
+        if wrong:  # of a tool whose own file is broken, that file says what to mend
+            problems.append(InvalidSpec(named[job.id], wrong))
+            found[JobSpec].remove(job)
     return Specs(
         tuple(found[ToolSpec]),
         tuple(found[BlockSpec]),
         tuple(found[Connection]),
         tuple(problems),
+        tuple(found[JobSpec]),
     )
 
 

@@ -122,6 +122,9 @@ class ToolSpec(Model):
         run: `(params, context) -> output`, for a tool that is not one HTTP request.
         reconcile: `(params, context) -> output`, a call that settles an ambiguous end itself.
         shapes: the output shapes of the file's folder, by name.
+        job: the kind of job that it has to do with, see `sim_devin.specs.jobs`; empty for none.
+        creates_job: whether it creates one.
+        cap: the parameter that bounds what a call may spend; empty for none.
     """
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -140,6 +143,9 @@ class ToolSpec(Model):
     run: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
     reconcile: Callable[..., Any] | None = Field(default=None, exclude=True, repr=False)
     shapes: dict[str, Schema] = Field(default_factory=dict, exclude=True, repr=False)
+    job: str = Field(default="", exclude=True, repr=False)
+    creates_job: bool = Field(default=False, exclude=True, repr=False)
+    cap: str = Field(default="", exclude=True, repr=False)
 
     @cached_property
     def answer(self) -> Schema:

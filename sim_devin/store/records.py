@@ -207,10 +207,11 @@ class Wait:
             makes it the output.
         due: when it is over without an answer; for `session` its deadline.
         answer_by: of a question, form or approval: when it is too late to answer it.
-        about: of a session: ``sessionId``, ``until``, ``schema``, ``credentials``,
-            ``onQuestion``; of something uncertain: the tool; of an approval: the tool, and
-            in ``call`` what tells the call from others.
-        place: where the session is looked for: the address of the organization's list.
+        about: of a session: ``sessionId`` (the job's id, of whatever kind), ``until``, ``schema``,
+            ``credentials``, ``onQuestion``; of something uncertain: the tool; of an approval: the
+            tool, and in ``call`` what tells the call from others.
+        job: the kind of job that it is for; None where it is for none.
+        place: where the job is looked for: the address of the organization's list.
         next_look: when it is looked at next; `pause` the seconds between the last looks. Of
             a turn: when its run was last called to take it.
         seen: the session's state at the last look.
@@ -231,6 +232,7 @@ class Wait:
     due: float | None = None
     answer_by: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    job: str | None = None
     place: str | None = None
     next_look: float = 0.0
     pause: float = 0.0
@@ -264,7 +266,7 @@ class Wait:
 
 @dataclass
 class Session:
-    """One session that a durable run creates, or has created.
+    """One job, such as a Devin session, that a durable run creates or has created.
 
     Attributes:
         step: the call that creates it.
@@ -280,6 +282,7 @@ class Session:
         overtime: of one that is over its time: ``ending`` while it is being ended, ``ended``,
             or ``over`` if it had ended by itself.
         overtime_look: when ending it is tried again, after a failure.
+        job: which kind of job it is.
     """
 
     run_id: str
@@ -294,6 +297,7 @@ class Session:
     next_look: float | None = None
     overtime: str | None = None
     overtime_look: float | None = None
+    job: str = ""
 
 
 @dataclass

@@ -46,7 +46,8 @@ OF_STEP = "(step = ? OR substr(step, 1, ?) = ?)"
 
 # What is selected of sessions that are looked at with the same key, and how they are grouped.
 GROUP = (
-    "place, credentials, CASE WHEN credentials LIKE ? THEN run_id END AS own, min(run_id) AS run"
+    "place, credentials, CASE WHEN credentials LIKE ? THEN run_id END AS own, min(run_id) AS run, "
+    "min(job) AS job"
 )
 BY_GROUP = "GROUP BY place, credentials, own"
 # The value in it. A quotation mark in a text has a backslash before it, so no text is like this.
@@ -61,12 +62,14 @@ class Group(NamedTuple):
         credentials: what tells the key from others, as JSON text.
         own: the run if the key is one of its own: another may have one by the same name.
         run: a run that the key belongs to.
+        job: a kind of job that is looked at there.
     """
 
     place: str
     credentials: str | None
     own: str | None
     run: str
+    job: str
 
 
 class LeaseLost(Exception):
@@ -320,7 +323,7 @@ def changed(connection: Connection, statement: str, values: Sequence[Any]) -> bo
 
 def group_of(row: Any) -> Group:
     """Return the group that a row of `GROUP` stands for."""
-    return Group(row["place"], row["credentials"], row["own"], row["run"])
+    return Group(row["place"], row["credentials"], row["own"], row["run"], row["job"])
 
 
 def record_of(kind: Any, table: str, row: Any) -> Any:

@@ -256,6 +256,13 @@ UPDATE waits SET due = due - CAST(json_extract(point, '$.since') AS REAL) + (
 ) WHERE open = 1 AND kind = 'sending' AND json_extract(point, '$.since') IS NOT NULL
 """
 
+# Until then there was one kind of job.
+_V16 = """
+ALTER TABLE sessions ADD COLUMN job TEXT NOT NULL DEFAULT 'devin_session';
+ALTER TABLE waits ADD COLUMN job TEXT;
+UPDATE waits SET job = 'devin_session' WHERE kind IN ('session', 'question', 'sending', 'turn');
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -274,4 +281,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V13,
     _V14,
     _V15,
+    _V16,
 )

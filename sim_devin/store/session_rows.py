@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP
-from sim_devin.devin.verdict import bare
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.damage import DamagedRow
 from sim_devin.store.records import PARKED, Session
 from sim_devin.store.rows import (
@@ -164,11 +164,10 @@ class SessionRows(Rows):
                 (session_id, FIRST_LOOK, run_id, *of_step(step)),
             )
 
-    def sessions_named(self, session_id: str) -> list[Session]:
-        """Return what is recorded of a session; nothing if it is none of ours."""
-        names = (bare(session_id), f"devin-{bare(session_id)}")
-        rows = self.database.read("SELECT * FROM sessions WHERE session_id IN (?, ?)", names)
-        return self._sound(rows)
+    def sessions_named(self, job: JobSpec, job_id: str) -> list[Session]:
+        """Return what is recorded of a job of a kind; nothing if it is none of ours."""
+        query = "SELECT * FROM sessions WHERE job = ? AND session_id IN (?, ?)"
+        return self._sound(self.database.read(query, (job.id, *job.spellings(job_id))))
 
     def _sound(self, rows: Sequence[Any]) -> list[Session]:
         """Return the sessions of rows. A damaged one is looked at no more, and its run is held."""
@@ -208,10 +207,10 @@ class SessionRows(Rows):
                 (*changes.values(), session.run_id, session.step),
             )
 
-    def rouse_session(self, session_id: str, now: float) -> None:
-        """Record that a message sets a session going: it holds a slot, and may use its share."""
+    def rouse_session(self, job: JobSpec, job_id: str, now: float) -> None:
+        """Record that a message sets a job going: it holds a slot, and may use its share."""
         with self.database.write():
-            for session in self.sessions_named(session_id):
+            for session in self.sessions_named(job, job_id):
                 next_look = now + FIRST_LOOK if self.has_share(session) else None
                 self.change_session(
                     session, working=1, over_since=None, since=now, next_look=next_look

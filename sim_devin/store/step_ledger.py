@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from sim_devin.calls.intents import TAG_PREFIX, Intent, State, next_state
+from sim_devin.calls.jobs.ledger import take
+from sim_devin.calls.jobs.turn import Sent
 from sim_devin.clock import Clock, day_of
-from sim_devin.devin.intents import CREATE, SEND, take
-from sim_devin.devin.turn import Sent
-from sim_devin.devin.verdict import bare
 from sim_devin.errors import AmbiguousResult, Cancelled, TimedOut
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.account import NO_DAY, draw, drawn_on, give_back, require
 from sim_devin.store.database import Connection
 from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run, Wait
@@ -54,6 +54,7 @@ class StepLedger:
         takes: what is taken off ceilings and limits when an intent is recorded.
         driven: whether only the process that drives the run may record.
         wait: what the message answers: it is not sent once that is over.
+        job: the kind of job that the call has to do with; None for none.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class StepLedger:
         *,
         driven: bool = True,
         wait: Wait | None = None,
+        job: JobSpec | None = None,
     ) -> None:
         self._store = store
         self._run = run
@@ -74,6 +76,7 @@ class StepLedger:
         self._takes = takes or Takes()
         self._driven = driven
         self._wait = wait
+        self._job = job
 
     def tag(self, number: str) -> str:
         """Return the tag of a try of this step."""
@@ -127,8 +130,10 @@ class StepLedger:
                 draw(connection, *own, day, takes.shares)
             if takes.slot is not None:
                 takes.slot.take(store, self._run.id, self._step, store.now(self._clock))
-            if intent.tool == SEND and intent.session_id:
-                store.rouse_session(intent.session_id, intent.at)
+            job = self._job
+            answers = job is not None and intent.tool == job.tools.get("answer")
+            if job is not None and answers and intent.session_id:
+                store.rouse_session(job, intent.session_id, intent.at)
         return True
 
     def confirm(self, intent: Intent, *, stale: bool = False) -> None:
@@ -208,9 +213,12 @@ class StepLedger:
         if ours or not self._driven:
             return
         what = "is used" if intent.state == "done" else "came too late, and is not used"
+        noun, job_id = "session", intent.session_id or ""
+        if self._job is not None:
+            noun, job_id = self._job.noun, self._job.bare(job_id)
         data = {
             "message": f"{intent.tool} was answered to a process that had lost the run: the "
-            f"session {bare(intent.session_id or '')} {what}.",
+            f"{noun} {job_id} {what}.",
             "tool": intent.tool,
             "sessionId": intent.session_id,
         }
@@ -220,30 +228,31 @@ class StepLedger:
                 if wait.kind == "uncertain" and wait.step == step.rpartition("/")[0]:
                     self._store.drop_wait(wait, self._clock.time())
 
-    def watched(self, since: float) -> list[Intent]:
+    def watched(self, creates: Collection[str], since: float) -> list[Intent]:
         """Return the creates of every run sent after `since` that may turn out doubles."""
-        return [intent for _, _, intent in watched_intents(self._store, since)]
+        return [intent for _, _, intent in watched_intents(self._store, creates, since)]
 
-    def in_use(self, session_id: str) -> bool:
-        """Return whether a session is what an intent of any run led to."""
-        rows = self._store.database.read(
-            "SELECT session_id FROM intents WHERE state = 'done' AND session_id IN (?, ?)",
-            _ids(session_id),
-        )
-        return bool(rows)
+    def in_use(self, job: JobSpec, job_id: str) -> bool:
+        """Return whether a job is what an intent of any run led to."""
+        of, values = _of_job(job, job_id)
+        query = f"SELECT session_id FROM intents WHERE state = 'done' AND {of}"
+        return bool(self._store.database.read(query, values))
 
-    def same_text(self, session_id: str, text: str) -> list[Intent]:
-        """Return the intents of all messages of a text to a session, whichever run's."""
-        query = "SELECT * FROM intents WHERE text = ? AND session_id IN (?, ?)"
-        return list(map(_intent, self._store.database.read(query, (text, *_ids(session_id)))))
+    def same_text(self, job: JobSpec, job_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a job, whichever run's."""
+        of, values = _of_job(job, job_id)
+        query = f"SELECT * FROM intents WHERE text = ? AND {of}"
+        return list(map(_intent, self._store.database.read(query, (text, *values))))
 
-    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+    def take(
+        self, job: JobSpec, tags: Sequence[str], copies: int, others: Sequence[Intent]
+    ) -> bool:
         """Record that a message has arrived, if one of the copies of its text is nobody's yet."""
         with self._store.database.write() as connection:
             mine = _recorded(connection, tags[-1])
             if mine is None:  # pruned with its run meanwhile
                 return False
-            same = self.same_text(mine.session_id or "", mine.text or "")
+            same = self.same_text(job, mine.session_id or "", mine.text or "")
             return take(self.settle, same, tags, copies, others)
 
     def report(self, tag: str, message: str, session_id: str) -> None:
@@ -278,26 +287,33 @@ def intents(store: SqlStore, run_id: str, step: str) -> list[Intent]:
     return [_intent(row) for row in rows]
 
 
-def last_message(store: SqlStore, run_id: str, session_id: str) -> tuple[bool, Sent | None]:
-    """Return whether a run created a session, and the last message that it sent to it."""
+def last_message(
+    store: SqlStore, run_id: str, job: JobSpec, job_id: str
+) -> tuple[bool, Sent | None]:
+    """Return whether a run created a job, and the last message that it sent to it."""
+    of, values = _of_job(job, job_id)
     rows = store.database.read(
-        "SELECT tool, position FROM intents WHERE run_id = ? AND session_id IN (?, ?) "
+        f"SELECT tool, position FROM intents WHERE run_id = ? AND {of} "
         "AND state IN ('open', 'done', 'uncertain') ORDER BY at DESC, position DESC",
-        (run_id, *_ids(session_id)),
+        (run_id, *values),
     )
-    sent = [Sent(position=row["position"]) for row in rows if row["tool"] == SEND]
-    return any(row["tool"] == CREATE for row in rows), sent[0] if sent else None
+    answer = job.tools.get("answer")
+    sent = [Sent(position=row["position"]) for row in rows if row["tool"] == answer]
+    return any(row["tool"] == job.create.tool for row in rows), sent[0] if sent else None
 
 
 def watched_intents(
-    store: SqlStore, since: float, run_id: str | None = None
+    store: SqlStore, creates: Collection[str], since: float, run_id: str | None = None
 ) -> list[tuple[str, str, Intent]]:
     """Return run, step and intent of the creates that may turn out doubles: `may_double`."""
     mine, values = ("AND run_id = ?", (run_id,)) if run_id else ("", ())
+    tools = sorted(creates)
+    if not tools:
+        return []
     rows = store.database.read(
         "SELECT * FROM intents WHERE (state IN ('missing', 'stray') OR sends > 1) "
-        f"AND at >= ? AND tool = ? {mine} ORDER BY at",
-        (since, CREATE, *values),
+        f"AND at >= ? AND tool IN ({marks(tools)}) {mine} ORDER BY at",
+        (since, *tools, *values),
     )
     return [(row["run_id"], row["step"], _intent(row)) for row in rows]
 
@@ -315,9 +331,10 @@ def _done(connection: Connection, run_id: str, step: str, *, besides: str) -> In
     return None if row is None else _intent(row)
 
 
-def _ids(session_id: str) -> tuple[str, str]:
-    """Return an id as it may be recorded."""
-    return bare(session_id), f"devin-{bare(session_id)}"
+def _of_job(job: JobSpec, job_id: str) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that intents are about a job, and its values."""
+    tools = tuple(dict.fromkeys(job.tools.values()))
+    return f"session_id IN (?, ?) AND tool IN ({marks(tools)})", (*job.spellings(job_id), *tools)
 
 
 def resolve(store: SqlStore, run_id: str, step: str, state: State, session: str | None) -> int:

@@ -55,11 +55,13 @@ class Slot:
     """What a create needs to be allowed: a slot of its organization.
 
     Attributes:
+        job: the kind of job that is created.
         place: the organization: the address of its list of sessions.
         credentials: what tells sessions of one key from those of another; no secret.
         limits: how many there may be.
     """
 
+    job: str
     place: str
     credentials: str | None
     limits: Limits
@@ -78,7 +80,8 @@ class Slot:
             ahead = 0 if free is None else store.ahead(self.place, run_id, waiting, now)
             if free is not None and ahead >= free:
                 raise NotYourTurn(self.limits.reason(store, self.place, now, ahead))
-        store.put_session(Session(run_id, step, self.place, self.credentials, now, now))
+        made = Session(run_id, step, self.place, self.credentials, now, now, job=self.job)
+        store.put_session(made)
         store.leave_queue(run_id, waiting)
 
 

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_devin.app import App
-from sim_devin.devin.verdict import bare
+from sim_devin.calls.jobs.turn import is_users
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.references import EnvName, Reference, split
+from sim_devin.errors import CallerError
 from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.runs.services import AppServices
+from sim_devin.specs.jobs import JobSpec
+from sim_devin.specs.models import ToolSpec
 from sim_devin.store.records import Run
 from sim_devin.store.step_ledger import StepLedger
 
@@ -46,11 +49,23 @@ class Conversations:
         Raises:
             SimDevinError: the call failed.
         """
-        return self._app.call(
-            "devin_list_session_messages",
-            {"sessionId": session_id, "limit": SHOWN},
+        spec = (job := self._job_of(run, document, block_id, session_id)).messages
+        if spec is None:
+            return {"messages": []}
+        answer = self._app.call(
+            spec.tool,
+            {spec.id: session_id, **spec.with_, **_at_most(self._app.registry.tool(spec.tool))},
             credentials=self._credentials(run, document, block_id),
         )
+        shown = [
+            {
+                **item,
+                "source": "user" if is_users(job, item) else item.get(spec.author),
+                "message": item.get(spec.text),
+            }
+            for item in answer[spec.items]
+        ]
+        return {**answer, "messages": shown}
 
     def say(
         self,
@@ -80,8 +95,11 @@ class Conversations:
             SimDevinError: it could not be sent, or nobody knows whether it was.
         """
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        job = self._job_of(run, document, block_id, session_id)
+        if job.answer is None:
+            raise CallerError(f"No tool says something to a {job.title}.", hint="Say it there.")
         ledger = StepLedger(
-            self._app.runs.store, run, f"page.say/{name}", self._app.clock, driven=False
+            self._app.runs.store, run, f"page.say/{name}", self._app.clock, driven=False, job=job
         )
         with self._lock:
             # What was claimed before may be one of the messages that are there by now.
@@ -94,13 +112,30 @@ class Conversations:
                         hint="Read the latest messages before you send another.",
                     )
             return self._app.call(
-                "devin_send_message",
-                {"sessionId": session_id, "message": message},
+                job.answer.tool,
+                {job.answer.id: session_id, job.answer.text: message},
                 credentials=self._credentials(run, document, block_id),
                 reconcile=True,
                 ledger=ledger,
                 settle=self._app.settle,
             )
+
+    def _job_of(
+        self, run: Run, document: Mapping[str, Any], block_id: str, session_id: str
+    ) -> JobSpec:
+        """Return the kind of a job: that of its block's tools, else as the run has recorded it."""
+        registry = self._app.registry
+        block = load_workflow(document).blocks.get(block_id)
+        spec = registry.blocks.get(block.type) if block is not None else None
+        for tool in spec.operations.values() if spec is not None else ():
+            job = registry.job_of(tool)
+            if job is not None:
+                return job
+        for session in self._app.runs.store.sessions_of(run.id):
+            job = registry.job(session.job)
+            if job.same(session.session_id, session_id):
+                return job
+        return registry.job()
 
     def _credentials(self, run: Run, document: Mapping[str, Any], block_id: str) -> dict[str, str]:
         """Return the connection's fields as a block of a workflow has them."""
@@ -120,6 +155,6 @@ class Conversations:
         return {name: value for name, value in found.items() if value}
 
 
-def is_about(wait: Any, session_id: str) -> bool:
-    """Return whether a wait is for a session."""
-    return bare(str(wait.about.get("sessionId", ""))) == bare(session_id)
+def _at_most(tool: ToolSpec) -> dict[str, int]:
+    """Return the parameter of a list that says how many are wanted, if it has one."""
+    return {"limit": SHOWN} if "limit" in tool.properties else {}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sim_devin.devin.verdict import classify
+from sim_devin.calls.jobs.verdict import classify
 from sim_devin.engine import events, snapshot
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.run import iso
 from sim_devin.engine.start import START_TYPES
+from sim_devin.plugins.registry import Registry
 from sim_devin.runs.summary import verdict_of
 from sim_devin.runs.why import why
 from sim_devin.store.records import ENDED, Outcome, Run, Wait
@@ -40,7 +41,6 @@ _DECLINE = {
 }
 # What a person can say where nobody knows whether something was done: `answer`, with the
 # fields filled in, is what `durable.Runs.answer` takes.
-_WITH_SESSION = ("devin_create_session", "devin_send_message")
 _FOUND = {
     "label": "It was carried out, in this session",
     "answer": {},
@@ -103,7 +103,9 @@ def started_event(run: Run) -> dict[str, Any]:
     return {"event": events.RUN_STARTED, "runId": run.id, "time": iso(began)}
 
 
-def block_event(run_id: str, log: Mapping[str, Any], execution: Execution) -> dict[str, Any]:
+def block_event(
+    registry: Registry, run_id: str, log: Mapping[str, Any], execution: Execution
+) -> dict[str, Any]:
     """Return the event of an execution of a block that ended, from its log entry."""
     kind = events.BLOCK_FINISHED if log.get("error") is None else events.BLOCK_FAILED
     about = {key: log[key] for key in log if key not in ("input", "output", "childLogs")}
@@ -113,21 +115,22 @@ def block_event(run_id: str, log: Mapping[str, Any], execution: Execution) -> di
         "time": log.get("endedAt"),
         **about,
         **execution.to_json(),
-        **came_to(log, log.get("output")),
+        **came_to(registry, log, log.get("output")),
     }
 
 
-def came_to(log: Mapping[str, Any], output: Any) -> dict[str, Any]:
+def came_to(registry: Registry, log: Mapping[str, Any], output: Any) -> dict[str, Any]:
     """Return what of a block's end is worth a place on its card."""
-    verdict = verdict_of(log, output)
+    verdict = verdict_of(registry, log, output)
     shown = None if verdict is None else verdicts.of_block(verdict, output)
-    return {**highlights(output), **({"verdict": shown} if shown else {})}
+    return {**highlights(registry, output), **({"verdict": shown} if shown else {})}
 
 
-def wait_event(wait: Wait, now: float, answered: int) -> dict[str, Any]:
+def wait_event(registry: Registry, wait: Wait, now: float, answered: int) -> dict[str, Any]:
     """Return the event of an execution of a block that waits, with what it asks.
 
     Args:
+        registry: knows the kinds of jobs.
         wait: what it waits for.
         now: the moment.
         answered: how many of its questions were answered before.
@@ -144,8 +147,8 @@ def wait_event(wait: Wait, now: float, answered: int) -> dict[str, Any]:
         "durationMs": None,
         "contextId": wait.context_id,
         **of_key(wait.step).to_json(),
-        **why(wait, now),
-        "ask": _ask(wait, answered),
+        **why(wait, registry, now),
+        "ask": _ask(registry, wait, answered),
     }
 
 
@@ -161,7 +164,7 @@ def goes_on_event(wait: Wait, now: float) -> dict[str, Any]:
     }
 
 
-def _ask(wait: Wait, answered: int) -> dict[str, Any] | None:
+def _ask(registry: Registry, wait: Wait, answered: int) -> dict[str, Any] | None:
     """Return what a wait asks a person, and how the answer is addressed; None if nothing.
 
     ``answerTo`` names the wait for `durable.Runs.answer`. A form has a ``point``; a question
@@ -169,15 +172,17 @@ def _ask(wait: Wait, answered: int) -> dict[str, Any] | None:
     answered though the run does not ask for it has its id alone.
     """
     if wait.kind in NEEDS_A_FORM:
-        return {"kind": "form", "answerTo": wait.step, "point": _point(wait)}
+        return {"kind": "form", "answerTo": wait.step, "point": _point(registry, wait)}
     if wait.kind not in ("session", "question"):
         return None
     session = (wait.seen or {}).get("session", {})
-    verdict = classify(session, schema=wait.about.get("schema"))
+    job = registry.job(wait.job)
+    verdict = classify(job, session, schema=wait.about.get("schema"))
     said = {"kind": "session", "session": str(wait.about.get("sessionId", ""))}
     if wait.kind == "session":
         shown = verdicts.view(verdict)
-        return {**said, "reason": verdict.reason} if shown["canAnswer"] else None
+        can = shown["canAnswer"] and job.answer is not None
+        return {**said, "reason": verdict.reason} if can else None
     return {
         **said,
         "reason": str(wait.point.get("note") or verdict.reason),
@@ -187,7 +192,9 @@ def _ask(wait: Wait, answered: int) -> dict[str, Any] | None:
     }
 
 
-def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list[dict[str, Any]]:
+def end_events(
+    registry: Registry, run: Run, status: str, waits: Sequence[Wait], now: float
+) -> list[dict[str, Any]]:
     """Return the events with which a run ends, or stands still until somebody does something."""
     at = iso(now if run.ended is None else run.ended)
     kind = f"run.{status}"
@@ -199,7 +206,9 @@ def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list
     if run.error and not body.get("error"):
         body["error"] = run.error
     if status == "paused":
-        body["pausePoints"] = [_point(wait) for wait in waits if wait.kind in NEEDS_A_FORM]
+        body["pausePoints"] = [
+            _point(registry, wait) for wait in waits if wait.kind in NEEDS_A_FORM
+        ]
     ended = {
         "status": status,
         "state": run.state,
@@ -209,7 +218,7 @@ def end_events(run: Run, status: str, waits: Sequence[Wait], now: float) -> list
     return [told, {"event": RESULT, "runId": run.id, **ended, "result": body}]
 
 
-def _point(wait: Wait) -> dict[str, Any]:
+def _point(registry: Registry, wait: Wait) -> dict[str, Any]:
     about = {
         "contextId": wait.context_id,
         "answerTo": wait.step,
@@ -221,7 +230,7 @@ def _point(wait: Wait) -> dict[str, Any]:
         return {**wait.point, **about}
     parameters = wait.point.get("parameters")
     said = [{"name": "parameters", "value": parameters}] if parameters else []
-    done = _FOUND if wait.point.get("tool") in _WITH_SESSION else _DONE
+    done = _FOUND if _leads_to_job(registry, str(wait.point.get("tool"))) else _DONE
     is_held = wait.kind == "approval"
     return {
         **about,
@@ -231,6 +240,12 @@ def _point(wait: Wait) -> dict[str, Any]:
         "response": {"data": {"responseStructure": said}},
         "choices": [_APPROVE, _DECLINE] if is_held else [done, _REPEAT, _FAIL],
     }
+
+
+def _leads_to_job(registry: Registry, tool: str) -> bool:
+    """Return whether a tool creates a job, or says something to one."""
+    job = registry.job_of(tool)
+    return job is not None and tool in (job.create.tool, job.tools.get("answer"))
 
 
 def start_log(run: Run, document: Mapping[str, Any]) -> dict[str, Any] | None:

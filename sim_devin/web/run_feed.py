@@ -15,6 +15,7 @@ from sim_devin.engine import events
 from sim_devin.engine.events import Event
 from sim_devin.engine.run import BlockLog, iso
 from sim_devin.errors import SimDevinError, StoreUnavailable, UnknownName
+from sim_devin.plugins.registry import EMPTY, Registry
 from sim_devin.redaction import Redactor
 from sim_devin.store.damage import DamagedRow
 from sim_devin.store.records import Run, Wait
@@ -34,6 +35,7 @@ class RunFeed:
         redactor: takes secrets out of everything that is told.
         start: number after which its events are counted.
         document: its document with the secrets, if it was started here; never sent anywhere.
+        registry: knows which tools and kinds of jobs the run has to do with.
 
     Attributes:
         feed: the events.
@@ -47,11 +49,13 @@ class RunFeed:
         *,
         start: int = 0,
         document: Mapping[str, Any] | None = None,
+        registry: Registry = EMPTY,
     ) -> None:
         self.id = run_id
         self.feed = Feed(start)
         self.document = document
         self._store = store
+        self._registry = registry
         self._redactor = redactor
         self._lock = threading.RLock()
         self._status = "running"
@@ -103,7 +107,7 @@ class RunFeed:
                 return  # told late: its wait is in the store already
             if event.kind in (events.BLOCK_FINISHED, events.BLOCK_FAILED):
                 whole = {**body, "input": event.log.input, "error": event.log.error}
-                body |= history.came_to(whole, event.log.output)
+                body |= history.came_to(self._registry, whole, event.log.output)
             self._tell_block(body, event.log)
 
     def look(self, now: float) -> None:
@@ -176,7 +180,7 @@ class RunFeed:
             return
         outcomes = self._store.outcomes(self.id, damaged)
         for execution, log in history.logs_of(run, outcomes):
-            self._tell_block(history.block_event(self.id, log, execution), log)
+            self._tell_block(history.block_event(self._registry, self.id, log, execution), log)
 
     def _add_waits(self, waits: list[Wait], now: float, *, is_over: bool) -> None:
         gone = self._waits.keys() - {wait.id for wait in waits}
@@ -187,7 +191,7 @@ class RunFeed:
             if wait.kind == "sleep":
                 continue
             answered = self._store.answers(wait) if wait.kind == "question" else 0
-            body = history.wait_event(wait, now, answered)
+            body = history.wait_event(self._registry, wait, now, answered)
             news = {**body, "time": "", "progress": _without_times(body.get("progress"))}
             if self._waits.get(wait.id, (None, None))[1] == news:
                 continue
@@ -205,7 +209,7 @@ class RunFeed:
         except SimDevinError:  # damaged: whoever drives the run says so
             log = None
         if log is not None:
-            self._tell_block(history.block_event(self.id, log, of_log(log)), log)
+            self._tell_block(history.block_event(self._registry, self.id, log, of_log(log)), log)
 
     def _go_on(self, run: Run, now: float) -> None:
         self._ended = {key: well for key, well in self._ended.items() if well}
@@ -214,7 +218,7 @@ class RunFeed:
 
     def _stand_still(self, run: Run, status: str, waits: list[Wait], now: float) -> None:
         self.feed.reopen()
-        for body in history.end_events(run, status, waits, now):
+        for body in history.end_events(self._registry, run, status, waits, now):
             self._tell(body)
         if not any(wait.kind in history.GOES_ON for wait in waits):
             self.feed.close()

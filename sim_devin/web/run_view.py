@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.devin.verdict import acus, pull_requests
+from sim_devin.plugins.registry import Registry
 from sim_devin.redaction import Redactor
 from sim_devin.text import whole
 
@@ -29,13 +29,27 @@ def original_id(node_id: str) -> str:
         node_id = shorter
 
 
-def highlights(output: Any) -> dict[str, Any]:
-    """Return what of an output is worth a place on the card: the session, its cost, its work."""
+def highlights(registry: Registry, output: Any) -> dict[str, Any]:
+    """Return what of an output is worth a place on the card: the job, its cost, its work.
+
+    The names are those that the page knows, whatever the kind of job calls them.
+    """
     if not isinstance(output, Mapping):
         return {}
-    wanted = ("sessionId", "url", "acusConsumed", "pullRequests", "structuredOutput", "outcome")
-    shaped = {**output, "pullRequests": pull_requests(output), "acusConsumed": acus(output)}
-    found = {name: shaped[name] for name in wanted if shaped.get(name) not in (None, [], {})}
+    shaped = {name: output.get(name) for name in ("url", "outcome")}
+    job = registry.job_seen(output)
+    if job is not None:
+        shaped |= {
+            "sessionId": job.id_of(output),
+            "url": job.field(output, "url"),
+            "acusConsumed": job.cost_of(output),
+            "pullRequests": [
+                {**item, "pr_url": item[job.fields.artifact_url]}
+                for item in job.artifacts_of(output)
+            ],
+            "structuredOutput": job.field(output, "result"),
+        }
+    found = {name: value for name, value in shaped.items() if value not in (None, [], {})}
     return {"highlights": found} if found else {}
 
 

@@ -23,11 +23,12 @@ from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.redaction import Redactor
 from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.runs.fork import origins_of
+from sim_devin.runs.overtime import is_about
 from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import RunRequest
 from sim_devin.store import records
 from sim_devin.web import history
-from sim_devin.web.conversations import Conversations, is_about
+from sim_devin.web.conversations import Conversations
 from sim_devin.web.environment import Environment
 from sim_devin.web.run_feed import RunFeed
 from sim_devin.web.run_files import RunFiles
@@ -127,7 +128,13 @@ class Runs:
             with self._lock:
                 self._forget_oldest()
                 # Counted from the present, so that no reader takes an event for an older one.
-                made = RunFeed(run.id, self._app.runs.store, self.redactor(), start=_milliseconds())
+                made = RunFeed(
+                    run.id,
+                    self._app.runs.store,
+                    self.redactor(),
+                    start=_milliseconds(),
+                    registry=self._app.registry,
+                )
                 found = self._feeds.setdefault(run.id, made)
         found.look(self._app.clock.time())
         return found
@@ -174,7 +181,8 @@ class Runs:
         )
         # Before the run is recorded, since it may be under way the moment it is.
         masks = self.redactor(literals)
-        feed = RunFeed(run_id, runs.store, masks, document=load_workflow(request.workflow).document)
+        document, registry = load_workflow(request.workflow).document, self._app.registry
+        feed = RunFeed(run_id, runs.store, masks, document=document, registry=registry)
         with self._lock:
             self._forget_oldest()
             self._feeds[run_id] = feed
@@ -269,10 +277,10 @@ class Runs:
         """
         run = self._app.runs.store.run(run_id)
         for wait in self._app.runs.store.waits(run.id, only_open=True):
-            if wait.kind == "question" and is_about(wait, session_id):
+            if wait.kind == "question" and self._is_about(wait, session_id):
                 self.answer(run.id, message, context_id=wait.step)
                 return {}
-            if wait.kind == "sending" and is_about(wait, session_id):
+            if wait.kind == "sending" and self._is_about(wait, session_id):
                 raise AnsweredAlready(
                     "Someone else's answer is on its way to this session. Yours was not sent."
                 )
@@ -282,6 +290,9 @@ class Runs:
         )
         answer: dict[str, Any] = self._seen(said)
         return answer
+
+    def _is_about(self, wait: records.Wait, session_id: str) -> bool:
+        return is_about(wait, self._app.registry.job(wait.job), session_id)
 
     # -- driving and telling -----------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The sessions that a run has created: how each is by now, and ended if somebody wants it.
 
-Stopping a run ends none of them: they go on at Devin, and what they do may be billed.
+Stopping a run ends none of them: they go on there, and what they do may be billed.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from typing import Any
 
 from sim_devin.app import App
 from sim_devin.calls.intents import Intent
-from sim_devin.devin.verdict import bare, classify
-from sim_devin.errors import CallerError, NotFound, SimDevinError, UnknownName
+from sim_devin.calls.jobs.looking import single
+from sim_devin.calls.jobs.verdict import BLOCKED, classify
+from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.runs.places import place_of
 from sim_devin.runs.session_watch import note
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.records import Session
 from sim_devin.store.sealing import read_json
 from sim_devin.store.step_ledger import StepLedger
 from sim_devin.web import verdicts
 
-END = "devin_terminate_session"
-_STOPPED = ("exit", "error")  # statuses from which no session comes back
+_MAY_WORK = ("in_flight", "asleep", *BLOCKED)
 
 
 class RunSessions:
@@ -58,57 +59,73 @@ class RunSessions:
         """
         store = self._app.runs.store
         run = store.run(run_id)
-        mine = {bare(str(item.session_id)): item for item in store.sessions_of(run.id)}
-        session = mine.get(bare(session_id))
-        if session is None or session.session_id is None:
-            raise UnknownName("session", session_id, list(mine))
+        recorded = [one for one in store.sessions_of(run.id) if one.session_id is not None]
+        mine = [one for one in recorded if self._kind(one).same(one.session_id, session_id)]
+        if not mine:
+            known = [self._kind(one).bare(one.session_id) for one in recorded]
+            raise UnknownName("session", session_id, known)
+        session, job = mine[-1], self._kind(mine[-1])
+        if job.end is None:
+            raise CallerError(f"No tool ends a {job.title}.", hint="End it there.")
         with self._lock:  # a second one sees what the first has done
             ledger = StepLedger(
-                store, run, f"page.end/{bare(session_id)}", self._app.clock, driven=False
+                store, run, f"page.end/{job.bare(session_id)}", self._app.clock, driven=False
             )
-            intent = Intent(ledger.tag("0"), END, self._app.clock.time())
+            intent = Intent(ledger.tag("0"), job.end.tool, self._app.clock.time())
             if not ledger.claim(intent) and (intent.state == "done" or self._is_over(session)):
                 ledger.settle(intent.tag, "done")
                 return self._look(session)
-            self._call(END, session)
+            self._caller(session)(job.end.tool, {job.end.id: session.session_id})
             ledger.settle(intent.tag, "done")
         return self._look(session)
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _call(self, tool_id: str, session: Session) -> dict[str, Any]:
-        closed = session.credentials
+    def _kind(self, session: Session) -> JobSpec:
+        return self._app.registry.job(session.job)
+
+    def _caller(self, session: Session) -> Callable[[str, Mapping[str, Any]], dict[str, Any]]:
+        """Return what calls tools with the credentials of a session.
+
+        Raises:
+            CallerError: it is another organization's.
+        """
+        closed, job = session.credentials, self._kind(session)
         known = self._app.runs.opened(session.run_id, read_json(closed)) if closed else {}
-        if place_of(self._app, known) != session.place:
+        if place_of(self._app, job, known) != session.place:
             raise CallerError(
-                "The session belongs to another organization than this server uses.",
-                hint="Use the server that started the run, or end it in Devin.",
+                f"The {job.noun} belongs to another organization than this server uses.",
+                hint="Use the server that started the run, or end it there.",
             )
-        return self._app.call(tool_id, {"sessionId": session.session_id, **known})
+        return lambda tool_id, params: self._app.call(tool_id, {**params, **known})
 
     def _look(self, session: Session) -> dict[str, Any]:
         body: dict[str, Any] = {"sessionId": session.session_id, "goesOn": True}
+        job = self._kind(session)
         if session.session_id is None:
-            told = "It is unknown whether this session was created: look for it in Devin."
+            told = f"It is unknown whether this {job.noun} was created: look for it there."
             return {**body, "error": told, "goesOn": session.working}
         try:
-            found: Mapping[str, Any] = self._call("devin_get_session", session)
-        except NotFound:
-            return {**body, "error": "The service does not know this session.", "goesOn": False}
+            found = single(job, session.session_id, self._caller(session))
         except SimDevinError as error:
             return {**body, "error": self._shown(error.message)}
-        note(self._app.runs.store, found, self._app.clock.time())
-        verdict = classify(found)
+        if found is None:
+            told = f"The service does not know this {job.noun}."
+            return {**body, "error": told, "goesOn": False}
+        note(self._app.runs.store, job, found, self._app.clock.time())
+        verdict = classify(job, found)
+        fields = {"title": "title", "url": "url", "acusConsumed": "cost"}
         shown: dict[str, Any] = self._shown(
-            {name: found.get(name) for name in ("title", "url", "acusConsumed")}
+            {name: job.field(found, field) for name, field in fields.items()}
         )
         return {
             **body,
             **shown,
             "verdict": verdicts.view(verdict),
-            "goesOn": found.get("status") not in _STOPPED
-            and verdict.state in ("in_flight", "blocked_on_user", "blocked_on_approval", "asleep"),
+            "goesOn": not job.is_final(found) and verdict.state in _MAY_WORK,
         }
 
     def _is_over(self, session: Session) -> bool:
-        return self._call("devin_get_session", session).get("status") in _STOPPED
+        job = self._kind(session)
+        found = single(job, str(session.session_id), self._caller(session))
+        return found is None or job.is_final(found)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sim_devin.devin.verdict import State, Verdict
+from sim_devin.calls.jobs.verdict import Verdict
+from sim_devin.specs.jobs import JobState
 
 # good: as it should be. busy: under way. attention: somebody has to act, or nothing came of it.
 # bad: it failed, or no money is left.
 Tone = Literal["good", "busy", "attention", "bad"]
 
-_SHOWN: Mapping[State, tuple[Tone, str]] = {
+_SHOWN: Mapping[JobState, tuple[Tone, str]] = {
     "done": ("good", "Done"),
     "in_flight": ("busy", "Still working"),
     "blocked_on_user": ("attention", "Waits for an answer"),
@@ -25,7 +26,7 @@ _SHOWN: Mapping[State, tuple[Tone, str]] = {
     "out_of_money": ("bad", "Out of money"),
     "failed": ("bad", "Session failed"),
 }
-_COUNTED: Mapping[State, str] = {  # after a number, of sessions at the end of a run
+_COUNTED: Mapping[JobState, str] = {  # after a number, of sessions at the end of a run
     "in_flight": "still working",
     "blocked_on_user": "waiting for an answer",
     "blocked_on_approval": "waiting for approval",
@@ -34,7 +35,7 @@ _COUNTED: Mapping[State, str] = {  # after a number, of sessions at the end of a
     "out_of_money": "out of money",
     "failed": "failed",
 }
-_ANSWERABLE: tuple[State, ...] = ("blocked_on_user", "blocked_on_approval", "asleep")
+_ANSWERABLE: tuple[JobState, ...] = ("blocked_on_user", "blocked_on_approval", "asleep")
 
 
 def view(verdict: Verdict) -> dict[str, Any]:

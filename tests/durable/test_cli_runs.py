@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
+from sim_devin import open_app
 from sim_devin.cli.main import cli
 from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.simulator.server import serve
@@ -64,6 +65,7 @@ def file(tmp_path):
 
 
 CREATE = devin("create", "create_session", prompt="Fix it")
+REGISTRY = open_app(discover=False, env={}).registry
 
 
 def test_a_run_is_left_to_a_worker_and_shown(sim_devin, simulator, file):
@@ -244,10 +246,10 @@ def test_a_run_can_be_read_block_by_block_with_its_totals():
             {"blockName": "Report", "success": False, "durationMs": 0, "error": "no", "output": {}},
         ],
     }
-    short = list(lines(run))
+    short = list(lines(run, REGISTRY))
     assert "  Wait: done, 59.0 s, 1.5 ACUs so far" in short
     assert "  Report: failed: no, 0.0 s" in short
     assert "  Total: 3 blocks, 1 failed, 60.0 s, 1.5 ACUs in 1 session" in short
-    full = "\n".join(lines(run, full=True))
+    full = "\n".join(lines(run, REGISTRY, full=True))
     assert '"prompt": "p"' in full
     assert "prompt" not in "\n".join(short)

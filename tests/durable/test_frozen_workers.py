@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from sim_devin.calls.intents import Settle
+from sim_devin.calls.intents import Intent, Settle, next_state
 from sim_devin.cli.commands.runs_report import lines
-from sim_devin.devin.intents import CREATE, Intent, next_state
+from sim_devin.devin.verdict import session_kind
 from sim_devin.errors import TimedOut
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger
 from tests.durable.conftest import ENV
 from tests.durable.flows import devin, flow
+
+CREATE = "devin_create_session"
 
 ROOT = Path(__file__).parents[2]
 BLOCK = devin("create", "create_session", prompt="Fix it", maxAcuLimit="8")
@@ -114,7 +116,7 @@ def test_an_answer_that_comes_after_something_took_its_place_is_ended_and_report
     shown = app.runs.show(run_id)
     assert any("came too late" in text for text in shown["warnings"])
     assert any("was ended" in text for text in shown["warnings"])
-    assert any("Warning: The duplicate session" in line for line in lines(shown))
+    assert any("Warning: The duplicate session" in line for line in lines(shown, app.registry))
 
 
 def test_an_answer_that_comes_while_a_person_is_asked_answers_the_question(
@@ -264,8 +266,8 @@ def test_of_two_answers_to_one_step_the_first_is_kept(store, open_app):
     assert [intent.state for intent in ledger.earlier()] == ["done", "stray"] or [
         intent.state for intent in ledger.earlier()
     ] == ["stray", "done"]
-    assert ledger.in_use("s1")
-    assert not ledger.in_use("s2")
+    assert ledger.in_use(session_kind(), "s1")
+    assert not ledger.in_use(session_kind(), "s2")
 
 
 def test_a_process_stopped_by_a_signal_does_not_send_once_its_run_is_lost(tmp_path):

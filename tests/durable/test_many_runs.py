@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 
+from sim_devin.devin.verdict import session_kind
 from sim_devin.errors import UnknownName
 from sim_devin.store.records import Event, Outcome, Run, Session, Wait
 from sim_devin.store.sql_store import open_store
@@ -124,7 +125,7 @@ OPERATIONS = {
     "slots": lambda store: store.slots_used("nowhere", NOW),
     "creates within a minute": lambda store: store.created_since("place", NOW - 60),
     "sessions nobody looks after": lambda store: store.session_groups(NOW, slots=True),
-    "a session by its id": lambda store: store.sessions_named("s-1"),
+    "a session by its id": lambda store: store.sessions_named(session_kind(), "s-1"),
     "a new event": lambda store: store.add_event(Event("old-3", NOW, "x", {})),
     "a run to be made ready": lambda store: store.make_ready("old-3", ("done",), NOW),
     "a run to be cancelled": lambda store: store.cancel_run("ready-1", NOW),

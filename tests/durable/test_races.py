@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim_devin.calls.intents import Settle
+from sim_devin.calls.intents import Intent, Settle
 from sim_devin.calls.response import Response
-from sim_devin.devin.intents import CREATE, Intent
 from sim_devin.errors import TransportError as ConnectionLost
 from sim_devin.simulator import SimClock
 from sim_devin.simulator.faults import Fault
@@ -18,6 +17,8 @@ from sim_devin.store.step_ledger import StepLedger, resolve
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
 from tests.lanes import examples
+
+CREATE = "devin_create_session"
 
 BOTH = flow(
     devin("create", "create_session", prompt="Fix it [scenario: never-ends]"),
@@ -194,7 +195,7 @@ def test_what_was_given_up_is_looked_for_whatever_a_process_says_that_lost_the_r
     other.claim(Intent(other.tag("1"), CREATE, 2.0))
     other.settle(other.tag("1"), "done", "s1")
     frozen.settle(frozen.tag("0"), learned)
-    assert [one.tag for one in other.watched(0.0)] == [other.tag("0")]
+    assert [one.tag for one in other.watched([CREATE], 0.0)] == [other.tag("0")]
 
 
 def test_an_api_block_that_got_no_answer_is_not_sent_again(open_app, store):

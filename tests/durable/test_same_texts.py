@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin.calls.intents import Intent, Settle
+from sim_devin.calls.jobs.same_texts import Copies, digest
 from sim_devin.clock import ManualClock
-from sim_devin.devin.intents import SEND, digest
-from sim_devin.devin.same_texts import Copies
+from sim_devin.devin.verdict import session_kind
 from sim_devin.errors import TransportError
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
@@ -23,6 +23,7 @@ from tests.durable.flows import devin, flow
 from tests.lanes import examples
 
 GRACE = 300.0
+SEND = "devin_send_message"
 SESSION = "devin-1"
 
 
@@ -47,7 +48,7 @@ class Branch:
             settle=Settle(GRACE),
             ledger=self.ledger,
         )
-        self.copies = Copies(SESSION, "same", context)
+        self.copies = Copies(session_kind(), SESSION, "same", context)
         self.until = self.world.clock.monotonic() + GRACE
 
     @property

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sim_devin.devin.verdict import session_kind
 from tests.durable.conftest import ENV
 from tests.durable.flows import block, devin, flow, wait
 
@@ -133,7 +134,9 @@ def test_a_run_gets_it_back_while_it_is_driven(open_app, store, simulator, resum
 
     def hear(event):
         if event.kind == "block.finished" and event.log.block_id in ("create", "more"):
-            (first,) = store.sessions_named(store.outcomes(run_id)[0].output["sessionId"])
+            (first,) = store.sessions_named(
+                session_kind(), store.outcomes(run_id)[0].output["sessionId"]
+            )
             going_on = resumed and event.log.block_id == "more"
             store.settle_share(first, None if going_on else 1.0)
 

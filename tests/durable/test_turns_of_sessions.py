@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim_devin.devin import turn
+from sim_devin.calls.jobs import turn
 from sim_devin.simulator import Fault
 from tests.durable.flows import devin, flow, wait
 

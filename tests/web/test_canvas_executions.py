@@ -18,6 +18,7 @@ from sim_devin.testing import offline_app
 from sim_devin.web.executions import of_key, of_log
 from sim_devin.web.run_feed import RunFeed
 
+REGISTRY = offline_app().registry
 CREDENTIALS = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{DEVIN_ORG_ID}}"}
 
 
@@ -254,7 +255,9 @@ def test_a_session_that_is_read_says_how_it_is(canvas):
 )
 def test_a_message_says_that_its_session_has_failed_not_that_it_slept(status, detail, state):
     log = {"blockType": "devin", "error": None, "input": {"operation": "send_message"}}
-    verdict = verdict_of(log, {"sessionId": "a", "status": status, "statusDetail": detail})
+    verdict = verdict_of(
+        REGISTRY, log, {"sessionId": "a", "status": status, "statusDetail": detail}
+    )
     assert (None if verdict is None else verdict.state) == state
 
 
@@ -273,11 +276,11 @@ def test_sessions_of_an_agents_tools_count_for_it_and_for_the_run():
     ]
     log = {"blockType": "agent", "error": None}
     output = {"content": "All done.", "toolCalls": {"list": calls, "count": len(calls)}}
-    assert verdict_of(log, output).state == "asleep"
-    tally = Tally()
+    assert verdict_of(REGISTRY, log, output).state == "asleep"
+    tally = Tally(REGISTRY)
     tally.add("agent", log, output)
     assert tally.to_json() == {"blocks": 1, "sessions": {"asleep": 1, "done": 1}}
-    assert verdict_of(log, {**output, "toolCalls": None}) is None
+    assert verdict_of(REGISTRY, log, {**output, "toolCalls": None}) is None
 
 
 def test_a_session_that_was_ended_on_purpose_is_no_trouble(canvas):

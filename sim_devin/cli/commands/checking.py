@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sim_devin.app import App
     from sim_devin.specs.files import Specs
 
-SPEC_ENDINGS = (".tool.json", ".block.json", ".connection.json")
+SPEC_ENDINGS = (".tool.json", ".block.json", ".connection.json", ".job.json")
 SHAPES = "shapes.json"
 
 

@@ -134,9 +134,9 @@ def command(
     if as_json:
         echo_json(_as_json(run))
     elif result is None:
-        tell(run, as_json=False)
+        tell(run, app.registry, as_json=False)
     else:
-        report(result, run, kept=not simulated, task=True)
+        report(result, run, app.registry, kept=not simulated, task=True)
     ctx.exit(_exit_code(run, result))
 
 

@@ -12,7 +12,7 @@ import click
 from sim_devin.cli.commands.output import console, duration, harmless
 
 if TYPE_CHECKING:
-    from sim_devin.devin.wait import Progress
+    from sim_devin.calls.jobs.wait import Progress
 
 SHOWN = 20  # sessions listed live; the rest are counted
 

@@ -257,9 +257,9 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
         elif asked.as_json:
             echo_json(follow_json(run, result))
         elif result is None:
-            tell(run, as_json=False)
+            tell(run, app.registry, as_json=False)
         else:
-            report(result, run, kept=not (asked.no_record or simulated))
+            report(result, run, app.registry, kept=not (asked.no_record or simulated))
     ctx.exit(_exit_code(run, result))
 
 

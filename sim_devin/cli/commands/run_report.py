@@ -9,47 +9,63 @@ import click
 
 from sim_devin.cli.commands.output import duration, harmless, json_text
 from sim_devin.cli.commands.runs_report import waits
-from sim_devin.devin.verdict import acus, pull_requests
 
 if TYPE_CHECKING:
     from sim_devin.engine.run import RunResult
+    from sim_devin.plugins.registry import Registry
+    from sim_devin.specs.jobs import JobSpec
 
 RESPONSE = {"data", "status", "headers"}  # the output of a Response block
 LONGEST = 4000  # longest output shown, in characters; --json shows all of it
 
 
-def report(result: RunResult, run: Mapping[str, Any], *, kept: bool, task: bool = False) -> None:
-    """Print how a run ended: its sessions, its output, and what to do next.
+def report(
+    result: RunResult,
+    run: Mapping[str, Any],
+    registry: Registry,
+    *,
+    kept: bool,
+    task: bool = False,
+) -> None:
+    """Print how a run ended: its jobs, its output, and what to do next.
 
     `run` is the same run as returned by `Runs.show`; `kept` says whether it outlives this process.
     Of a `task` for Devin the session says it all.
     """
-    for line in _lines(result, run, kept=kept, task=task):
+    for line in _lines(result, run, registry, kept=kept, task=task):
         click.echo(line)
 
 
-def sessions(result: RunResult) -> dict[str, dict[str, Any]]:
-    """Return the latest output about each Devin session from the blocks of a run."""
-    found: dict[str, dict[str, Any]] = {}
+def jobs(result: RunResult, registry: Registry) -> list[tuple[JobSpec, dict[str, Any]]]:
+    """Return what the blocks of a run said of each job, the latest word winning."""
+    found: dict[tuple[str, str], tuple[JobSpec, dict[str, Any]]] = {}
     for log in result.logs:
         output = log.output
-        if not isinstance(output, Mapping) or not isinstance(output.get("sessionId"), str):
+        job = registry.job_seen(output)
+        if job is None:
             continue
-        session_id = output["sessionId"].removeprefix("devin-")
-        known = found.setdefault(session_id, {})
+        _, known = found.setdefault((job.id, job.bare(job.id_of(output))), (job, {}))
         known |= {key: value for key, value in output.items() if value not in (None, "", [], {})}
-    return found
+    return list(found.values())
 
 
-def _lines(result: RunResult, run: Mapping[str, Any], *, kept: bool, task: bool) -> Iterator[str]:
+def _lines(
+    result: RunResult, run: Mapping[str, Any], registry: Registry, *, kept: bool, task: bool
+) -> Iterator[str]:
     yield _task_headline(result) if task else _headline(result)
-    found = sessions(result)
-    for session in found.values():
+    found = jobs(result, registry)
+    for job, seen in found:
         yield ""
-        yield from _session(session)
+        yield from _job(job, seen)
     if found and result.status == "cancelled":
+        first = registry.job()
+        mine = [harmless(job.bare(job.id_of(seen))) for job, seen in found if job is first]
+        others = [harmless(str(job.id_of(seen))) for job, seen in found if job is not first]
         yield ""
-        yield f"Devin may still be working: sim-devin wait {' '.join(map(harmless, found))}"
+        if mine:
+            yield f"Devin may still be working: sim-devin wait {' '.join(mine)}"
+        if others:
+            yield f"May still be working: {', '.join(others)}"
     if result.error:
         yield ""
         yield f"Error: {harmless(result.error)}"
@@ -94,26 +110,27 @@ def _task_headline(result: RunResult) -> str:
     return f"The task is {'done' if outcome == 'done' else 'not done'} after {took}."
 
 
-def _session(session: Mapping[str, Any]) -> Iterator[str]:
-    status = " · ".join(str(session[key]) for key in ("status", "statusDetail") if session.get(key))
-    used = acus(session)
+def _job(job: JobSpec, seen: Mapping[str, Any]) -> Iterator[str]:
+    states = (job.field(seen, "state"), job.field(seen, "detail"))
+    cost, result = job.cost_of(seen), job.field(seen, "result")
     facts = {
-        "Session": session["sessionId"],
-        "Title": session.get("title"),
-        "Link": session.get("url"),
-        "Outcome": _outcome(session),
-        "Status": status,
-        "ACUs": None if used is None else f"{used:g}",
+        job.noun.capitalize(): job.id_of(seen),
+        "Title": job.field(seen, "title"),
+        "Link": job.field(seen, "url"),
+        "Outcome": _outcome(seen),
+        "Status": " · ".join(str(state) for state in states if state),
+        job.unit or "Cost": None if cost is None else f"{cost:g}",
     }
     for name, value in facts.items():
         if value:
             yield f"{name:<14}{harmless(value)}"
-    for item in pull_requests(session):
-        state = f" ({item['pr_state']})" if item.get("pr_state") else ""
-        yield f"{'Pull request':<14}{harmless(item['pr_url'])}{harmless(state)}"
-    if "structuredOutput" in session:
+    for item in job.artifacts_of(seen):
+        state = str(item.get(job.fields.artifact_state) or "")
+        url = harmless(item[job.fields.artifact_url])
+        yield f"{job.artifact:<14}{url}{harmless(state and f' ({state})')}"
+    if result is not None:
         yield "Structured output"
-        yield from _indented(_shown(session["structuredOutput"]))
+        yield from _indented(_shown(result))
 
 
 def _outcome(session: Mapping[str, Any]) -> str | None:

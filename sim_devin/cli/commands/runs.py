@@ -77,7 +77,7 @@ def show(run_id: str, full: bool, as_json: bool, options: AppOptions) -> None:
     """
     with options.open() as app:
         run = app.runs.show(run_id)
-    tell(run, as_json=as_json, full=full)
+    tell(run, app.registry, as_json=as_json, full=full)
 
 
 @command.command("resume")
@@ -103,7 +103,7 @@ def resume(run_id: str, settings: tuple[str, ...], as_json: bool, options: AppOp
         with cancelled_by_signals("Cancelling the run…") as cancel:
             app.runs.follow(found, cancel=cancel, on_event=app.telemetry.listener(None))
         run = app.runs.show(found)
-    tell(run, as_json=as_json)
+    tell(run, app.registry, as_json=as_json)
     leave(click.get_current_context(), run)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sim_devin.cli.commands.output import echo_json, harmless, json_text
 from sim_devin.cli.commands.run_pauses import fields, shown
-from sim_devin.devin.verdict import acus
 from sim_devin.store.records import ASKING
+
+if TYPE_CHECKING:
+    from sim_devin.plugins.registry import Registry
 
 WAITS_FOR = {
     "session": "for a session",
@@ -26,16 +28,16 @@ WAITS_FOR = {
 }
 
 
-def tell(run: Mapping[str, Any], *, as_json: bool, full: bool = False) -> None:
+def tell(run: Mapping[str, Any], registry: Registry, *, as_json: bool, full: bool = False) -> None:
     """Print a run; with `full`, also the input and output of each block."""
     if as_json:
         echo_json(run)
     else:
-        for line in lines(run, full=full):
+        for line in lines(run, registry, full=full):
             click.echo(line)
 
 
-def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
+def lines(run: Mapping[str, Any], registry: Registry, *, full: bool = False) -> Iterator[str]:
     """Yield the lines that describe a run."""
     yield f"Run {run['runId']} is {run['state']}."
     if run["error"]:
@@ -43,8 +45,9 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
     for log in run["blocks"]:
         took = f"{(log.get('durationMs') or 0) / 1000:.1f} s"
         state = "done" if log["success"] else f"failed: {log.get('error')}"
-        acus = _acus(log)
-        used = "" if acus is None else f", {acus:g} ACUs so far"
+        job = registry.job_seen(log.get("output"))
+        cost = None if job is None else job.cost_of(log["output"])
+        used = "" if job is None or cost is None else f", {_amount(cost, job.unit)} so far"
         yield f"  {harmless(log['blockName'])}: {harmless(state)}, {took}{used}"
         for part in ("input", "output") if full else ():
             if log.get(part) not in (None, {}, ""):
@@ -52,7 +55,7 @@ def lines(run: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
                 yield from (f"      {line}" for line in harmless(json_text(log[part])).splitlines())
     yield from (f"  Warning: {harmless(text)}" for text in run.get("warnings", ()))
     yield from (f"  {harmless(text)}" for text in run.get("damaged", ()))
-    yield _totals(run)
+    yield _totals(run, registry)
     yield from waits(run)
     result = run.get("result") or {}
     if result.get("output") not in (None, {}, ""):
@@ -80,24 +83,30 @@ def waits(run: Mapping[str, Any], *, kept: bool = True) -> Iterator[str]:
             yield f"    {command if kept else 'Answer it with --answer, or at a terminal.'}"
 
 
-def _acus(log: Mapping[str, Any]) -> float | None:
-    output = log.get("output")
-    return acus(output) if isinstance(output, Mapping) else None
+def _amount(cost: float, unit: str) -> str:
+    return f"{cost:g} {unit}".rstrip()
 
 
-def _totals(run: Mapping[str, Any]) -> str:
-    """Return the total blocks, time and ACUs; a session counts once, as last seen."""
-    sessions: dict[str, float] = {}
+def _totals(run: Mapping[str, Any], registry: Registry) -> str:
+    """Return the total blocks, time and costs; a job counts once, as last seen."""
+    jobs: dict[tuple[str, str], dict[str, float]] = {}  # noun and unit -> job -> its cost
     for log in run["blocks"]:
-        acus = _acus(log)
-        if acus is not None:
-            sessions[str(log["output"].get("sessionId"))] = acus
+        job = registry.job_seen(log.get("output"))
+        cost = None if job is None else job.cost_of(log["output"])
+        if job is not None and cost is not None:
+            of_kind = jobs.setdefault((job.noun, job.unit), {})
+            of_kind[job.bare(job.id_of(log["output"]))] = cost
     failed = sum(not log["success"] for log in run["blocks"])
-    blocks, used = len(run["blocks"]), len(sessions)
+    blocks = len(run["blocks"])
     parts = [f"{blocks} block{'' if blocks == 1 else 's'}", f"{failed} failed"]
     if run.get("startedAt") and run.get("endedAt"):
         parts.append(f"{run['endedAt'] - run['startedAt']:.1f} s")
-    parts.append(f"{sum(sessions.values()):g} ACUs in {used} session{'' if used == 1 else 's'}")
+    first = registry.job() if registry.jobs else None
+    if first is not None and not jobs:
+        jobs[first.noun, first.unit] = {}
+    for (noun, unit), costs in jobs.items():
+        many = "" if len(costs) == 1 else "s"
+        parts.append(f"{_amount(sum(costs.values()), unit)} in {len(costs)} {noun}{many}")
     return f"  Total: {', '.join(parts)}"
 
 

@@ -16,12 +16,12 @@ from sim_devin.cli.commands.options import (
 )
 from sim_devin.cli.commands.output import duration, echo_json, echo_table
 from sim_devin.cli.commands.progress import wait_progress
-from sim_devin.devin.verdict import acus, pull_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sim_devin.devin.wait import Outcome
+    from sim_devin.calls.jobs.wait import Outcome
+    from sim_devin.specs.jobs import JobSpec
 
 
 @click.command("wait")
@@ -62,6 +62,7 @@ def command(
     with options.open() as app:
         notice = "Stopped waiting; the sessions continue."
         with cancelled_by_signals(notice) as cancel, wait_progress(quiet=quiet) as progress:
+            kind = app.registry.job()
             outcomes = app.wait(
                 unique, until=until, deadline=timeout, cancel=cancel, on_progress=progress
             )
@@ -69,20 +70,20 @@ def command(
         for outcome in outcomes:
             echo_json(outcome.to_json(), compact=True)
     else:
-        echo_table(("SESSION", "OUTCOME", "WAITED", "ACUS", "SEE", "REASON"), _rows(outcomes))
+        echo_table(("SESSION", "OUTCOME", "WAITED", "ACUS", "SEE", "REASON"), _rows(kind, outcomes))
     ctx.exit(0 if all(outcome.state == "done" for outcome in outcomes) else 1)
 
 
-def _rows(outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
+def _rows(job: JobSpec, outcomes: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
     for outcome in outcomes:
         session = outcome.session
-        links = [item["pr_url"] for item in pull_requests(session)]
-        used = acus(session)
+        links = [item[job.fields.artifact_url] for item in job.artifacts_of(session)]
+        used = job.cost_of(session)
         yield (
             outcome.session_id,
             outcome.state.replace("_", " "),
             duration(outcome.waited),
             "" if used is None else f"{used:g}",
-            " ".join(links) or str(session.get("url") or ""),
+            " ".join(links) or str(job.field(session, "url") or ""),
             "timeout" if outcome.timed_out else outcome.reason,
         )

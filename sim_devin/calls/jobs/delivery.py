@@ -11,10 +11,8 @@ from typing import Any
 
 from sim_devin.calls.intents import Intent, Ledger
 from sim_devin.calls.invoke import Context
+from sim_devin.calls.jobs.doubles import end_double
 from sim_devin.calls.lookup import look_until, while_temporary
-from sim_devin.devin.doubles import end_double
-from sim_devin.devin.intents import CREATE, same_session
-from sim_devin.devin.verdict import bare
 from sim_devin.errors import (
     AmbiguousResult,
     ApiError,
@@ -29,6 +27,7 @@ from sim_devin.errors import (
     UncertainResult,
     UnreadableResponse,
 )
+from sim_devin.specs.jobs import JobSpec
 
 log = logging.getLogger("sim_devin")
 
@@ -44,6 +43,7 @@ class Delivery:
     """One create or message on its way: sent, looked for, and sent again where that is safe.
 
     Args:
+        job: the kind of job that it creates, or says something to.
         context: makes the calls.
         params: what is sent; a function of the intent.
         make: returns a new intent of a tag.
@@ -55,6 +55,7 @@ class Delivery:
 
     def __init__(
         self,
+        job: JobSpec,
         context: Context,
         params: Callable[[Intent], Mapping[str, Any]],
         make: Callable[[str], Intent],
@@ -63,6 +64,7 @@ class Delivery:
         more: Callable[[], float] = lambda: 0.0,
         explained: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._job = job
         self._context = context
         self._ledger: Ledger = context.ledger
         self._params = params
@@ -75,7 +77,7 @@ class Delivery:
         self.error: SimDevinError | None = None  # what left it open, with the service's words
 
     def run(self) -> Output | None:
-        """Return the session; None when nobody knows, which is recorded.
+        """Return the job; None when nobody knows, which is recorded.
 
         Raises:
             NothingSent: the service cannot be read, so it was not sent to.
@@ -204,27 +206,30 @@ class Delivery:
 
     def _kept(self, intent: Intent, output: Output) -> Output:
         """Record an answer, and return the session that counts: another may have come first."""
-        kept = self._settle(intent, "done", output["sessionId"])
-        if kept.state == "done" and same_session(kept.session_id, output["sessionId"]):
+        job, creates = self._job, intent.tool == self._job.create.tool
+        # What an answer is said to have reached needs no id of its own.
+        job_id = job.id_of(output) or str(intent.session_id or "")
+        kept = self._settle(intent, "done", job_id)
+        if kept.state == "done" and job.same(kept.session_id, job_id):
             return output
-        if intent.tool == CREATE:
-            end_double(output, intent.tag, self._context)
+        if creates:
+            end_double(job, output, intent.tag, self._context)
         else:
-            text = f"A message reached {bare(output['sessionId'])} after it had been given up."
-            self._ledger.report(intent.tag, text, output["sessionId"])
+            text = f"A message reached {job.bare(job_id)} after it had been given up."
+            self._ledger.report(intent.tag, text, job_id)
         if kept.state == "done":
             return self._known(kept)
         raise UncertainResult(
             f"The answer to {intent.tool} came after it had been given up.",
-            hint=f"The session {bare(output['sessionId'])} is not used.",
+            hint=f"The {job.noun} {job.bare(job_id)} is not used.",
         )
 
     def _known(self, intent: Intent) -> Output:
-        """Return the session that an intent is known to have led to."""
-        what = (created if intent.tool == CREATE else reached)(intent.session_id)
-        session = read_session(intent.session_id, self._context, what)
-        # A create's answer has the same shape with a structured output, which is not there yet.
-        return {**session, "structuredOutput": None} if intent.tool == CREATE else session
+        """Return the job that an intent is known to have led to."""
+        job = self._job
+        if intent.tool != job.create.tool:
+            return read_job(job, intent.session_id, self._context, reached(job, intent.session_id))
+        return created_job(job, intent.session_id, self._context)
 
     def _look_for(self, grace: float) -> Output | None:
         """Look again and again until something is found or the grace window has passed.
@@ -279,33 +284,40 @@ class Delivery:
             self._ledger.settle(intent.tag, "uncertain", sends=intent.sends)
 
 
-def read_session(session_id: str | None, context: Context, what: str) -> Output:
-    """Return the session that something is known to have come to, or to have reached.
+def created_job(job: JobSpec, job_id: str | None, context: Context) -> Output:
+    """Return the job that a create is known to have led to, as the create would have."""
+    found = read_job(job, job_id, context, f"{job.bare(job_id)} was created")
+    return as_created(job, found)
 
-    Errors that pass are waited out, and so is a session that is not shown by its id yet.
+
+def as_created(job: JobSpec, found: Mapping[str, Any]) -> Output:
+    """Return a job that was found as its create answers: it has no result yet."""
+    result = job.fields.result
+    return {**found, result: None} if result else dict(found)
+
+
+def read_job(job: JobSpec, job_id: str | None, context: Context, what: str) -> Output:
+    """Return the job that something is known to have come to, or to have reached.
+
+    Errors that pass are waited out, and so is a job that is not shown by its id yet.
 
     Raises:
         UnreadableResponse: it cannot be read (`accepted` is true); `what` says what was done.
     """
-    read = partial(context.call, "devin_get_session", {"sessionId": session_id})
+    read = partial(context.call, job.look.tool, {job.look.id: job_id})
     try:
         return while_temporary(context, read, NotFound)
     except (TransportError, ApiError, UnreadableResponse) as error:
         raise UnreadableResponse(
-            f"{what}, but the session cannot be read: {error.message}",
+            f"{what}, but the {job.noun} cannot be read: {error.message}",
             accepted=True,
             hint="It is not done again.",
         ) from None
 
 
-def created(session_id: str | None) -> str:
-    """Return in words that a create led to a session."""
-    return f"{bare(session_id or '')} was created"
-
-
-def reached(session_id: str | None) -> str:
-    """Return in words that a message got to a session."""
-    return f"The message reached {bare(session_id or '')}"
+def reached(job: JobSpec, job_id: str | None) -> str:
+    """Return in words that a message got to a job."""
+    return f"The message reached {job.bare(job_id)}"
 
 
 def words_of(error: SimDevinError | None) -> str:

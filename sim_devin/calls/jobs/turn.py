@@ -1,12 +1,12 @@
-"""Whether what a session shows is newer than the last message that was sent to it.
+"""Whether what a job shows is newer than the last message that was sent to it.
 
-What the service shows may lag: right after a message a session may still read finished, or
-waiting for the user, as the turn before left it. A wait that follows a message must not take
-that for the answer. What counts as newer:
+What the service shows may lag: right after a message a job may still read finished, or waiting
+for the user, as the turn before left it. A wait that follows a message must not take that for
+the answer. What counts as newer:
 
-- the session was seen at work since;
-- its ``updatedAt`` is later than the message;
-- Devin has said something after it.
+- the job was seen at work since;
+- it changed last later than the message;
+- it has said something after it.
 
 Where the service shows none of these, what it shows is believed after a settling time: the
 turn may have been over at once, and without a word.
@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sim_devin.calls.paging import items
-from sim_devin.devin.intents import SEND
-from sim_devin.devin.verdict import bare
 from sim_devin.errors import Cancelled, SimDevinError
+from sim_devin.specs.jobs import JobSpec, seconds
 
 SETTLING = 60.0  # seconds after which a state is believed that nothing shows to be newer
 EARLY = 30.0  # the same where something newer is shown, but not the session at work
-AT_ONCE = 2.0  # seconds of `updatedAt` after a message that the message itself may account for
+AT_ONCE = 2.0  # seconds of a change after a message that the message itself may account for
 LONG_AGO = 600.0  # seconds after which no service lags behind a message any more
 
 REMEMBERED = 10_000  # sessions whose last message a process remembers
@@ -41,17 +40,31 @@ class Call(Protocol):
         ...
 
 
-def messages_of(session_id: str, call: Call) -> list[Mapping[str, Any]]:
-    """Return all messages of a session, oldest first, each once."""
+def messages_of(job: JobSpec, job_id: str, call: Call) -> list[Mapping[str, Any]]:
+    """Return all messages of a job, oldest first, each once; none where no tool lists them."""
+    spec = job.messages
+    if spec is None:
+        return []
 
     def fetch(after: str | None) -> Mapping[str, Any]:
         more = {} if after is None else {"after": after}
-        params = {"sessionId": session_id, "limit": 200, **more}
-        return call("devin_list_session_messages", params)
+        return call(spec.tool, {spec.id: job_id, **spec.with_, **more})
 
-    messages = items(fetch, "messages")
+    messages = items(fetch, spec.items)
     # Pages that shift show a message twice.
-    return list({item.get("eventId") or n: item for n, item in enumerate(messages)}.values())
+    return list({item.get(spec.key) or n: item for n, item in enumerate(messages)}.values())
+
+
+def is_users(job: JobSpec, message: Mapping[str, Any]) -> bool:
+    """Return whether a user of the service wrote a message, and not the job itself."""
+    return job.messages is not None and message.get(job.messages.author) in job.messages.users
+
+
+def question_of(job: JobSpec, messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a job has said last."""
+    said = [item for item in messages if not is_users(job, item)]
+    text = said[-1].get(job.messages.text) if said and job.messages is not None else None
+    return str(text or "")
 
 
 @dataclass(frozen=True)
@@ -70,42 +83,49 @@ class Sent:
 
 
 class SentMessages:
-    """The last message that this process sent to each session."""
+    """The last message that this process sent to each job."""
 
     def __init__(self) -> None:
-        self._sent: dict[str, Sent] = {}
+        self._sent: dict[tuple[str, str], Sent] = {}
         self._count = 0
         self._lock = threading.Lock()
 
     @contextmanager
-    def noting(self, tool_id: str, params: Mapping[str, Any]) -> Iterator[None]:
-        """Remember the message that the body sends, unless it is refused."""
+    def noting(
+        self, job: JobSpec | None, tool_id: str, params: Mapping[str, Any]
+    ) -> Iterator[None]:
+        """Remember the message that the body sends, unless it is refused.
+
+        `job` is the kind of job that the tool has to do with, if any.
+        """
         try:
             yield
         except SimDevinError as error:
             if not (error.means.did_nothing or error.means.callers_fault):
-                self._note(tool_id, params)
+                self._note(job, tool_id, params)
             raise
-        self._note(tool_id, params)
+        self._note(job, tool_id, params)
 
-    def _note(self, tool_id: str, params: Mapping[str, Any]) -> None:
-        if tool_id != SEND:
+    def _note(self, job: JobSpec | None, tool_id: str, params: Mapping[str, Any]) -> None:
+        answer = None if job is None else job.answer
+        if job is None or answer is None or tool_id != answer.tool:
             return
-        key = bare(params["sessionId"])
+        key = (job.id, job.bare(params[answer.id]))
         with self._lock:
             self._count += 1
             self._sent.pop(key, None)
-            self._sent[key] = Sent(self._count, params["message"])
+            self._sent[key] = Sent(self._count, params[answer.text])
             if len(self._sent) > REMEMBERED:
                 del self._sent[next(iter(self._sent))]
 
-    def last(self, session_id: str) -> Sent | None:
-        """Return the last message to a session; None if this process sent it none."""
+    def last(self, job: JobSpec | None, job_id: str) -> Sent | None:
+        """Return the last message to a job; None if this process sent it none."""
         with self._lock:
-            return self._sent.get(bare(session_id))
+            return None if job is None else self._sent.get((job.id, job.bare(job_id)))
 
 
 def settling(
+    job: JobSpec,
     session: Mapping[str, Any],
     messages: Sequence[Mapping[str, Any]],
     *,
@@ -116,22 +136,24 @@ def settling(
     """Return for how many seconds a state has to be shown until it is believed.
 
     Args:
-        session: the session as it is shown.
+        job: the kind of job.
+        session: the job as it is shown.
         messages: its messages, oldest first; empty if they could not be read.
         sent: the message that is waited past, if it is known that there is one.
-        worked: the latest ``updatedAt`` with which the session was seen at work since the
-            message, 0 if that showed no time; None if it was not seen at work.
+        worked: its latest change with which the job was seen at work since the message, 0 if
+            that showed no time; None if it was not seen at work.
         now: the present, in Unix seconds.
     """
-    index = _message(messages, sent)
+    index = _message(job, messages, sent)
     if index is None:
         if sent is None:
             return 0.0  # there is nothing to wait past
         return SETTLING if worked is None else 0.0
     asked = messages[index]
-    said, shown = _seconds(asked.get("createdAt")), _seconds(session.get("updatedAt"))
+    at = "" if job.messages is None else job.messages.at
+    said, shown = seconds(asked.get(at)), job.moment(session, "changed")
     if sent is None and (
-        _is_prompt(index, said, session) or (said is not None and now - said > LONG_AGO)
+        _is_prompt(job, index, said, session) or (said is not None and now - said > LONG_AGO)
     ):
         return 0.0
     if shown and said and shown < said:
@@ -139,7 +161,7 @@ def settling(
     if worked is not None and (not worked or not said or worked >= said):
         return 0.0
     later = bool(shown and said and shown >= said + AT_ONCE)
-    if later or any(item.get("source") != "user" for item in messages[index + 1 :]):
+    if later or any(not is_users(job, item) for item in messages[index + 1 :]):
         return EARLY
     return SETTLING
 
@@ -149,21 +171,22 @@ class Turn:
     """How far a wait has come in telling whether what a session shows is of the present turn.
 
     Attributes:
-        worked: the latest ``updatedAt`` with which it was seen at work, 0 if that showed no
-            time; None if it was not seen at work.
+        worked: its latest change with which it was seen at work, 0 if that showed no time; None
+            if it was not seen at work.
         stopped: when it was first seen to have stopped, by the clock of whoever waits.
     """
 
     worked: float | None = None
     stopped: float | None = None
 
-    def at_work(self, session: Mapping[str, Any]) -> None:
-        """Take in that the session was seen at work."""
-        self.worked = max(self.worked or 0.0, _seconds(session.get("updatedAt")) or 0.0)
+    def at_work(self, job: JobSpec, session: Mapping[str, Any]) -> None:
+        """Take in that the job was seen at work."""
+        self.worked = max(self.worked or 0.0, job.moment(session, "changed") or 0.0)
         self.stopped = None
 
     def is_over(
         self,
+        job: JobSpec,
         session: Mapping[str, Any],
         messages: Callable[[], Sequence[Mapping[str, Any]]],
         sent: Sent | None,
@@ -174,7 +197,8 @@ class Turn:
         """Return whether a state in which the session has stopped is to be believed.
 
         Args:
-            session: the session as it is shown.
+            job: the kind of job.
+            session: the job as it is shown.
             messages: reads its messages, oldest first.
             sent: the message that is waited past, if it is known that there is one.
             now: the present, by the clock of whoever waits.
@@ -196,27 +220,21 @@ class Turn:
             raise
         except SimDevinError:
             found = ()
-        needed = settling(session, found, sent=sent, worked=self.worked, now=time)
+        needed = settling(job, session, found, sent=sent, worked=self.worked, now=time)
         return shown_for >= needed
 
 
-def _message(messages: Sequence[Mapping[str, Any]], sent: Sent | None) -> int | None:
+def _message(job: JobSpec, messages: Sequence[Mapping[str, Any]], sent: Sent | None) -> int | None:
     """Return where the message stands that is waited past; None if it is not there."""
-    users = [at for at, item in enumerate(messages) if item.get("source") == "user"]
+    users = [at for at, item in enumerate(messages) if is_users(job, item)]
     if sent is not None and sent.position is not None:
         users = [at for at in users if at >= sent.position]
     elif sent is not None and sent.text is not None:
-        users = [at for at in users if messages[at].get("message") == sent.text]
+        key = "" if job.messages is None else job.messages.text
+        users = [at for at in users if messages[at].get(key) == sent.text]
     return users[-1] if users else None
 
 
-def _is_prompt(index: int, said: float | None, session: Mapping[str, Any]) -> bool:
-    created = _seconds(session.get("createdAt"))
+def _is_prompt(job: JobSpec, index: int, said: float | None, session: Mapping[str, Any]) -> bool:
+    created = job.moment(session, "created")
     return index == 0 and (not said or not created or said - created < AT_ONCE)
-
-
-def _seconds(value: Any) -> float | None:
-    """Return a moment that the service shows, in Unix seconds: some show milliseconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value / 1000 if value > 1e11 else float(value)

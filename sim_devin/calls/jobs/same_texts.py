@@ -1,6 +1,6 @@
-"""Whether a message has arrived, told by how many copies of its text a session holds.
+"""Whether a message has arrived, told by how many copies of its text a job holds.
 
-The list of messages says who wrote them, a user or Devin, and no more. Messages of one text
+The list of messages says who wrote them, a user or the job, and no more. Messages of one text
 are interchangeable, so copies are counted: each copy that none of those accounts for which are
 known to have arrived belongs to one of those of which that is not known, and it does not matter
 to which. A message takes such a copy once no other can still turn out to own it: its request is
@@ -14,34 +14,42 @@ ours under way. Where that range decides, nobody can tell.
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim_devin.calls.intents import MAY_ARRIVE, Intent, Ledger
 from sim_devin.calls.invoke import Context
-from sim_devin.devin.intents import digest
-from sim_devin.devin.turn import messages_of
+from sim_devin.calls.jobs.turn import is_users, messages_of
+from sim_devin.specs.jobs import JobSpec
 
 AGAIN = 1.0  # seconds until another look, where something has changed during one
 
 
 class Copies:
-    """The copies of one text in one session."""
+    """The copies of one text in one job.
 
-    def __init__(self, session_id: str, message: str, context: Context) -> None:
-        self._session_id = session_id
+    Of a job whose messages no tool lists, nothing can be told.
+    """
+
+    def __init__(self, job: JobSpec, job_id: str, message: str, context: Context) -> None:
+        self._job = job
+        self._job_id = job_id
         self._text = digest(message)
         self._context = context
         self._ledger: Ledger = context.ledger
         self._seen: dict[tuple[str, int], float] = {}  # others that are open, and since when
         self._last = context.clock.monotonic()
-        self._unclear = False
+        self._unclear = job.messages is None
         self._more = 0.0
 
     def count_before(self, intent: Intent) -> None:
         """Note in an intent how many copies there are that none of ours accounts for."""
+        if self._job.messages is None:
+            return
         before = self._same()
-        messages = messages_of(self._session_id, self._context.call)
+        messages = messages_of(self._job, self._job_id, self._context.call)
         found, after = self._copies(messages), self._same()
         sure = [one.tag for one in before if one.state == "done"]
         theirs = [
@@ -59,9 +67,11 @@ class Copies:
 
         See `cannot_tell` and `more`.
         """
+        if self._job.messages is None:
+            return False
         own = [intent.tag for intent in sent]
         before = self._same(own)
-        messages = messages_of(self._session_id, self._context.call)
+        messages = messages_of(self._job, self._job_id, self._context.call)
         found, after = self._copies(messages), self._same(own)
         first = sent[0]
         if first.most is None or first.least is None:  # recorded by an earlier version
@@ -77,7 +87,7 @@ class Copies:
         theirs = sum(one.state in MAY_ARRIVE for one in after) - len(closed)
         ours = found - most - theirs
         if _done(after) < ours:
-            if self._ledger.take(own, ours, closed):
+            if self._ledger.take(self._job, own, ours, closed):
                 return True
             open_for = max(open_for, AGAIN)
         if _done(before) < _done(after):  # which of them did this look see?
@@ -112,15 +122,27 @@ class Copies:
         return closed, longest
 
     def _same(self, besides: Sequence[str] = ()) -> list[Intent]:
-        found = self._ledger.same_text(self._session_id, self._text)
+        found = self._ledger.same_text(self._job, self._job_id, self._text)
         return [intent for intent in found if intent.tag not in besides]
 
     def _copies(self, messages: list[Mapping[str, Any]]) -> int:
+        spec = self._job.messages
+        assert spec is not None  # noqa: S101 - the callers looked
         return sum(
-            item.get("source") == "user" and digest(str(item.get("message"))) == self._text
+            is_users(self._job, item) and digest(str(item.get(spec.text))) == self._text
             for item in messages
         )
 
 
 def _done(intents: Sequence[Intent]) -> int:
     return sum(intent.state == "done" for intent in intents)
+
+
+def digest(message: str) -> str:
+    """Return what tells a text from others, however a service keeps it.
+
+    Blanks around it, line ends and the composition of characters may come back otherwise than
+    they were sent, and a message must be found again all the same.
+    """
+    kept = unicodedata.normalize("NFC", "\n".join(message.splitlines()).strip())
+    return hashlib.sha256(kept.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,14 +1,11 @@
-"""Which tools are recorded as intents before they are sent, and the intents of one process."""
+"""The intents of one process."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
-from typing import Any
 
 from sim_devin.calls.intents import (
     TAG_PREFIX,
@@ -17,10 +14,7 @@ from sim_devin.calls.intents import (
     may_double,
     next_state,
 )
-from sim_devin.devin.verdict import bare
-
-CREATE = "devin_create_session"
-SEND = "devin_send_message"
+from sim_devin.specs.jobs import JobSpec
 
 
 @dataclass
@@ -77,43 +71,46 @@ class MemoryLedger:
                 intent.state, intent.session_id = after, session_id or intent.session_id
             return replace(intent)
 
-    def watched(self, since: float) -> list[Intent]:
+    def watched(self, creates: Collection[str], since: float) -> list[Intent]:
         """Return the creates sent after `since` (Unix seconds) that may turn out doubles."""
         with self._lock:
             return [
                 replace(intent)
                 for intent in self.intents.values()
-                if intent.tool == CREATE and intent.at >= since and may_double(intent)
+                if intent.tool in creates and intent.at >= since and may_double(intent)
             ]
 
-    def in_use(self, session_id: str) -> bool:
-        """Return whether a session is what an intent led to."""
+    def in_use(self, job: JobSpec, job_id: str) -> bool:
+        """Return whether a job is what an intent led to."""
         with self._lock:
-            return any(
-                intent.state == "done" and bare(intent.session_id or "") == bare(session_id)
-                for intent in self.intents.values()
-            )
+            return any(intent.state == "done" for intent in self._about(job, job_id))
 
-    def same_text(self, session_id: str, text: str) -> list[Intent]:
-        """Return the intents of all messages of a text to a session."""
+    def same_text(self, job: JobSpec, job_id: str, text: str) -> list[Intent]:
+        """Return the intents of all messages of a text to a job."""
         with self._lock:
-            return [
-                replace(intent)
-                for intent in self.intents.values()
-                if (bare(intent.session_id or ""), intent.text) == (bare(session_id), text)
-            ]
+            return [replace(one) for one in self._about(job, job_id) if one.text == text]
 
-    def take(self, tags: Sequence[str], copies: int, others: Sequence[Intent]) -> bool:
+    def take(
+        self, job: JobSpec, tags: Sequence[str], copies: int, others: Sequence[Intent]
+    ) -> bool:
         """Record that a message has arrived, if one of the copies of its text is nobody's yet."""
         with self._lock:
             mine = self.intents[tags[-1]]
-            same = self.same_text(mine.session_id or "", mine.text or "")
+            same = self.same_text(job, mine.session_id or "", mine.text or "")
             return take(self.settle, same, tags, copies, others)
 
     def report(self, tag: str, message: str, session_id: str) -> None:  # noqa: ARG002
         """Keep what was found out about an intent."""
         with self._lock:
             self.reports.append(message)
+
+    def _about(self, job: JobSpec, job_id: str) -> list[Intent]:
+        tools = job.tools.values()
+        return [
+            intent
+            for intent in self.intents.values()
+            if intent.tool in tools and intent.session_id and job.same(intent.session_id, job_id)
+        ]
 
 
 def take(
@@ -130,18 +127,3 @@ def take(
     for other in others[left - 1 :]:
         settle(other.tag, "missing", sends=other.sends)
     return True
-
-
-def same_session(one: Any, other: Any) -> bool:
-    """Return whether two ids are of one session, with or without the prefix."""
-    return bare(str(one or "")) == bare(str(other or ""))
-
-
-def digest(message: str) -> str:
-    """Return what tells a text from others, however a service keeps it.
-
-    Blanks around it, line ends and the composition of characters may come back otherwise than
-    they were sent, and a message must be found again all the same.
-    """
-    kept = unicodedata.normalize("NFC", "\n".join(message.splitlines()).strip())
-    return hashlib.sha256(kept.encode("utf-8", "surrogatepass")).hexdigest()

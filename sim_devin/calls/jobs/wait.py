@@ -1,4 +1,4 @@
-"""Wait for sessions: many in one list call, until each is settled or the time is up."""
+"""Wait for jobs: many in one list call, until each is settled or the time is up."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from sim_devin.calls.jobs.looking import end, listed, needs_full, single, unknown
+from sim_devin.calls.jobs.turn import Sent, Turn, messages_of
+from sim_devin.calls.jobs.verdict import (
+    Until,
+    Verdict,
+    classify,
+    ended_for_time,
+    is_over,
+    until_settled,
+)
 from sim_devin.calls.money import Scope
 from sim_devin.clock import Clock
-from sim_devin.devin.turn import Sent, Turn, messages_of
-from sim_devin.devin.until import Until, ended_for_time, is_over, until_settled
-from sim_devin.devin.verdict import State, Verdict, bare, classify
 from sim_devin.errors import (
     Cancelled,
-    NotFound,
     RateLimited,
     SimDevinError,
     TimedOut,
     WaitTimedOut,
 )
 from sim_devin.specs import json_schema
+from sim_devin.specs.jobs import JobSpec, JobState
 from sim_devin.specs.models import Schema
 
-BATCH = 150  # ids in one list call; 200 real ones make an address of over 8 KB
 FIRST_PAUSE = 5.0  # seconds between the first looks
 LONGEST_PAUSE = 60.0
 GROWTH = 1.3  # each look that changes nothing makes the pause this much longer
@@ -35,20 +41,20 @@ MISSING_FOR = 120.0  # seconds a session may be unknown to the service before it
 
 @dataclass(frozen=True)
 class Outcome:
-    """How waiting for one session ended.
+    """How waiting for one job ended.
 
     Attributes:
         session_id: the id that was waited for.
         state: see `classify`; ``in_flight`` when the deadline came first.
         reason: the same in words.
         scope: whose money ran out, for ``out_of_money``.
-        session: the session as last seen, as `devin_get_session` gives it.
+        session: the job as last seen, as its tools give it.
         waited: seconds from the start of the wait.
         timed_out: whether the deadline came first.
     """
 
     session_id: str
-    state: State
+    state: JobState
     reason: str
     scope: Scope | None = None
     session: Mapping[str, Any] = field(default_factory=dict)
@@ -67,23 +73,38 @@ class Outcome:
             "session": dict(self.session),
         }
 
+    def to_output(self, job: JobSpec) -> dict[str, Any]:
+        """Return the output of the tool that waits: the job with its outcome."""
+        outcome = self.to_json()
+        seen, job_id = outcome.pop("session"), outcome.pop("sessionId")
+        return {**seen, job.fields.id: job_id, **outcome}
+
 
 @dataclass(frozen=True)
 class Progress:
-    """One look at one session, handed to `on_progress`."""
+    """One look at one job, handed to `on_progress`."""
 
     session_id: str
     verdict: Verdict
     session: Mapping[str, Any]
     waited: float
-    next_look: float  # seconds until the next look; 0 when the session settled
+    next_look: float  # seconds until the next look; 0 when the job settled
+    job: JobSpec
+
+    @property
+    def cost(self) -> float | None:
+        """What the job has cost so far; None if that is not known."""
+        return self.job.cost_of(self.session)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the look as JSON data, with what of the session is worth watching."""
+        """Return the look as JSON data, with what of the job is worth watching.
+
+        The keys are the same for all kinds of jobs.
+        """
         return {
             "sessionId": self.session_id,
-            "url": self.session.get("url"),
-            "acusConsumed": self.session.get("acusConsumed"),
+            "url": self.job.field(self.session, "url"),
+            "acusConsumed": self.job.field(self.session, "cost"),
             "outcome": self.verdict.state,
             "reason": self.verdict.reason,
             "waitedSeconds": round(self.waited, 3),
@@ -105,6 +126,7 @@ class Call(Protocol):
 
 
 def wait(
+    job: JobSpec,
     ids: Iterable[str],
     call: Call,
     clock: Clock,
@@ -117,15 +139,14 @@ def wait(
     minutes: float | None = None,
     sent: Callable[[str], Sent | None] = lambda _: None,
 ) -> list[Outcome]:
-    """Wait for sessions and return one outcome for each, in the order of `ids`.
+    """Wait for jobs and return one outcome for each, in the order of `ids`.
 
-    `call` carries out `devin_list_sessions` and `devin_get_session`; `timeout` is in seconds.
-    All sessions that are still open are asked for in one list call per 150. A failing look is
-    tried again until the timeout; sessions the service does not list are asked for one by one;
-    one it does not know counts as failed after two minutes. A state that may be of the turn
-    before the last message to a session does not end its wait, see `turn`; `sent` returns that
-    message if it is known. One that is not over `minutes` after its create is ended
-    (`devin_terminate_session`), and its outcome says so.
+    `call` carries out the tools of their kind; `timeout` is in seconds. All jobs that are still
+    open are asked for in list calls of many. A failing look is tried again until the timeout;
+    jobs the service does not list are asked for one by one; one it does not know counts as
+    failed after two minutes. A state that may be of the turn before the last message to a job
+    does not end its wait, see `turn`; `sent` returns that message if it is known. One that is not
+    over `minutes` after its create is ended, and its outcome says so.
 
     Raises:
         WaitTimedOut: nothing at all was heard of any session before the timeout.
@@ -136,7 +157,7 @@ def wait(
     if schema is not None:
         schema = json_schema.require(schema, "schema", "draft 7")
     ids = [ids] if isinstance(ids, str) else list(ids)  # a text is a sequence of texts, too
-    return _Wait(ids, call, clock, until, timeout, schema, on_progress, minutes, sent).run(
+    return _Wait(job, ids, call, clock, until, timeout, schema, on_progress, minutes, sent).run(
         cancel or threading.Event()
     )
 
@@ -144,6 +165,7 @@ def wait(
 class _Wait:
     def __init__(
         self,
+        job: JobSpec,
         ids: Sequence[str],
         call: Call,
         clock: Clock,
@@ -154,9 +176,10 @@ class _Wait:
         minutes: float | None,
         sent: Callable[[str], Sent | None],
     ) -> None:
+        self.job = job
         self.ids = ids
         self.minutes = minutes
-        self.open = {bare(session_id): session_id for session_id in ids}
+        self.open = {self.job.bare(session_id): session_id for session_id in ids}
         self.call = call
         self.clock = clock
         self.until = until
@@ -190,7 +213,7 @@ class _Wait:
                 delay = min(delay, left)
             self._report(delay)
             self.clock.wait(cancel, delay)
-        return [self.outcomes[bare(session_id)] for session_id in self.ids]
+        return [self.outcomes[self.job.bare(session_id)] for session_id in self.ids]
 
     def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
         left = self.look_ends - self.clock.monotonic()
@@ -205,7 +228,9 @@ class _Wait:
         left = LOOK if self.end is None else self.end - now
         self.look_ends = now + max(LAST_LOOK, min(LOOK, left))
         try:
-            for batch in _batches(list(self.open.values()), BATCH):
+            many = self.job.look_many
+            most = 1 if many is None else many.most
+            for batch in _batches(list(self.open.values()), most):
                 changed |= self._look_at(batch)
         except RateLimited as error:
             self.last_error = error
@@ -219,7 +244,7 @@ class _Wait:
             return False
         for session_id in ids:
             try:
-                session = listed.get(bare(session_id)) or self._single(session_id)
+                session = listed.get(self.job.bare(session_id)) or self._single(session_id)
                 changed |= self._take(session_id, session)
             except SimDevinError as error:  # one session's trouble is not the others'
                 self._failed(error)
@@ -227,18 +252,12 @@ class _Wait:
 
     def _listed(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]] | None:
         """Return the sessions by bare id, as far as the list has them; None when it failed."""
-        params = {"sessionIds": list(ids), "limit": 200}
         try:
-            page = self._call("devin_list_sessions", params)
+            found = listed(self.job, ids, self._call)
         except SimDevinError as error:
             self._failed(error)
             return None
-        found = {
-            bare(item["sessionId"]): item
-            for item in page["sessions"]
-            if isinstance(item.get("sessionId"), str)
-        }
-        return {key: found[key] for key in map(bare, ids) if key in found}
+        return {key: found[key] for key in map(self.job.bare, ids) if key in found}
 
     def _failed(self, error: SimDevinError) -> None:
         """Remember why a look failed; raise what waiting cannot mend, or asks to slow down."""
@@ -247,31 +266,28 @@ class _Wait:
         self.last_error = error
 
     def _single(self, session_id: str) -> Mapping[str, Any] | None:
-        try:
-            return self._call("devin_get_session", {"sessionId": session_id})
-        except NotFound:
-            return None
+        return single(self.job, session_id, self._call)
 
     def _take(self, session_id: str, session: Mapping[str, Any] | None) -> bool:
         """Take in what a look saw; return whether it is news."""
-        key = bare(session_id)
+        key = self.job.bare(session_id)
         now = self.clock.monotonic()
         if session is None:
             since = self.missing_since.setdefault(key, now)
             if now - since >= MISSING_FOR:
-                self._settle(key, Verdict("failed", "the service does not know this session"))
+                self._settle(key, unknown(self.job))
             return False
         self.missing_since.pop(key, None)
         before = self.seen.get(key)
-        news = before is None or _state(before) != _state(session)
+        news = before is None or self.job.outlines(before) != self.job.outlines(session)
         if not news and before is not None:
             session = before  # a list entry; what is known may be more
-        if needs_full(session):
+        if needs_full(self.job, session):
             session = self._single(session_id) or session
         self.seen[key] = session
-        verdict = classify(session, schema=self.schema)
+        verdict = classify(self.job, session, schema=self.schema)
         if not verdict.settled:
-            self._turn(session_id)[1].at_work(session)
+            self._turn(session_id)[1].at_work(self.job, session)
         if self.minutes is not None and self._is_overdue(session, verdict):
             self._end(key, session, self.minutes)
         elif self.until(verdict) and self._is_over(session_id, session):
@@ -279,20 +295,19 @@ class _Wait:
         return news
 
     def _is_overdue(self, session: Mapping[str, Any], verdict: Verdict) -> bool:
-        created = session.get("createdAt")
-        if self.minutes is None or is_over(verdict) or not isinstance(created, (int, float)):
+        created = self.job.moment(session, "created")
+        if self.minutes is None or is_over(verdict) or created is None or self.job.end is None:
             return False
         return self.clock.time() - created >= 60 * self.minutes
 
     def _end(self, key: str, session: Mapping[str, Any], minutes: float) -> None:
         """End a session that took too long; one that cannot be ended now is tried at each look."""
-        ended = self._call("devin_terminate_session", {"sessionId": self.open[key]})
-        self.seen[key] = {**session, **{k: v for k, v in ended.items() if v is not None}}
+        self.seen[key] = end(self.job, self.open[key], session, self._call)
         self._settle(key, ended_for_time(minutes))
 
     def _turn(self, session_id: str) -> tuple[Sent | None, Turn]:
         """Return the message that is waited past, if it is known, and how far its turn is."""
-        key, sent = bare(session_id), self.sent(session_id)
+        key, sent = self.job.bare(session_id), self.sent(session_id)
         turn = self.turns.get(key)
         if turn is None or turn[0] != sent:
             turn = self.turns[key] = (sent, Turn())
@@ -301,8 +316,8 @@ class _Wait:
     def _is_over(self, session_id: str, session: Mapping[str, Any]) -> bool:
         sent, turn = self._turn(session_id)
         now, time = self.clock.monotonic(), self.clock.time()
-        messages = partial(messages_of, session_id, self._call)
-        return turn.is_over(session, messages, sent, now=now, time=time)
+        messages = partial(messages_of, self.job, session_id, self._call)
+        return turn.is_over(self.job, session, messages, sent, now=now, time=time)
 
     def _settle(self, key: str, verdict: Verdict, *, timed_out: bool = False) -> None:
         session_id = self.open.pop(key)
@@ -318,7 +333,7 @@ class _Wait:
             timed_out=timed_out,
         )
         if self.on_progress:
-            self.on_progress(Progress(session_id, verdict, session, waited, 0.0))
+            self.on_progress(Progress(session_id, verdict, session, waited, 0.0, self.job))
 
     def _time_out(self) -> None:
         if not self.seen and not self.outcomes:
@@ -330,7 +345,7 @@ class _Wait:
         for key in list(self.open):
             verdict = Verdict("in_flight", "nothing was heard of it")
             if key in self.seen:
-                verdict = classify(self.seen[key], schema=self.schema)
+                verdict = classify(self.job, self.seen[key], schema=self.schema)
             if self.until(verdict):  # and yet it was not believed
                 verdict = NOTHING_NEW
             self._settle(key, verdict, timed_out=True)
@@ -341,24 +356,8 @@ class _Wait:
         waited = self.clock.monotonic() - self.started
         for key, session_id in self.open.items():
             session = self.seen.get(key, {})
-            verdict = classify(session, schema=self.schema)
-            self.on_progress(Progress(session_id, verdict, session, waited, delay))
-
-
-def needs_full(session: Mapping[str, Any]) -> bool:
-    """Return whether a list entry lacks what decides: lists do not carry structured output."""
-    if "structuredOutput" in session:
-        return False
-    status, detail = session.get("status"), session.get("statusDetail")
-    return status in ("suspended", "exit", "error") or (
-        status == "running" and detail not in ("working", None)
-    )
-
-
-def _state(session: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        session.get(key) for key in ("status", "statusDetail", "acusConsumed", "updatedAt")
-    )
+            verdict = classify(self.job, session, schema=self.schema)
+            self.on_progress(Progress(session_id, verdict, session, waited, delay, self.job))
 
 
 def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

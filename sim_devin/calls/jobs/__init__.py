@@ -1,0 +1,1 @@
+"""Long-running jobs of any kind: made once, answered once, waited for, ended."""
