@@ -148,36 +148,45 @@ class Redactor:
         return self.data(value) if isinstance(value, (str, list, tuple, dict)) else value
 
 
-def texts_by_name(value: Any) -> Iterator[str]:
+def spans_by_name(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where in a text secrets stand by name: passwords and queries of addresses, members."""
+    for found in _USER_INFO.finditer(text):
+        yield found.span(2)
+    for found in _QUERY.finditer(text):
+        if _query(found) != found[0]:
+            yield found.span(3)
+    for found in _MEMBER.finditer(text):
+        if _member(found) != found[0]:
+            before = found["before"] or found["before_1"] or found["before_2"]
+            quotes = 2 if found["nested"] else 1
+            yield found.start() + len(before) + quotes, found.end() - quotes
+
+
+def texts_by_name(value: Any, place: str = "", *, named: bool = False) -> Iterator[tuple[str, str]]:
     """Yield the texts in JSON data that stand in places whose names say that they are secret.
 
     Those are values of keys and of rows of tables; members, queries and passwords inside a text.
+    With each comes where it stands, as a path.
+
+    Args:
+        value: the data.
+        place: what the paths begin with.
+        named: whether all of the data stands in such a place.
     """
     if isinstance(value, str):
-        for found in _USER_INFO.finditer(value):
-            yield found[2]
-        for found in _QUERY.finditer(value):
-            if _query(found) != found[0]:
-                yield found[3]
-        for found in _MEMBER.finditer(value):
-            if _member(found) != found[0]:
-                yield found[0]
+        if named:
+            yield place, value
+        else:
+            for number, (start, end) in enumerate(spans_by_name(value)):
+                yield f"{place}?{number}", value[start:end]
     elif isinstance(value, Mapping):
         masked = _row(value)
         for key, item in value.items():
-            secret = masked[key] is not item or (isinstance(key, str) and is_secret_name(key))
-            yield from _all_texts(item) if secret else texts_by_name(item)
+            secret = named or masked[key] is not item or is_secret_name(str(key))
+            yield from texts_by_name(item, f"{place}/{key}", named=secret)
     elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts_by_name(item)
-
-
-def _all_texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, tuple, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _all_texts(item)
+        for number, item in enumerate(value):
+            yield from texts_by_name(item, f"{place}/{number}", named=named)
 
 
 def _query(found: re.Match[str]) -> str:

@@ -24,8 +24,9 @@ from sim_devin.engine.run_state import Control
 from sim_devin.engine.secret_fields import (
     literal_secrets,
     literal_texts,
+    named_secrets,
+    named_texts,
     secret_names,
-    tool_secrets,
 )
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import START_TYPES, start_output
@@ -242,7 +243,8 @@ def _redactor(program: Program, bound: Bound) -> Redactor:
     """Return what masks the run's secrets: credentials by field, variables by use and by name."""
     names = secret_names(program)
     secrets = [value for name, value in bound.env.items() if is_secret_name(name) or name in names]
-    secrets += tool_secrets(program)
+    for value in named_secrets(program).values():
+        secrets += [text for _, text in named_texts(value)]
     for value in literal_secrets(program).values():
         secrets += [text for _, text in literal_texts(value)]
     return Redactor([*program.services.secrets, *secrets])

@@ -10,6 +10,16 @@ from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, parse_json, split
 from sim_devin.redaction import texts_by_name
 
+# What stands in places of secret names and is none: it would be masked wherever it stands.
+HARMLESS = frozenset(
+    (
+        *("api_key", "apikey", "basic", "bearer", "cookie", "default", "digest", "disabled"),
+        *("enabled", "false", "header", "include", "login", "none", "null", "oauth", "oauth2"),
+        *("omit", "optional", "password", "private", "public", "query", "required", "same-origin"),
+        *("secret", "string", "token", "true", "undefined", "user"),
+    )
+)
+
 
 def secret_names(program: Program) -> set[str]:
     """Return the names of the variables that stand in secret places.
@@ -21,19 +31,41 @@ def secret_names(program: Program) -> set[str]:
     for block in program.workflow.blocks.values():
         secret = {field.id for field in program.form(block.type) if field.secret}
         for name, value in block.values.items():
-            for text in _all_texts(value) if name in secret else texts_by_name(value):
+            for _, text in texts_by_name(value, named=name in secret):
                 found |= {part.name for part in split(text) if isinstance(part, EnvName)}
     return found
 
 
-def tool_secrets(program: Program) -> Iterator[str]:
-    """Yield the secrets that a document itself fixes for tools of its agents, such as a key."""
+def named_secrets(program: Program) -> dict[tuple[str, str], Any]:
+    """Return (block id, field) -> value of further fields with secrets in places of such names.
+
+    What a model reads is none of them: it leaves as it stands.
+    """
+    found: dict[tuple[str, str], Any] = {}
     for block in program.workflow.blocks.values():
-        tools = block.values.get("tools")
-        rows = parse_json(tools) if isinstance(tools, str) else tools
-        for row in rows if isinstance(rows, list) else ():
-            for text in texts_by_name(row.get("params")) if isinstance(row, Mapping) else ():
-                yield from (secret for _, secret in literal_texts(text))
+        others = {
+            field.id
+            for field in program.form(block.type)
+            if field.secret or field.model_input or field.model_input_for
+        }
+        for name, value in block.values.items():
+            if name not in others and any(named_texts(value)):
+                found[block.id, name] = value
+    return found
+
+
+def named_texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts in a field's value that are secret by their names, and where they are in it.
+
+    Of a header with a scheme (``Bearer …``) that is what follows it.
+    """
+    data = parse_json(value) if isinstance(value, str) else value
+    for place, text in texts_by_name(data if isinstance(data, (list, Mapping)) else value):
+        scheme, _, rest = text.strip().partition(" ")
+        secret = rest.strip() if rest and scheme.isalpha() else text.strip()
+        plain = all(isinstance(part, str) for part in split(text))
+        if plain and secret and secret.lower() not in HARMLESS:
+            yield f"{place}?", secret  # unlike the places of `literal_texts`
 
 
 def literal_secrets(program: Program) -> dict[tuple[str, str], Any]:
@@ -64,11 +96,3 @@ def literal_texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
         for key, item in value.items():
             if key != "key":  # the name of a session's secret
                 yield from literal_texts(item, f"{place}/{key}")
-
-
-def _all_texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _all_texts(item)

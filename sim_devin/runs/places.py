@@ -13,10 +13,12 @@ from sim_devin.toolbox import Toolbox
 def place_of(app: Toolbox, job: JobSpec, credentials: Mapping[str, str]) -> str:
     """Return where calls for a kind of job go with these credentials, those of the app filled in.
 
+    Secrets in the address are masked: it is stored as it is, and only compared.
+
     Raises:
         CredentialsError: no usable key or organization.
     """
-    return app.address_of(job.create.tool, credentials)
+    return app.redactor.text(app.address_of(job.create.tool, credentials))
 
 
 def credentials_here(

@@ -11,8 +11,8 @@ from sim_devin.engine.budget import Budget
 from sim_devin.policy.rules import Policy
 from sim_devin.runs.journal import Journal
 from sim_devin.specs.models import ToolSpec
+from sim_devin.store.account import Share, shares_of
 from sim_devin.store.records import RunOptions
-from sim_devin.store.step_ledger import Share, shares_of
 
 
 class RunBudget(Budget):

@@ -31,7 +31,6 @@ from sim_devin.runs.starting import RunRequest, new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
 from sim_devin.specs.json_input import require_json
 from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
-from sim_devin.store.sealing import OWN
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
 
@@ -210,8 +209,9 @@ class Runs:
         now = self.app.clock.time()
         given: dict[str, str] = {}
         for name, value in (bindings or {}).items():
-            given |= {f"{OWN}{name}": value, **own_secrets(name, value)}
-        self.secrets.add(run.id, given, env)
+            given |= own_secrets(name, value)
+        names = self.store.secrets_of(run.id)
+        self.secrets.add(run.id, {name: given[name] for name in names if name in given}, env)
         if run.state in ("done", "cancelled"):
             raise CallerError(f"The run {run.id} is over: {run.state}.")
         if run.state == "failed":

@@ -7,7 +7,13 @@ from functools import partial
 from typing import Any
 
 from sim_devin.engine.program import Program
-from sim_devin.engine.secret_fields import literal_secrets, literal_texts, secret_names
+from sim_devin.engine.secret_fields import (
+    literal_secrets,
+    literal_texts,
+    named_secrets,
+    named_texts,
+    secret_names,
+)
 from sim_devin.engine.workflow import Workflow
 from sim_devin.store.sealing import OWN, Hidden, Seal, Secret
 from sim_devin.store.sql_store import SqlStore
@@ -19,24 +25,36 @@ REMEMBERED = 10_000  # runs whose names are remembered
 def known_of(programs: Mapping[str, Program], env: Mapping[str, str]) -> dict[str, str]:
     """Return name -> value of what is secret in these programs (by prefix).
 
-    Variables that stand in secret places, and secrets that stand in the documents.
+    Variables that stand in secret places, and secrets that stand in the documents: in secret
+    fields, and elsewhere under a name that says so.
     """
     found = {}
     for prefix, program in programs.items():
         for name in sorted(secret_names(program)):
             if env.get(name):
                 found[f"env:{name}"] = env[name]
+        for (block_id, name), value in named_secrets(program).items():
+            found |= _own(f"{prefix}{block_id}.{name}", named_texts(value))
         for (block_id, name), value in literal_secrets(program).items():
-            found |= own_secrets(f"{prefix}{block_id}.{name}", value)
+            found |= _own(f"{prefix}{block_id}.{name}", literal_texts(value))
     return found
 
 
 def own_secrets(field: str, value: Any) -> dict[str, str]:
-    """Return by name the secrets that a secret field (``block id.field``) of a document holds.
+    """Return by name what may be a secret in a field (``block id.field``) of a document.
 
-    That is its text, and the texts in it if it is a list of session secrets.
+    Of a secret field that is its text, and the texts in it if it is a list of session secrets; of
+    any other what stands in it under a name that says so.
     """
-    return {f"{OWN}{field}{place}": text for place, text in literal_texts(value)}
+    return (
+        {f"{OWN}{field}": value}
+        | _own(field, named_texts(value))
+        | _own(field, literal_texts(value))
+    )
+
+
+def _own(field: str, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {f"{OWN}{field}{place}": text for place, text in texts}
 
 
 class SecretsHere:
@@ -180,6 +198,8 @@ def document_of(workflow: Workflow) -> dict[str, Any]:
 def sealed_document(program: Program, seal: Seal, prefix: str = "") -> Any:
     """Return a program's document without a single secret, however short."""
     document = seal.close(document_of(program.workflow))
+    for (block_id, name), value in named_secrets(program).items():
+        document["blocks"][block_id]["subBlocks"][name]["value"] = seal.close_credentials(value)
     for (block_id, name), value in literal_secrets(program).items():
         field = document["blocks"][block_id]["subBlocks"][name]
         closed = seal.close_credentials(value)

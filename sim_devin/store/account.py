@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sim_devin.calls.ceilings import CAP, SESSIONS
@@ -113,3 +114,29 @@ def require(limits: Mapping[str, float], drawn: Drawn, shares: Mapping[str, floa
             hint="Nothing was sent. Lower the session's maxAcuLimit, raise SIM_DEVIN_MAX_ACU_DAY, "
             "or resume the run tomorrow (UTC).",
         )
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one step of a run has taken off a ceiling.
+
+    Attributes:
+        amount: what counts: what was reserved, or, once that is known, used.
+        unused: how much of what was reserved has come back.
+    """
+
+    step: str
+    ceiling: str
+    amount: float
+    unused: float
+
+
+def shares_of(store: SqlStore, run_id: str) -> list[Share]:
+    """Return what the steps of a run have taken off its ceilings."""
+    rows = store.database.read("SELECT * FROM spend WHERE run_id = ?", (run_id,))
+    shares = []
+    for row in rows:
+        reserved = row["reserved"]
+        amount = reserved if row["settled"] is None else row["settled"]
+        shares.append(Share(row["step"], row["ceiling"], amount, reserved - amount))
+    return shares

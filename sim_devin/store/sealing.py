@@ -250,7 +250,7 @@ def names(value: Any) -> Iterator[str]:
 
 def describe(name: str) -> str:
     """Return a secret's name (``env:…``, ``app:…``, ``set:…``) in words."""
-    kind, _, rest = name.partition(":")
+    kind, _, rest = name.partition("?")[0].partition(":")
     return {
         "env": f"the variable {rest}",
         "app": f"the credential {rest}",

@@ -13,13 +13,19 @@ from sim_devin.calls.intents import TAG_PREFIX, Intent, State, next_state
 from sim_devin.calls.jobs.ledger import take
 from sim_devin.calls.jobs.turn import Sent
 from sim_devin.clock import Clock, day_of
-from sim_devin.errors import AmbiguousResult, Cancelled, TimedOut
+from sim_devin.errors import (
+    AmbiguousResult,
+    CallerError,
+    Cancelled,
+    TimedOut,
+    UnreadableResponse,
+)
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.account import NO_DAY, draw, drawn_on, give_back, require
 from sim_devin.store.database import Connection
 from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run, Wait
 from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
-from sim_devin.store.sealing import read_text
+from sim_devin.store.sealing import names, read_text
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.turns import Slot
 
@@ -99,6 +105,8 @@ class StepLedger:
         store = self._store
         with self._writing() as connection:
             self._check_wait(connection)
+            if intent.session_id and self._holds_secret(self._run.id, intent.session_id):
+                raise CallerError("The session id holds a secret.", hint="Nothing was sent.")
             known = _recorded(connection, intent.tag)
             if known is not None and known.state == "repeat":
                 connection.execute(
@@ -175,15 +183,24 @@ class StepLedger:
         given up stays so, and is looked for as a double. What was surely not done gives its share
         back. An answer that comes after another process has taken the run over is told in the run's
         events, and ends its question what happened.
+
+        Raises:
+            UnreadableResponse: the session's id, which is stored as it is, holds a secret.
         """
         store = self._store
         with store.database.write() as connection:
             known = _recorded(connection, tag)
             if known is None:  # pruned with its run meanwhile
                 return Intent(tag, "", 0.0, state, session_id)
-            query = "SELECT run_id, step FROM intents WHERE tag = ?"
+            query = "SELECT run_id, step, tool FROM intents WHERE tag = ?"
             owner = connection.execute(query, (tag,)).fetchone()
             run_id, step = owner["run_id"], owner["step"]
+            if session_id is not None and self._holds_secret(run_id, session_id):
+                raise UnreadableResponse(
+                    f"{read_text(owner['tool'])} was answered with a session id that holds a "
+                    "secret of this run, and is not kept.",
+                    accepted=True,
+                )
             after, kept = next_state(known, state, adopted=adopted, sends=sends), known
             other = _done(connection, run_id, step, besides=tag)
             if other is not None and after == "done" != known.state:
@@ -268,6 +285,9 @@ class StepLedger:
         query = "SELECT 1 FROM waits WHERE id = ? AND open = 1 AND kind = 'sending'"
         if self._wait is not None and not connection.execute(query, (self._wait.id,)).fetchone():
             raise Cancelled("What the message answers is over.")
+
+    def _holds_secret(self, run_id: str, text: str) -> bool:
+        return any(names(self._store.seals(run_id).close(text)))
 
     def _writing(self) -> AbstractContextManager[Connection]:
         """Return a transaction; of a run that is driven, only for the process that drives it."""
@@ -356,32 +376,6 @@ def _follow_up(
         store.name_session(run_id, step, session_id)
     elif state in ("rejected", "repeat", "uncertain"):
         store.free_slot(run_id, step)
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one step of a run has taken off a ceiling.
-
-    Attributes:
-        amount: what counts: what was reserved, or, once that is known, used.
-        unused: how much of what was reserved has come back.
-    """
-
-    step: str
-    ceiling: str
-    amount: float
-    unused: float
-
-
-def shares_of(store: SqlStore, run_id: str) -> list[Share]:
-    """Return what the steps of a run have taken off its ceilings."""
-    rows = store.database.read("SELECT * FROM spend WHERE run_id = ?", (run_id,))
-    shares = []
-    for row in rows:
-        reserved = row["reserved"]
-        amount = reserved if row["settled"] is None else row["settled"]
-        shares.append(Share(row["step"], row["ceiling"], amount, reserved - amount))
-    return shares
 
 
 def _intent(row: Any) -> Intent:

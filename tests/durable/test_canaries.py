@@ -27,6 +27,9 @@ OWN = CANARIES["of the document"]
 SESSION = json.dumps([{"key": "K", "value": CANARIES["of the session"]}])
 SCHEMA = json.dumps({"type": "object"})
 FORM = block("form", "human_in_the_loop", inputFormat=[{"id": "1", "name": "x", "type": "string"}])
+HERE = {"apiKey": "{{DEVIN_API_KEY}}", "orgId": "{{ORG_SECRET}}"}
+CREATE_HERE = block("create", "devin", operation="create_session", prompt="Go", **HERE)
+WAIT_HERE = block("wait", "devin_wait", sessionId="<create.sessionId>", **HERE)
 HELD = Policy(confirm=(COSTS_MONEY,))
 ALL = '{"in": <start.x>, "said": <wait.title>, "data": <wait.structuredOutput>}'
 CREATE = devin("create", "create_session", prompt="Go", structuredOutputSchema=SCHEMA)
@@ -296,6 +299,133 @@ def test_a_variable_in_a_secret_place_is_secret_whatever_its_name(used, store, t
     plain = app.run(document, env=env)
     assert plain.output["data"]["all"] == echo.answers  # its caller may know
     assert value not in json.dumps([log.to_json() for log in plain.logs])
+
+
+TYPED = "typed-canary-4711"
+ROW = {"id": "1", "cells": {"Key": "Authorization", "Value": f"Bearer {TYPED}"}}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"headers": [ROW]},
+        {"headers": json.dumps([ROW])},
+        {"headers": {"X-Api-Key": TYPED}},
+        {"params": [{"id": "1", "cells": {"Key": "access_token", "Value": TYPED}}]},
+        {"url": f"https://echo.example/?api_key={TYPED}&x=1"},
+        {"url": f"https://me:{TYPED}@echo.example/"},
+        {"body": json.dumps({"a": {"password": TYPED}}), "method": "POST"},
+        {"body": f'{{"a": <start.x>, "password": "{TYPED}"}}', "method": "POST"},
+    ],
+    ids=json.dumps,
+)
+def test_a_secret_that_was_typed_in_a_place_of_its_name_is_sent_and_never_kept(
+    typed, store, transport
+):
+    class Asked(Echo):
+        def send(self, request, *, timeout):
+            sent.append(str((request.url, request.headers, request.json)))
+            return super().send(request, timeout=timeout)
+
+    def open_one():
+        return sim_devin.open_app(
+            store=store,
+            transport=echo,
+            clock=transport.clock,
+            env={},
+            credentials={},
+            discover=False,
+        )
+
+    sent = []
+    echo = Asked(transport)
+    echo.answers = {"said": f"you sent {TYPED}"}
+    values = {"url": "https://echo.example/", "method": "GET", **typed}
+    ask = block("ask", "api", **values)
+    app = open_one()
+    run_id = app.runs.start(flow(ask, FORM, block("ask again", "api", **values)), {"x": 1})
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "asking", app.runs.show(run_id)["error"]
+    assert len(sent) == 1
+    other = open_one()  # a process that has not seen the document
+    other.runs.answer(run_id, {"x": "go on"})
+    other.runs.work(once=True)
+    held = other.runs.show(run_id)
+    assert held["state"] == "held"
+    assert "ask" in held["error"]
+    (field,) = (name for name in typed if name != "method")
+    whole = typed[field] if isinstance(typed[field], str) else json.dumps(typed[field])
+    other.runs.resume(run_id, bindings={f"{name}.{field}": whole for name in ("ask", "ask again")})
+    other.runs.work(once=True)
+    assert other.runs.show(run_id)["state"] == "done"
+    fork = other.runs.fork(run_id, "ask again")
+    other.runs.work(once=True)
+    assert other.runs.show(fork)["state"] == "done"
+    assert len(sent) == 3
+    assert len(set(sent)) == 1
+    assert TYPED in sent[0]
+    shown = [other.runs.show(run) for run in (run_id, fork)]
+    assert TYPED not in str(rows_of(store)) + json.dumps(shown)
+
+
+def test_what_only_looks_like_a_secret_is_kept_as_it_is(store, transport, open_one):
+    body = '{"auth": "required", "password": "<start.x>", "nextPageToken": "page-2-of-it"}'
+    ask = block("ask", "api", url="https://echo.example/", method="POST", body=body)
+    prompt = devin("create", "create_session", prompt='Set {"password": "by-hand-1"} there')
+    run_id = start(open_one(), ask, prompt, inputs={"x": "plain"})
+    open_one().runs.work(once=True)
+    assert open_one().runs.show(run_id)["state"] == "done"
+    kept = str(rows_of(store)["documents"])
+    assert all(text in kept for text in ("required", "page-2-of-it", "by-hand-1"))
+
+
+@pytest.mark.parametrize("where", ["session_id", "session_id in a list"])
+def test_a_session_id_that_holds_a_secret_is_refused(where, store, transport, told, tmp_path):
+    class Hostile(Echo):
+        def _repeat(self, body):
+            if "session_id" in body and "in a list" not in where:
+                body["session_id"] = f"devin-{KEY}"
+            for item in body.get("items", ()):
+                item["session_id"] = f"devin-{KEY}"
+
+    app = sim_devin.open_app(
+        store=store,
+        transport=Hostile(transport),
+        clock=transport.clock,
+        env=ENV,
+        credentials={"apiKey": KEY, "orgId": "org-simulated"},
+        settle=Settle(grace=30.0, policy="hold"),
+        discover=False,
+    )
+    if "in a list" in where:
+        lost = Fault("reset", method="POST", path="/sessions$", commit=True)
+        transport.simulator.faults.add(lost)
+    run_id = start(app, CREATE, wait())
+    app.runs.work(once=True)
+    shown = app.runs.show(run_id)
+    assert shown["state"] == "uncertain"
+    assert "secret" in shown["waits"][0]["message"]
+    assert leaks_of(app, store, tmp_path, told, (), [run_id]) == {}
+
+
+def test_the_address_of_an_organization_is_kept_without_secrets(store, transport):
+    org = "org-that-is-secret"
+    env = {**ENV, "ORG_SECRET": org}
+    app = sim_devin.open_app(
+        store=store,
+        transport=transport,
+        clock=transport.clock,
+        env=env,
+        credentials={},
+        discover=False,
+    )
+    run_id = app.runs.start(flow(CREATE_HERE, WAIT_HERE), env=env)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "waiting", app.runs.show(run_id)["error"]
+    transport.clock.advance(600)
+    app.runs.work(once=True)
+    assert app.runs.show(run_id)["state"] == "done"
+    assert org not in str(rows_of(store))
 
 
 @pytest.mark.parametrize("given", [SESSION, json.loads(SESSION)], ids=["text", "list"])
