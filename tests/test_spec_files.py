@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sim_devin.errors import InvalidSpec, UnknownName
-from sim_devin.specs.files import connection_problems, load_specs, read_file
+from sim_devin.specs.files import load_specs, read_file
 from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
+from sim_devin.specs.spec_problems import connection_problems
 
 TOOL = {
     "id": "acme_get",
@@ -319,3 +320,123 @@ def test_functions_of_nothing(tmp_path, tool, function, nearest):
     with pytest.raises(UnknownName) as caught:
         specs.attach(tool, **{function: print})
     assert nearest in caught.value.nearest
+
+
+# -- what cannot work, or is unsafe ----------------------------------------------------------
+
+POST = {"method": "POST", "path": "/things/{thing}", "body": {"n": "{count}"}}
+
+
+def with_output(**properties):
+    return changed(output={"type": "object", "properties": properties})
+
+
+NESTED = {"type": "object", "properties": {"id": {"type": "string", "x-from": "the_id"}}}
+ROWS = {"type": "array", "items": {"type": "object", "properties": {"id": {"x-from": "the_id"}}}}
+DEEP = {
+    "type": "array",
+    "items": {"type": "object", "properties": {"who": NESTED, "id": {"x-from": "i"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("tool", "place"),
+    [
+        (
+            changed(request=POST, traits={"retryOn": ["connect", "5xx"]}),
+            "traits.retryOn: after 5xx",
+        ),
+        (changed(request=POST, traits={"retryOn": ["reset"]}), "traits.retryOn: after reset"),
+        (changed(request=POST, traits={"retryOn": ["timeout"]}), "traits.retryOn: after timeout"),
+        (
+            changed(request={**POST, "method": "PATCH"}, traits={"readOnly": True}),
+            "traits.readOnly: a PATCH",
+        ),
+        (changed(traits={"readOnly": True, "destructive": True}), "traits: a read-only tool"),
+        (with_request(path="/things/{thing}?all=1"), "request.path: must have no ? or #"),
+        (with_request(path="/things/{thing}#x"), "request.path: must have no ? or #"),
+        (with_output(a={"x-from": "data.id"}), "output.properties.a.x-from: 'data.id' is a path"),
+        (with_output(a={"x-from": "$.id"}), "output.properties.a.x-from: '$.id' is a path"),
+        (with_output(a={"x-from": "/id"}), "output.properties.a.x-from: '/id' is a path"),
+        (with_output(a={"x-from": "ids[0]"}), "output.properties.a.x-from: 'ids[0]' is a path"),
+        (with_output(a={"x-from": ""}), "output.properties.a.x-from: must be a key"),
+        (with_output(a={"x-from": 1}), "output.properties.a.x-from: must be a key"),
+        (with_output(a=NESTED), "output.properties.a.properties.id.x-from: is never read"),
+        (
+            with_output(a=DEEP),
+            "output.properties.a.items.properties.who.properties.id.x-from: is never read",
+        ),
+        (
+            with_output(a={"x-form": "b"}),
+            "output.properties.a.x-form: unknown key. Did you mean 'x-",
+        ),
+        (
+            with_params(properties={"thing": {"x-visibilty": "user-only"}, "count": {}}),
+            "params.properties.thing.x-visibilty: unknown key. Did you mean 'x-visibility'",
+        ),
+    ],
+)
+def test_what_cannot_work_or_is_unsafe_is_refused(tmp_path, tool, place):
+    (problem,) = problems(tmp_path, tool)
+    assert problem.startswith(place)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        changed(request=POST, traits={"retryOn": ["connect", "429"]}),
+        changed(request=POST, traits={"retryOn": ["5xx"], "idempotent": True}),
+        changed(request=POST, traits={"readOnly": True, "retryOn": ["timeout"]}),
+        with_output(a={"x-from": "@odata.count"}, b=ROWS, c={"x-mine": 1}),
+    ],
+)
+def test_what_works_is_not_refused(tmp_path, tool):
+    assert load_specs(write(tmp_path, tool=tool)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"baseUrl": "https://{site}.example.com"}, "baseUrl: {site} is not filled in"),
+        ({"baseUrl": "api.example.com"}, "baseUrl: must be an address"),
+        ({"baseUrl": "https://example.com/v1?key=1"}, "baseUrl: must be an address"),
+        (
+            {"headers": {"Authorization": "Bearer {tokn}"}},
+            "headers.Authorization: {tokn} is not a field. Did you mean 'token'?",
+        ),
+    ],
+)
+def test_what_a_connection_cannot_be(tmp_path, changes, told):
+    found = load_specs(write(tmp_path, connection={**CONNECTION, **changes}))
+    (error,) = found.problems
+    assert found.connections == ()
+    assert error.problems[0].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (
+            changed(traits={"retryOnn": ["connect"]}),
+            "traits.retryOnn: unknown key. Did you mean 'ret",
+        ),
+        (with_request(paht="/x"), "request.paht: unknown key. Did you mean 'path'"),
+        (changed(traits={"titel": 1}), "traits.titel: unknown key. Known: readOnly, "),
+        (
+            changed(traits={"successOn": [{"status": 404, "contain": "x"}]}),
+            "traits.successOn.0.contain: unknown key. Did you mean 'contains'",
+        ),
+    ],
+)
+def test_a_suggestion_is_of_the_object_that_the_key_stands_in(tmp_path, tool, told):
+    assert problems(tmp_path, tool)[0].startswith(told)
+
+
+def test_a_suggestion_in_a_connection_and_in_a_block(tmp_path):
+    field = {"title": "T", "description": "D", "env": "ACME", "secrt": True}
+    connection = {**CONNECTION, "fields": {"token": field}}
+    block = {**BLOCK, "fields": [{"id": "a", "plaecholder": "x"}]}
+    found = load_specs(write(tmp_path, connection=connection, block=block))
+    first, second = sorted(error.problems[0] for error in found.problems)
+    assert first == "fields.0.plaecholder: unknown key. Did you mean 'placeholder'?"
+    assert second.startswith("fields.token.secrt: unknown key. Did you mean 'secret'")

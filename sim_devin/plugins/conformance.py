@@ -18,12 +18,9 @@ from sim_devin.plugins.registry import Registry
 from sim_devin.secret_names import is_secret_name
 from sim_devin.specs import forms as blocks
 from sim_devin.specs import json_schema
-from sim_devin.specs.files import connection_problems, tool_problems
 from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker, publish
-
-# Repeating after one of these may do it twice, unless the tool is idempotent.
-_AMBIGUOUS = {"reset", "timeout", "5xx"}
+from sim_devin.specs.spec_problems import connection_problems, tool_problems
 
 # What a service behind a bad proxy, or one that changed, may answer with.
 _JUNK = (b"", b"null", b"[]", b"[1]", b"{}", b'"text"', b"12", b"<html></html>", b"\xff\xfe", b"{")
@@ -68,15 +65,6 @@ def _words(spec: ToolSpec) -> Iterator[str]:
 
 
 def _traits(spec: ToolSpec) -> Iterator[str]:
-    traits = spec.traits
-    if traits.read_only and traits.destructive:
-        yield "traits: a read-only tool cannot be destructive"
-    risky = sorted(_AMBIGUOUS & set(traits.retry_on))
-    if risky and not (traits.read_only or traits.idempotent):
-        yield (
-            f"traits.retryOn: after {', '.join(risky)} the outcome is unknown; only a readOnly "
-            "or idempotent tool may be retried"
-        )
     for name in spec.traits.model_input:
         item = spec.properties.get(name, {})
         if item.get("writeOnly") or is_secret_name(name):

@@ -26,15 +26,17 @@ import pluggy
 from sim_devin.errors import InvalidSpec, PluginError, SimDevinError
 from sim_devin.plugins import hooks as hookspecs
 from sim_devin.plugins.jobs import with_jobs
-from sim_devin.specs.files import Specs, read_folder, tool_problems
+from sim_devin.specs.files import Specs, read_folder
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
+from sim_devin.specs.models import BlockSpec, Connection, Model, ToolSpec
+from sim_devin.specs.spec_problems import problems_of
 from sim_devin.text import did_you_mean
 
 log = logging.getLogger("sim_devin")
 
 State = Literal["ok", "broken", "disabled"]
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 
 @dataclass
@@ -283,7 +285,7 @@ def _ask(report: Loaded, strict: bool, *, thorough: bool = True) -> None:
     if handlers is not None:
         _take_handlers(report, handlers, strict)
     if thorough:
-        _drop_unsound_tools(report, strict)
+        _drop_unsound(report, strict)
         _drop_idle_blocks(report, strict)
 
 
@@ -351,16 +353,25 @@ def _take_handlers(report: Loaded, handlers: Mapping[Any, Any], strict: bool) ->
     report.handlers = kept
 
 
-def _drop_unsound_tools(report: Loaded, strict: bool) -> None:
-    """Leave out tools made in Python that are not what reading a file would have let pass."""
-    kept: list[ToolSpec] = []
-    for tool in report.specs.tools:
+def _drop_unsound(report: Loaded, strict: bool) -> None:
+    """Leave out what was made in Python and is not what reading a file would have let pass."""
+    report.specs = replace(
+        report.specs,
+        tools=_sound(report, report.specs.tools, strict),
+        connections=_sound(report, report.specs.connections, strict),
+    )
+
+
+def _sound(report: Loaded, items: Iterable[M], strict: bool) -> tuple[M, ...]:
+    kept: list[M] = []
+    for item in items:
         with _isolated(report, "spec", strict):
-            problems = list(tool_problems(tool))
+            problems = list(problems_of(item))
             if problems:
-                raise InvalidSpec(f"tool {tool.id}", problems)
-            kept.append(tool)
-    report.specs = replace(report.specs, tools=tuple(kept))
+                kind = "tool" if isinstance(item, ToolSpec) else "connection"
+                raise InvalidSpec(f"{kind} {getattr(item, 'id', '')}", problems)
+            kept.append(item)
+    return tuple(kept)
 
 
 def _drop_idle_blocks(report: Loaded, strict: bool) -> None:

@@ -11,9 +11,10 @@ from sim_devin.errors import InvalidSpec, PluginError, UnknownName
 from sim_devin.plugins.loading import Loaded
 from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
-from sim_devin.specs.files import Specs, connection_problems
+from sim_devin.specs.files import Specs
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
+from sim_devin.specs.spec_problems import connection_problems
 from sim_devin.text import did_you_mean
 
 

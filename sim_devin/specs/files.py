@@ -6,36 +6,25 @@ outputs are shared, one ``shapes.json``.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from sim_devin.errors import InvalidSpec, UnknownName
-from sim_devin.specs import json_schema
 from sim_devin.specs.job_check import job_problems
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.json_input import NotJson, parse_json
-from sim_devin.specs.models import (
-    EXTRA_BODY,
-    EXTRA_QUERY,
-    PARAMETER,
-    PLACEHOLDER,
-    BlockSpec,
-    Connection,
-    Model,
-    Schema,
-    ToolSpec,
-)
+from sim_devin.specs.models import SHAPES, BlockSpec, Connection, Model, Schema, ToolSpec
+from sim_devin.specs.spec_problems import problems_of
 from sim_devin.text import did_you_mean
 
 M = TypeVar("M", bound=Model)
 
-SHAPES = "shapes.json"
 FUNCTIONS = ("prepare", "read", "run", "reconcile")
 _KINDS: dict[str, type[Model]] = {
     ".tool.json": ToolSpec,
@@ -174,13 +163,12 @@ def read_file(
         spec = kind.model_validate(document)
     except ValidationError as error:
         raise InvalidSpec(file.name, [_words(item, kind) for item in error.errors()]) from None
-    if not isinstance(spec, ToolSpec):
-        return spec
-    tool = spec.model_copy(update={"shapes": shapes or {}})
-    problems = list(tool_problems(tool)) if thorough else []
+    if isinstance(spec, ToolSpec):
+        spec = spec.model_copy(update={"shapes": shapes or {}})
+    problems = list(problems_of(spec)) if thorough else []
     if problems:
         raise InvalidSpec(file.name, problems)
-    return tool
+    return spec
 
 
 def _json_object(file: Traversable) -> dict[str, Any]:
@@ -198,135 +186,26 @@ def _json_object(file: Traversable) -> dict[str, Any]:
 def _words(item: Any, kind: type[Model]) -> str:
     place = ".".join(str(part) for part in item["loc"]) or "the file"
     if item["type"] == "extra_forbidden":
-        known = [field.alias or name for name, field in kind.model_fields.items()]
-        hint = did_you_mean(str(item["loc"][-1]), known)
-        return f"{place}: unknown key. {hint}".strip()
+        known = [field.alias or name for name, field in _model_at(item["loc"], kind).items()]
+        hint = did_you_mean(str(item["loc"][-1]), known) or f"Known: {', '.join(known)}."
+        return f"{place}: unknown key. {hint}"
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {message[0].lower()}{message[1:]}"
 
 
-def tool_problems(spec: ToolSpec) -> Iterator[str]:
-    """Yield what is inconsistent inside one tool, as ``place: what``."""
-    problems = list(_schemas_problems(spec))
-    if not problems:  # what follows relies on them
-        problems += _parameter_problems(spec)
-    if not problems and spec.request is not None:
-        problems += _request_problems(spec)
-        problems += _example_problems(spec)
-    yield from problems
+def _model_at(place: Sequence[str | int], kind: type[Model]) -> Mapping[str, FieldInfo]:
+    """Return the fields of the model that holds the key at a place of a file."""
+    fields = kind.model_fields
+    for part in place[:-1]:
+        named = next((f for name, f in fields.items() if part in (name, f.alias)), None)
+        if named is not None:
+            fields = next(_models(named.annotation), kind).model_fields
+    return fields
 
 
-def _schemas_problems(spec: ToolSpec) -> Iterator[str]:
-    yield from _schema_problems("params", spec.params)
-    if spec.params.get("type") != "object":
-        yield 'params: must be {"type": "object", …}'
-    if "$ref" in spec.output:
-        reference, known = spec.output["$ref"], [f"{SHAPES}#/{name}" for name in spec.shapes]
-        if reference not in known:
-            hint = did_you_mean(str(reference), known)
-            yield f"output.$ref: unknown shape {reference!r}. {hint}".rstrip()
-            return
-        if len(spec.output) > 1:
-            yield "output: $ref must be the only key"
-    answer: Any = spec.answer
-    if (
-        not isinstance(answer, dict)
-        or answer.get("type") != "object"
-        or not answer.get("properties")
-    ):
-        yield 'output: must be {"type": "object", "properties": {…}}'
-    else:
-        yield from _schema_problems("output", answer)
-
-
-def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
-    for name in spec.required:
-        if name not in spec.properties:
-            yield f"params.required: {name!r} is not one of the properties"
-    for name, item in spec.properties.items():
-        if not re.fullmatch(PARAMETER, name):
-            yield f"params.properties.{name}: the name must match {PARAMETER}"
-        if item.get("x-visibility", "user-only") != "user-only":
-            # A slip of the pen would show the parameter to models.
-            yield f"params.properties.{name}.x-visibility: must be 'user-only' or absent"
-    named = (("modelInput", spec.traits.model_input), ("ceilings", spec.traits.ceilings))
-    for trait, names in named:
-        for name in names:
-            if name not in spec.properties:
-                yield f"traits.{trait}: {name!r} is not a parameter. " + did_you_mean(
-                    name, spec.properties
-                )
-
-
-def _schema_problems(place: str, schema: Schema) -> Iterator[str]:
-    found = list(json_schema.problems(schema))
-    for path, text in found:
-        yield f"{'.'.join(filter(None, (place, path)))}: {text}"
-    if not found:
-        yield from _boolean_problems(place, schema)
-
-
-def _boolean_problems(place: str, schema: Schema) -> Iterator[str]:
-    """Yield where a schema is `true` or `false` although we read what it says."""
-    parts = {f"properties.{name}": item for name, item in schema.get("properties", {}).items()}
-    if "items" in schema:
-        parts["items"] = schema["items"]
-    for name, part in parts.items():
-        if isinstance(part, dict):
-            yield from _boolean_problems(f"{place}.{name}", part)
-        else:
-            yield f"{place}.{name}: must be an object"
-
-
-def _request_problems(spec: ToolSpec) -> Iterator[str]:
-    request = spec.request
-    assert request is not None  # noqa: S101 - the caller checked
-    if not request.path.startswith("/"):
-        yield "request.path: must start with /"
-    if request.body is not None and request.method == "GET":
-        yield "request.body: a GET cannot have a body"
-    used = set(PLACEHOLDER.findall(request.path))
-    for part, mapping in (("query", request.query), ("body", request.body or {})):
-        for wire, template in mapping.items():
-            if not PLACEHOLDER.fullmatch(template):
-                yield f'request.{part}.{wire}: must be a single "{{parameter}}"'
-            used |= set(PLACEHOLDER.findall(template))
-    for name in sorted(used - set(spec.properties)):
-        # What is no parameter has to be a field of the connection; the registry knows those.
-        if spec.connection is None:
-            yield f"request: {{{name}}} is not a parameter. {did_you_mean(name, spec.properties)}"
-    for name in spec.properties:
-        if name not in used and name not in (EXTRA_BODY, EXTRA_QUERY):
-            yield f"params.properties.{name}: not used in the request"
-
-
-def _example_problems(spec: ToolSpec) -> Iterator[str]:
-    from sim_devin.specs.schema import Checker
-
-    checker = Checker(spec.params)
-    for index, example in enumerate(spec.examples):
-        for problem in checker.problems(checker.coerce(example), example):
-            yield f"examples.{index}: {problem}"
-
-
-def connection_problems(spec: ToolSpec, connections: Iterable[Connection]) -> Iterator[str]:
-    """Yield what is wrong between a tool and the connection it names."""
-    known = {connection.id: connection for connection in connections}
-    if spec.connection is None or spec.request is None:
-        return
-    connection = known.get(spec.connection)
-    if connection is None:
-        yield (
-            f"connection: unknown connection {spec.connection!r}. "
-            f"{did_you_mean(spec.connection, known)}"
-        )
-        return
-    placeholders = set(PLACEHOLDER.findall(spec.request.path))
-    for name in sorted(placeholders - set(spec.properties) - set(connection.fields)):
-        names = [*spec.properties, *connection.fields]
-        yield (
-            f"request.path: {{{name}}} is neither a parameter nor a field of "
-            f"{connection.id!r}. {did_you_mean(name, names)}"
-        )
-    for name in sorted(set(spec.properties) & set(connection.fields)):
-        yield f"params.properties.{name}: the connection {connection.id!r} has a field of that name"
+def _models(annotation: Any) -> Iterator[type[Model]]:
+    """Yield the models that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

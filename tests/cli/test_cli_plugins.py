@@ -138,7 +138,7 @@ def test_good_spec_files(invoke, specs):
     [
         ({"color": "red"}, "color", "unknown key"),
         ({"connection": "devon"}, "connection", "Did you mean 'devin'?"),
-        ({"examples": [{"sessionId": 1}]}, "examples.0", "sessionId"),
+        ({"examples": [{"sessionId": [1]}]}, "examples.0", "sessionId"),
         (
             {"params": {"type": "object", "properties": {}}, "examples": []},
             "request.path",

@@ -110,7 +110,7 @@ def _identity(file: Path) -> tuple[str, str]:
 
 def _contradictions(specs: Specs, app: App) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield (identity, problem) for conflicts between valid files, or with what is installed."""
-    from sim_devin.specs.files import connection_problems
+    from sim_devin.specs.spec_problems import connection_problems
 
     registry = app.registry
     connections = {**registry.connections, **{item.id: item for item in specs.connections}}
