@@ -20,6 +20,7 @@ from sim_devin.errors import TimedOut, TransportError
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.schema_example import instance
 from sim_devin.specs import json_schema
+from sim_devin.specs.models import SIMULATED
 
 NAME = "simulated"
 COST = {"input": 0, "output": 0, "total": 0}
@@ -30,10 +31,13 @@ class SimulatedTransport:
     """A transport that hands requests to a simulator in this process.
 
     Attributes:
+        simulates: id of the connection whose service it stands in for.
         simulator: the simulated Devin.
         clock: the time both live in. Unless given one, it moves only when somebody waits,
             so that hours pass in no time.
     """
+
+    simulates = SIMULATED
 
     def __init__(self, clock: Clock | None = None, simulator: Simulator | None = None) -> None:
         self.clock: Clock = clock or SimClock(speed=0)

@@ -177,6 +177,7 @@ class Toolbox:
             SimDevinError: see `sim_devin.errors` for what can go wrong and what to do.
         """
         spec = self.registry.tool(tool_id)
+        invoke.require_simulated(spec, self._transport, self.registry.connections)
         if not admitted and self._own_gate.policy.bounds_day and starts_session(spec):
             options: dict[str, Any] = {
                 "credentials": credentials,
@@ -217,7 +218,8 @@ class Toolbox:
         ) -> dict[str, Any]:
             other_spec = self.registry.tool(other)
             checker = self._checker(other_spec)
-            ready = invoke.prepare(other_spec, other_params, prepared.target, checker)
+            whose = self.registry.owner_of(other_spec)
+            ready = invoke.prepare(other_spec, other_params, prepared.target, checker, whose)
             if deadline is None:
                 return carry_out(ready, **options)
             own = self.clock.monotonic() + deadline
@@ -298,7 +300,8 @@ class Toolbox:
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         spec = self.registry.tool(tool_id)
         answer = Response(status, lowered, body)
-        return invoke.read(spec, answer, now=self.clock.time(), redactor=self.redactor)
+        now, owner = self.clock.time(), self.registry.owner_of(spec)
+        return invoke.read(spec, answer, now=now, redactor=self.redactor, owner=owner)
 
     def plan_block(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the tool and the parameters that a block's values stand for. No I/O.
@@ -370,7 +373,9 @@ class Toolbox:
             target = self._target(self.registry.connections[spec.connection])
         if credentials or ceilings:
             target = target.over(credentials or {}, ceilings or {})
-        return invoke.prepare(spec, params, target, self._checker(spec))
+        return invoke.prepare(
+            spec, params, target, self._checker(spec), self.registry.owner_of(spec)
+        )
 
     @property
     def _most(self) -> dict[str, float]:
@@ -388,11 +393,8 @@ class Toolbox:
         if target is None:
             known = self.settings.credentials_for(connection)
             known.update({k: v for k, v in self._credentials.items() if k in connection.fields})
-            target = invoke.Target(
-                connection,
-                known,
-                check_base_url(self._base_url or self.settings.base_url_for(connection)),
-                self._most,
-            )
+            url = self._base_url or self.settings.base_url_for(connection)
+            url = check_base_url(url, connection.base_url, connection.base_url_env)
+            target = invoke.Target(connection, known, url, self._most)
             self._targets[connection.id] = target
         return target

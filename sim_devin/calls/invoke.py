@@ -12,6 +12,7 @@ from sim_devin.calls import request as requesting
 from sim_devin.calls import response as responding
 from sim_devin.calls import retry
 from sim_devin.calls.ceilings import lowered, lowest, of_tool
+from sim_devin.calls.plugin_functions import plugin_function
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.calls.transport import Transport
@@ -21,11 +22,19 @@ from sim_devin.errors import (
     CallerError,
     InvalidParams,
     MissingCredentials,
+    NotAllowed,
     SimDevinError,
 )
 from sim_devin.redaction import Redactor
 from sim_devin.specs.json_input import NotJson, parse_json
-from sim_devin.specs.models import PLACEHOLDER, Connection, RequestSpec, Schema, ToolSpec
+from sim_devin.specs.models import (
+    PLACEHOLDER,
+    SIMULATED,
+    Connection,
+    RequestSpec,
+    Schema,
+    ToolSpec,
+)
 from sim_devin.specs.schema import Checker
 from sim_devin.text import trim
 
@@ -54,12 +63,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A call that passed its checks: what will be sent, and what may never be shown."""
+    """A call that passed its checks: what will be sent, and what may never be shown.
+
+    `owner` is the plugin that brought the tool; empty for one of ours.
+    """
 
     spec: ToolSpec
     params: Mapping[str, Any] = field(repr=False)
     target: Target
     redactor: Redactor = field(repr=False)
+    owner: str = ""
 
     def request(self) -> Request:
         """Return the HTTP request. Pure; no I/O."""
@@ -73,13 +86,18 @@ class Prepared:
 
         prepare = self.spec.prepare
         try:
-            return prepare(self.params, build) if prepare else build(self.params)
+            if prepare is None:
+                return build(self.params)
+            with plugin_function(self.spec, "prepare", self.owner, self.redactor) as returns:
+                return returns(prepare(self.params, build), Request)
         except SimDevinError as error:
             raise self.redactor.error(error) from None
 
     def read(self, response: Response, *, now: float | None = None) -> dict[str, Any]:
         """Return the tool's output. Pure; no I/O."""
-        return read(self.spec, response, self.params, now=now, redactor=self.redactor)
+        return read(
+            self.spec, response, self.params, now=now, redactor=self.redactor, owner=self.owner
+        )
 
 
 def read(
@@ -89,6 +107,7 @@ def read(
     *,
     now: float | None = None,
     redactor: Redactor | None = None,
+    owner: str = "",
 ) -> dict[str, Any]:
     """Return the output of `spec` from an answer, through the plugin's `read` if it has one."""
     redactor = redactor or Redactor()
@@ -101,13 +120,20 @@ def read(
         masked = redactor.text(response.body.decode("utf-8", "replace"))
         response = replace(response, body=masked.encode())
     try:
-        return spec.read(response, plain) if spec.read else plain(response)
+        if spec.read is None:
+            return plain(response)
+        with plugin_function(spec, "read", owner, redactor) as returns:
+            return returns(spec.read(response, plain), dict)
     except SimDevinError as error:
         raise redactor.error(error) from None
 
 
 def prepare(
-    spec: ToolSpec, params: Mapping[str, Any], target: Target, checker: Checker
+    spec: ToolSpec,
+    params: Mapping[str, Any],
+    target: Target,
+    checker: Checker,
+    owner: str = "",
 ) -> Prepared:
     """Coerce and check the parameters of a call.
 
@@ -137,7 +163,25 @@ def prepare(
     except SimDevinError as error:
         raise redactor.error(error) from None
     settled = Target(target.connection, credentials, target.base_url, target.ceilings)
-    return Prepared(spec, coerced, settled, redactor)
+    return Prepared(spec, coerced, settled, redactor, owner)
+
+
+def require_simulated(
+    spec: ToolSpec, transport: Transport | None, connections: Mapping[str, Connection]
+) -> None:
+    """Refuse to ask a simulator what another service would have to answer.
+
+    Raises:
+        NotAllowed: the transport simulates, and the tool's service is another.
+    """
+    only = getattr(transport, "simulates", None)
+    if only is None or spec.connection in (None, only) or spec.request is None:
+        return
+    raise NotAllowed(
+        f"{spec.id} cannot be simulated: it asks {connections[spec.connection].title}, and only "
+        f"{connections[only].title if only in connections else only} is simulated.",
+        hint="Call it without --simulate.",
+    )
 
 
 def address_of(spec: ToolSpec, target: Target, credentials: Mapping[str, str]) -> str:
@@ -182,9 +226,10 @@ def _credentials(
 def _missing(connection: Connection, names: list[str]) -> MissingCredentials:
     titles = [f"{name} ({connection.fields[name].title})" for name in names]
     variables = [connection.fields[name].env for name in names]
+    without = ", or try it without an account: --simulate" if connection.id == SIMULATED else ""
     return MissingCredentials(
         f"{connection.title} needs {' and '.join(titles)}.",
-        hint=f"Set {' and '.join(variables)}, or try it without an account: --simulate.",
+        hint=f"Set {' and '.join(variables)}{without}.",
     )
 
 
@@ -272,8 +317,10 @@ def act(
     Raises:
         SimDevinError: with every secret masked.
     """
+    name = "run" if function is prepared.spec.run else "reconcile"
     try:
-        return function(prepared.params, context)
+        with plugin_function(prepared.spec, name, prepared.owner, prepared.redactor) as returns:
+            return returns(function(prepared.params, context), dict)
     except SimDevinError as error:
         raise prepared.redactor.error(error) from None
 

@@ -24,7 +24,7 @@ from sim_devin.errors import (
     UnreadableResponse,
 )
 from sim_devin.specs.json_input import NotJson, parse_json
-from sim_devin.specs.models import Schema, SuccessOn, ToolSpec
+from sim_devin.specs.models import PLACEHOLDER, Schema, SuccessOn, ToolSpec
 
 PROBLEMS_LIMIT = 1500  # characters of all listed problems together
 
@@ -70,14 +70,22 @@ def read(
     if not response.ok:
         if _is_success(spec.traits.success_on, response):
             return _accepted(spec, params)
-        raise api_error(response, permission=spec.permission, now=now)
+        named = PLACEHOLDER.findall(spec.request.path) if spec.request else ()
+        raise api_error(response, permission=spec.permission, names=named, now=now)
     if not response.body.strip():
         if spec.traits.read_only:
             raise _unreadable(spec, response, "the response is empty")
         if _unknown(spec):
             raise _unreadable(spec, response, "the response is empty")
         return _accepted(spec, params)
-    output = _take(spec, response, spec.answer, _parse(spec, response))
+    payload = _parse(spec, response)
+    if payload == {} and _may_be_empty(spec):
+        known = params or {}
+        return {
+            name: known.get(name) if name in _required(spec) else copy.copy(item.get("default"))
+            for name, item in spec.answer["properties"].items()
+        }
+    output = _take(spec, response, spec.answer, payload)
     for name in _required(spec):
         if output.get(name) is None and name in spec.properties:
             output[name] = (params or {}).get(name)  # the call itself says it
@@ -103,6 +111,19 @@ def _wrong(schema: Schema, value: Any) -> str:
 
 def _required(spec: ToolSpec) -> tuple[str, ...]:
     return tuple(spec.answer.get("required", ()))
+
+
+def _may_be_empty(spec: ToolSpec) -> bool:
+    """Return whether ``{}`` is an answer: nothing in it is needed, and the spec says so.
+
+    A tool that changes something says so by requiring nothing that only the answer can tell; one
+    that reads by ``"required": []``, or by a default for every output.
+    """
+    if _unknown(spec):
+        return False
+    outputs = spec.answer["properties"].values()
+    says_so = spec.answer.get("required") == [] or all("default" in item for item in outputs)
+    return says_so or not spec.traits.read_only
 
 
 def _unknown(spec: ToolSpec) -> list[str]:
@@ -209,18 +230,25 @@ def _is_success(rules: Iterable[SuccessOn], response: Response) -> bool:
 # -- errors ----------------------------------------------------------------------------------
 
 
-def api_error(response: Response, *, permission: str = "", now: float | None = None) -> ApiError:
+def api_error(
+    response: Response,
+    *,
+    permission: str = "",
+    names: Iterable[str] = (),
+    now: float | None = None,
+) -> ApiError:
     """Return the error that a non-success answer stands for.
 
     Its message carries the service's own words, see `explanation`. `permission` is the one the
-    operation needs, named in a 403's hint. `now` (Unix seconds) turns a ``Retry-After`` date into
+    operation needs, named in a 403's hint; `names` are the parameters that stand in the path, named
+    in a 404's. `now` (Unix seconds) turns a ``Retry-After`` date into
     seconds.
     """
     payload, status = _payload(response), response.status
     if payload is None:
         payload = plain_words(response.body.decode("utf-8", "replace"))
     detail, problems = explain(payload)
-    cls, hint = _classify(response, permission)
+    cls, hint = _classify(response, permission, list(names))
     message = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
     if problems:
         message += f" ({'; '.join(problems)[:PROBLEMS_LIMIT]})"
@@ -237,7 +265,7 @@ def api_error(response: Response, *, permission: str = "", now: float | None = N
     )
 
 
-def _classify(response: Response, permission: str) -> tuple[type[ApiError], str]:
+def _classify(response: Response, permission: str, names: list[str]) -> tuple[type[ApiError], str]:
     status = response.status
     if status == 401:
         return AuthenticationFailed, "The API key is missing, wrong or revoked; set a valid one."
@@ -247,9 +275,9 @@ def _classify(response: Response, permission: str) -> tuple[type[ApiError], str]
         needed = f" It requires the permission {permission}." if permission else ""
         return PermissionDenied, f"The key lacks permission (or none was sent).{needed}"
     if status == 404:
-        return NotFound, "Check the session id and the organization id."
+        return NotFound, f"Check {' and '.join(names) or 'the address'}."
     if status == 409:
-        return Conflict, "The session's state does not allow this; check it first."
+        return Conflict, "The present state does not allow this; check it first."
     if status in (400, 422):
         return BadRequest, "Correct the parameters named above."
     if status == 429:

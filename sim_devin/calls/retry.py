@@ -32,7 +32,7 @@ from sim_devin.errors import (
     UnreadableResponse,
 )
 from sim_devin.meaning import meaning_of_status
-from sim_devin.specs.models import RetryReason, ToolSpec
+from sim_devin.specs.models import SIMULATED, RetryReason, ToolSpec
 
 log = logging.getLogger("sim_devin")
 
@@ -40,6 +40,8 @@ LOOK_FIRST = (
     "It may have taken effect. Do not repeat it: list the sessions created in the last few "
     "minutes (or read the session's messages) and continue with what you find."
 )
+# The same for another service than Devin.
+LOOK_THERE = "It may have taken effect. Do not repeat it: look at what the service has by now."
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def unknown(spec: ToolSpec, error: SimDevinError) -> AmbiguousResult | None:
         f"{spec.id} has an unknown outcome: {what}.",
         status=getattr(error, "status", None),
         retry_after=getattr(error, "retry_after", None),
-        hint=LOOK_FIRST,
+        hint=LOOK_FIRST if spec.connection in (None, SIMULATED) else LOOK_THERE,
     )
 
 

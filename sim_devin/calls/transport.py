@@ -300,13 +300,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             return
 
 
-def check_base_url(url: str) -> str:
+def check_base_url(
+    url: str, example: str = "https://api.devin.ai/v3", variable: str = "DEVIN_BASE_URL"
+) -> str:
     """Return a base URL without its trailing slash.
+
+    `example` is an address that would do, and `variable` the one that sets it, if any.
 
     Raises:
         CallerError: it is not an absolute https address (http is accepted for loopback).
     """
-    hint = "Use an address such as https://api.devin.ai/v3 (set by DEVIN_BASE_URL)."
+    set_by = f" (set by {variable})" if variable else ""
+    hint = f"Use an address such as {example}{set_by}."
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -8,16 +8,16 @@ makes it fatal.
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
-import re
+import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import Distribution, EntryPoint
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,7 @@ import pluggy
 
 from sim_devin.errors import InvalidSpec, PluginError, SimDevinError
 from sim_devin.plugins import hooks as hookspecs
+from sim_devin.plugins.entry_points import entry_points, package_of
 from sim_devin.plugins.jobs import with_jobs
 from sim_devin.specs.files import Specs, read_folder
 from sim_devin.specs.jobs import JobSpec
@@ -33,6 +34,8 @@ from sim_devin.specs.spec_problems import problems_of
 from sim_devin.text import did_you_mean
 
 log = logging.getLogger("sim_devin")
+
+HANGS_AFTER = 5.0  # real seconds after which a plugin that keeps us waiting is named
 
 State = Literal["ok", "broken", "disabled"]
 T = TypeVar("T")
@@ -177,42 +180,9 @@ def _same_name(report: Loaded, first: Loaded) -> PluginError:
 
 def _installed() -> list[_Candidate]:
     """Return the plugins of the entry points, sorted by name."""
-    found = [(Loaded(entry.name, *_package(entry.dist)), entry) for entry in _entry_points()]
+    found = [(Loaded(entry.name, *package_of(entry.dist)), entry) for entry in entry_points()]
     found.sort(key=lambda item: (item[0].name, item[0].distribution, item[1].value))
     return [(report, partial(_import, entry)) for report, entry in found]
-
-
-def _entry_points() -> list[EntryPoint]:
-    try:
-        return list(importlib.metadata.entry_points(group=hookspecs.ENTRY_POINTS))
-    except Exception:
-        # One malformed entry_points.txt, of any package at all, spoils the quick way.
-        return _entry_points_one_by_one()
-
-
-def _entry_points_one_by_one() -> list[EntryPoint]:
-    found: dict[str, list[EntryPoint]] = {}
-    for distribution in importlib.metadata.distributions():
-        name = _package(distribution)[0]
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in found:
-            continue  # hidden by one earlier on sys.path
-        try:
-            found[key] = list(distribution.entry_points.select(group=hookspecs.ENTRY_POINTS))
-        except Exception:
-            found[key] = []
-            log.warning("The entry_points.txt of %s is malformed.", name or "a package")
-    return [entry for entries in found.values() for entry in entries]
-
-
-def _package(distribution: Distribution | None) -> tuple[str, str]:
-    """Return name and version of a distribution, empty where its metadata is damaged."""
-    if distribution is None:
-        return "", ""
-    try:
-        return str(distribution.metadata["Name"] or ""), str(distribution.version or "")
-    except Exception:
-        return "", ""
 
 
 def _handed_in(plugins: Iterable[object]) -> Iterator[_Candidate]:
@@ -249,8 +219,35 @@ def _isolated(report: Loaded, stage: str, strict: bool) -> Iterator[None]:
         report.fail(stage, error, strict=strict)
 
 
+@contextmanager
+def _watched(report: Loaded, doing: str) -> Iterator[None]:
+    """Keep a plugin's prints out of standard output, and name one that does not come to an end.
+
+    Standard output is what a command prints, JSON or the messages of MCP.
+    """
+
+    def tell() -> None:
+        log.warning(
+            "The plugin %s has been %s for %g seconds. Leave it out with SIM_DEVIN_DISABLE=%s.",
+            report.origin,
+            doing,
+            HANGS_AFTER,
+            report.name,
+        )
+
+    timer = threading.Timer(HANGS_AFTER, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def _import(entry: EntryPoint, report: Loaded, strict: bool) -> None:
-    with _isolated(report, "import", strict):
+    with _isolated(report, "import", strict), _watched(report, "importing"):
         report.plugin = entry.load()
     if report.state == "ok":
         _ask(report, strict)
@@ -307,7 +304,8 @@ def _answer(report: Loaded, hook: pluggy.HookCaller, kind: type, strict: bool) -
     if not hook.get_hookimpls():
         return None
     with _isolated(report, hook.name, strict):
-        results = hook()
+        with _watched(report, f"answering {hook.name}"):
+            results = hook()
         answer = results[0] if results else None  # pluggy drops None
         if isinstance(answer, kind):
             return answer

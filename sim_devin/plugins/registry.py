@@ -13,7 +13,7 @@ from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
 from sim_devin.specs.files import Specs
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
+from sim_devin.specs.models import SIMULATED, BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.specs.spec_problems import connection_problems
 from sim_devin.text import did_you_mean
 
@@ -92,6 +92,11 @@ class Registry:
     def form(self, block_type: str) -> tuple[over_tools.FormField, ...]:
         """Return the computed form of a block."""
         return over_tools.form(self.block(block_type), self.tools, self.connections)
+
+    def owner_of(self, tool: ToolSpec) -> str:
+        """Return the plugin that brought a tool; empty for the one of Devin, which is ours."""
+        owner = self.owners.get(f"tool:{tool.id}", "")
+        return "" if owner == SIMULATED else owner
 
     def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the tool and the parameters that a block's values stand for."""

@@ -22,6 +22,7 @@ PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"  # a name that every model provider
 # A parameter of one of these names is the escape hatch: an object merged into the request.
 EXTRA_BODY = "extraBody"
 EXTRA_QUERY = "extraQuery"
+SIMULATED = "devin"  # id of the connection that the simulator stands in for
 SHAPES = "shapes.json"  # the file of outputs that the tools of a folder share
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
