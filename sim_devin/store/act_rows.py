@@ -16,10 +16,12 @@ class Act:
     Attributes:
         request: what was asked with it, as a digest.
         answer: what was answered; None while it is under way, or if it failed.
+        claims: how often the act was begun.
     """
 
     request: str
     answer: str | None
+    claims: int = 1
 
 
 class ActRows(Rows):
@@ -30,15 +32,21 @@ class ActRows(Rows):
         now = self.database.time()
         with self.database.write() as connection:
             connection.execute("DELETE FROM acts WHERE at < ?", (now - KEPT,))
-            row = connection.execute(
-                'SELECT request, answer FROM acts WHERE "key" = ?', (key,)
-            ).fetchone()
-            if row is not None:
-                return Act(row["request"], row["answer"])
+            known = self.act(key)
+            if known is not None:
+                connection.execute('UPDATE acts SET claims = claims + 1 WHERE "key" = ?', (key,))
+                return known
             connection.execute(
                 'INSERT INTO acts ("key", request, at) VALUES (?, ?, ?)', (key, request, now)
             )
         return None
+
+    def act(self, key: str) -> Act | None:
+        """Return what is known of a key; None if it is new."""
+        rows = self.database.read(
+            'SELECT request, answer, claims FROM acts WHERE "key" = ?', (key,)
+        )
+        return Act(**dict(rows[0])) if rows else None
 
     def finish_act(self, key: str, answer: str) -> None:
         """Record what was answered."""

@@ -263,6 +263,8 @@ ALTER TABLE waits ADD COLUMN job TEXT;
 UPDATE waits SET job = 'devin_session' WHERE kind IN ('session', 'question', 'sending', 'turn');
 """
 
+_V17 = "ALTER TABLE acts ADD COLUMN claims INTEGER NOT NULL DEFAULT 1"
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -282,4 +284,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V14,
     _V15,
     _V16,
+    _V17,
 )

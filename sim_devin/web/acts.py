@@ -13,16 +13,21 @@ import hmac
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.responses import Response
 
 from sim_devin.errors import CallerError
+from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.store.sql_store import SqlStore
 
 HEADER = "idempotency-key"
 REPLAYED = "idempotent-replayed"  # a header of answers that were given before
+
+PATIENCE = 10.0  # real seconds to wait for the answer of another server with the same key
+PAUSE = 0.1
 
 _KEY = re.compile(r"[!-~]{8,200}")
 
@@ -87,9 +92,26 @@ class Acts:
                 )
             if known is not None and known.answer is not None:
                 return _response(known.answer)
-            answer = act()
+            try:
+                answer = act()
+            except AnsweredAlready:
+                others = self._answer_of_another(name)
+                if others is None:
+                    raise
+                return others
             self._store.finish_act(name, _text(answer))
         return answer
+
+    def _answer_of_another(self, name: str) -> Response | None:
+        """Return what another server answers that was first with the same key; None if none is."""
+        until = time.monotonic() + PATIENCE
+        while (known := self._store.act(name)) is not None and known.claims > 1:
+            if known.answer is not None:
+                return _response(known.answer)
+            if time.monotonic() >= until:
+                break
+            time.sleep(PAUSE)
+        return None
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

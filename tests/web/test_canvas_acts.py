@@ -1,6 +1,7 @@
 """Acts over the API take effect once: repeated, at once, by two people, after a restart."""
 
 import json
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -213,6 +214,41 @@ def test_an_answer_that_is_repeated_is_given_once(canvas, simulator):
     assert {answer.status_code for answer in answers} == {200}
     canvas.until(run, "done")
     assert messages(simulator).count("main") == 1
+
+
+def test_an_answer_that_two_servers_get_with_one_key_is_answered_alike_by_both(
+    open_app, serve, simulator, monkeypatch
+):
+    with open_app() as one, serve(one) as first, open_app() as other, serve(other) as second:
+        run, wait = asking(first)
+        given, refused = threading.Event(), threading.Event()
+        answer, late = one.runs.answer, other.runs.answer
+
+        def slowly(*args, **options):
+            answer(*args, **options)
+            given.set()
+            assert refused.wait(30)
+
+        def too_late(*args, **options):
+            assert given.wait(30)
+            try:
+                late(*args, **options)
+            finally:
+                refused.set()
+
+        monkeypatch.setattr(one.runs, "answer", slowly)
+        monkeypatch.setattr(other.runs, "answer", too_late)
+        body = {"contextId": wait.step, "answer": "main"}
+
+        def send(canvas):
+            return canvas.send("POST", f"runs/{run}/answer", body, key=KEY)
+
+        with ThreadPoolExecutor(2) as threads:
+            answers = list(threads.map(send, (first, second)))
+        assert [item.status_code for item in answers] == [200, 200]
+        assert answers[0].json() == answers[1].json()
+        first.until(run, "done")
+        assert messages(simulator).count("main") == 1
 
 
 @pytest.mark.parametrize("is_message", [False, True])
