@@ -160,6 +160,7 @@ def check(written: Written) -> Iterator[Problem]:
             "the tools cannot be read: the agent would have none",
             place="tools",
             hint="Write a JSON list of tools.",
+            level="warning",
         )
     for entry in _rows(stored):
         if isinstance(entry, Mapping) and entry.get("usageControl") != "none":

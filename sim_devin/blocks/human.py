@@ -19,7 +19,7 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
     return [
         row
         for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, Mapping) and row.get("name")
+        if isinstance(row, Mapping) and isinstance(row.get("name"), str) and row["name"]
     ]
 
 

@@ -15,6 +15,7 @@ from sim_devin.engine.reference_check import stays_as_text
 from sim_devin.engine.references import Reference, normalize, split
 from sim_devin.engine.workflow import Block, Loop
 from sim_devin.errors import MissingDependency
+from sim_devin.specs.schema import shorten
 from sim_devin.text import did_you_mean
 
 MODEL_BLOCKS = ("agent", "evaluator", "router", "router_v2")
@@ -91,17 +92,20 @@ def code_problems(
 
 
 def _python(program: Program, *, starting: bool) -> Iterator[Problem]:
-    if program.services.allows_python:
-        return
     for step in program.steps.values():
-        if step.node.block.type == "function" and step.stored.get("language") == "python":
-            yield Problem(
-                "Python is not allowed in Function blocks here",
-                place=f"{step.name}.language",
-                block_id=step.node.id,
-                hint="Use JavaScript, or run workflows that you trust with --allow-python.",
-                level="error" if starting else "warning",
-            )
+        language = step.stored.get("language") or "javascript"
+        if step.node.block.type != "function" or language == "javascript":
+            continue
+        if language == "python" and program.services.allows_python:
+            continue
+        known = language == "python"
+        yield Problem(
+            f"{'Python' if known else shorten(language)} is not allowed in Function blocks here",
+            place=f"{step.name}.language",
+            block_id=step.node.id,
+            hint="Use JavaScript, or run workflows that you trust with --allow-python.",
+            level="error" if starting or not known else "warning",
+        )
 
 
 def _code(program: Program) -> Iterator[_Piece]:

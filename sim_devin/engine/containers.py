@@ -68,6 +68,12 @@ def _count(value: Any) -> int:
     return max(0, math.ceil(value)) or EXECUTOR_COUNT
 
 
+def written_collection(text: str) -> Any:
+    """Return the collection that a text writes out, also in single quotes; `MISSING` for none."""
+    value = parse_json(text)
+    return parse_json(text.replace("'", '"')) if value is MISSING else value
+
+
 def _items(collection: Any, container: Loop | Parallel, scope: Scope, memory: Memory) -> list[Any]:
     is_loop = isinstance(container, Loop)
     failed = "ForEach loop resolution failed" if is_loop else "Parallel Items did not resolve"
@@ -89,9 +95,7 @@ def _items(collection: Any, container: Loop | Parallel, scope: Scope, memory: Me
                 f"{blank}. Provide an array or a reference that resolves to a collection.",
                 retry=False,
             )
-        value = parse_json(collection)
-        if value is MISSING:
-            value = parse_json(collection.replace("'", '"'))
+        value = written_collection(collection)
     else:
         value = collection
     if isinstance(value, Mapping):

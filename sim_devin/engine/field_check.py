@@ -6,14 +6,15 @@ the run, except that variables of the environment are filled in where they are k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sim_devin.calls.ceilings import amount
 from sim_devin.engine.contract import Written
-from sim_devin.engine.problem import Problem
+from sim_devin.engine.graph import surely_run
+from sim_devin.engine.problem import Level, Problem
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import EnvName, split
 from sim_devin.engine.serializer import missing_fields, params, unset_credentials
@@ -33,15 +34,16 @@ def field_problems(program: Program, env: Mapping[str, str] | None) -> Iterator[
 
     `env` is what ``{{NAME}}`` stands for; None if that is not known.
     """
+    surely = surely_run(program.graph)
     for block in program.workflow.blocks.values():
         if not block.enabled or block.is_container or block.type == NOTE:
             continue
         if not is_start(block, program.is_trigger):
-            yield from _block_problems(program, block, env)
+            yield from _block_problems(program, block, env, surely)
 
 
 def _block_problems(
-    program: Program, block: Block, env: Mapping[str, str] | None
+    program: Program, block: Block, env: Mapping[str, str] | None, surely: Container[str]
 ) -> Iterator[Problem]:
     told: set[str] = set()
     for problem in _missing(program, block, env):
@@ -51,8 +53,11 @@ def _block_problems(
         return  # it never runs; that is told
     written = known(program, block, env)
     spec = program.services.block(block.type)
-    of_block = _call_problems if spec is not None and spec.operations else _own_problems
-    for problem in of_block(program, block, written):
+    if spec is not None and spec.operations:
+        found = _call_problems(program, block, written, surely)
+    else:
+        found = _own_problems(program, block, written)
+    for problem in found:
         if problem.place not in told:
             yield _without_variables(problem, block, written)
 
@@ -150,18 +155,25 @@ def is_blank(value: Any) -> bool:
 # -- blocks over tools -----------------------------------------------------------------------------
 
 
-def _call_problems(program: Program, block: Block, written: Written) -> Iterator[Problem]:
+def _call_problems(
+    program: Program, block: Block, written: Written, surely: Container[str]
+) -> Iterator[Problem]:
     """Yield what the block's tool would refuse, miss or not know when it is called."""
     services, form = program.services, program.form(block.type)
     spec = services.block(block.type)
     if spec is None or spec.operation_field in written.unknown:
         return
+    node = program.graph.node(block.id)
+    # Of these Sim says only when the tool is called.
+    is_sure = block.id in surely and not (node is not None and node.has_error_port)
+    level: Level = "error" if is_sure else "warning"
     place = f"{block.name}.{spec.operation_field}"
     open_values = {name: block.values[name] for name in written.unknown if name in block.values}
     try:
         tool_id, planned = services.plan(block.type, {**open_values, **written.values})
     except UnknownName as error:
-        yield Problem(error.message, place=place, block_id=block.id, hint=error.hint)
+        hint = error.hint or f"Choose one of {', '.join(spec.operations)}."
+        yield Problem(error.message, place=place, block_id=block.id, hint=hint, level=level)
         return
     chosen = _chosen(spec, written.values)
     shown = {item.param or item.id: item for item in form if item.shown(chosen)}
@@ -170,7 +182,8 @@ def _call_problems(program: Program, block: Block, written: Written) -> Iterator
         if item.param is None or item.id in credentials or item.id in written.unknown:
             continue
         if item.required(chosen) and is_blank(planned.get(item.param)):
-            yield from _not_given(block, spec, item, chosen)
+            for problem in _not_given(block, spec, item, chosen):
+                yield replace(problem, level=level)
     for text in services.refusals(tool_id, planned):
         name, _, what = text.partition(": ")
         field = shown.get(name.partition("[")[0].partition(".")[0].strip("'"))

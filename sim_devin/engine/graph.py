@@ -219,6 +219,37 @@ def downstream(graph: Graph, block_id: str) -> set[int]:
     return found
 
 
+def surely_run(graph: Graph) -> set[str]:
+    """Return the blocks that every run comes to, unless one before them fails.
+
+    Others are behind a branch, an error port or a Response, which ends the run, or in a container
+    that may be empty.
+    """
+    found: set[str] = set()
+    bodies: list[tuple[Body, list[int]]] = [(graph.root, list(graph.root.entries))]
+    while bodies:
+        body, queue = bodies.pop()
+        seen = set(queue)
+        while queue:
+            node = body.nodes[queue.pop()]
+            found.add(node.id)
+            inner = graph.bodies.get(node.id)
+            if inner is not None and inner.container is not None and _has_passes(inner.container):
+                bodies.append((inner, list(inner.entries)))
+            for target, ports in () if node.block.type == "response" else node.out:
+                if target not in seen and any(port.kind in (ALWAYS, SOURCE) for port in ports):
+                    seen.add(target)
+                    queue.append(target)
+    return found
+
+
+def _has_passes(container: Loop | Parallel) -> bool:
+    """Return whether a container has a pass at least, by what is written."""
+    if container.kind in ("for", "count", "doWhile"):
+        return True
+    return isinstance(container.items, list) and bool(container.items)
+
+
 def names(blocks: Iterable[Block]) -> dict[str, str]:
     """Return normalized name -> block id.
 

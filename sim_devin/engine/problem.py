@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Level = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -21,7 +23,7 @@ class Problem:
     text: str
     place: str = ""
     hint: str = ""
-    level: Literal["error", "warning"] = "error"
+    level: Level = "error"
     block_id: str | None = None
 
     def __str__(self) -> str:

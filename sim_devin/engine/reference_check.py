@@ -183,10 +183,13 @@ def stays_as_text(program: Program, block: Block, reference: Reference) -> bool:
 def _error_of(program: Program, block: Block, target: Block, problem: Any) -> Iterator[Problem]:
     """Check ``<a.error>``, which is there only where block a failed and its error port led on."""
     graph = program.graph
-    if target.id not in graph.place or graph.place[target.id][0] is not graph.place[block.id][0]:
+    if target.id not in graph.place:
         return
     body, at = graph.place[target.id]
-    here = graph.place[block.id][1]
+    around = (graph.place[key] for key in (block.id, *program.workflow.chain(block.id)))
+    here = next((index for found, index in around if found is body), None)
+    if here is None:
+        return  # it stands in a container of its own
     kinds = (ERROR, ALWAYS) if body.nodes[at].has_error_port else ()  # else a failure ends the run
     failed = [to for to, ports in body.nodes[at].out if any(p.kind in kinds for p in ports)]
     without = {at: [to for to, ports in body.nodes[at].out if any(p.kind != ERROR for p in ports)]}

@@ -8,20 +8,22 @@ from typing import Any
 
 from sim_devin.engine.address_check import address_problems
 from sim_devin.engine.code_check import code_problems, require_extras
+from sim_devin.engine.containers import written_collection
 from sim_devin.engine.document import load_workflow
 from sim_devin.engine.field_check import field_problems
-from sim_devin.engine.graph import Graph, option_rows, reachable
+from sim_devin.engine.graph import Graph, option_rows, reachable, surely_run
 from sim_devin.engine.model_input_check import model_input_problems
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
-from sim_devin.engine.references import normalize
+from sim_devin.engine.references import Reference, normalize, split
 from sim_devin.engine.schema_check import schema_problems
 from sim_devin.engine.services import Services
 from sim_devin.engine.start import is_start, start_block
 from sim_devin.engine.unread_check import document_problems, unread_problems
 from sim_devin.engine.workflow import NOTE, Block, Workflow
 from sim_devin.errors import InvalidWorkflow
+from sim_devin.specs.schema import shorten
 from sim_devin.text import did_you_mean
 
 RESERVED_NAMES = ("loop", "parallel", "variable")
@@ -220,6 +222,7 @@ def _option_problems(source: Block, handle: str | None) -> Iterator[Problem]:
             place=source.name,
             block_id=source.id,
             hint=did_you_mean(handle.removeprefix(prefix), ids) or "Draw the edge again.",
+            level="error" if ids else "warning",
         )
 
 
@@ -268,6 +271,7 @@ def _graph_problems(program: Program) -> Iterator[Problem]:
                 hint="Connect it, disable it or remove it.",
                 level="warning",
             )
+    surely = surely_run(graph)
     for key, body in graph.bodies.items():
         container = workflow.blocks.get(key)
         if container is not None and key in graph.place and not body.nodes:
@@ -276,13 +280,38 @@ def _graph_problems(program: Program) -> Iterator[Problem]:
                 place=container.name,
                 block_id=key,
                 hint="Connect the container's start to the first block inside it.",
+                level="error" if key in surely else "warning",
             )
+        over = graph.workflow.containers[key]
+        if container is not None and key in graph.place and over.kind in ("forEach", "collection"):
+            yield from _collection_problems(container, over.items)
     for block in _stuck(graph):
         yield Problem(
             "it waits for itself in a circle: it never runs",
             place=block.name,
             block_id=block.id,
             hint="Use a loop block to repeat something.",
+        )
+
+
+def _collection_problems(container: Block, items: Any) -> Iterator[Problem]:
+    """Yield that what a container goes over is not there, or is no collection."""
+    problem, value = "", items
+    if isinstance(items, str):
+        parts = split(items)
+        if len(parts) == 1 and isinstance(parts[0], Reference):
+            return  # references in a longer text are not looked at
+        value = written_collection(items)
+    if items in ("", None) or (isinstance(items, str) and not items.strip()):
+        problem = "there is nothing to go over: the run fails here"
+    elif not isinstance(value, (list, Mapping)):
+        problem = f"{shorten(items)} is no list and no object: the run fails here"
+    if problem:
+        yield Problem(
+            problem,
+            place=f"{container.name}.collection",
+            block_id=container.id,
+            hint="Write a JSON list, or a reference to one such as <list.sessions>.",
         )
 
 
