@@ -59,10 +59,10 @@ def classify(session: Mapping[str, Any], *, schema: Schema | None = None) -> Ver
             return Verdict("done", "the task is complete")
         if detail == "waiting_for_user":
             if result:
-                return Verdict("done", "it waits for the user, but its result is there")
+                return Verdict("done", "it waits for the user, but its result is available")
             return Verdict("blocked_on_user", "Devin waits for an answer")
         if detail == "waiting_for_approval":
-            return Verdict("blocked_on_approval", "Devin waits for an approval")
+            return Verdict("blocked_on_approval", "Devin waits for approval")
         if detail == "error":
             return Verdict("failed", "the session was stopped by a fault")
     return Verdict("in_flight", f"{status or 'unknown'}{f', {detail}' if detail else ''}")
@@ -81,11 +81,11 @@ def _suspended(detail: Any, output: bool, *, archived: bool) -> Verdict:
         return Verdict("failed", "the session was stopped by a fault")
     if archived:
         if detail == "finished" or output:
-            return Verdict("done", "the session is archived, and its result is there")
+            return Verdict("done", "the session is archived, and its result is available")
         return Verdict("ended", "the session is archived and cannot be resumed")
     if detail == "finished" or (output and detail != "user_request"):
-        return Verdict("done", "it fell asleep, and its result is there")
-    why = "a person paused it" if detail == "user_request" else "it fell asleep while idle"
+        return Verdict("done", "it fell asleep, and its result is available")
+    why = "a user paused it" if detail == "user_request" else "it fell asleep while idle"
     return Verdict("asleep", f"{why}; a message wakes it")
 
 

@@ -22,7 +22,7 @@ def address_problems(program: Program) -> Iterator[Problem]:
         start = split(url.strip().strip("\"'")) or ("",)
         if isinstance(start[0], str) and not _is_web(start[0], complete=len(start) == 1):
             yield Problem(
-                f"{url.strip()[:80]!r} is no address of the web",
+                f"{url.strip()[:80]!r} is not a web address",
                 place=f"{block.name}.url",
                 block_id=block.id,
                 hint="It must start with https:// or http:// and name a host.",

@@ -44,7 +44,7 @@ def bind(workflow: Workflow, bindings: Mapping[str, Any]) -> Workflow:
         block = find_block(workflow, name)
         if block is None or not field:
             known = [item.name for item in workflow.blocks.values()]
-            problems.append(f"{key!r} names no block. {did_you_mean(name, known)}".strip())
+            problems.append(f"no block matches {key!r}. {did_you_mean(name, known)}".strip())
         else:
             values.setdefault(block.id, {})[field] = value
     if problems:

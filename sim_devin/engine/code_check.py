@@ -148,7 +148,7 @@ def _reference_problems(program: Program, piece: _Piece) -> Iterator[Problem]:
             name = normalize(str(part.path[0])) if part.path else ""
             if name and name not in names.variables:
                 yield Problem(
-                    f"{part.text} names no variable: the code fails here",
+                    f"{part.text} names an unknown variable: the code fails here",
                     place=f"{piece.block.name}.{piece.field}",
                     block_id=piece.block.id,
                     hint=did_you_mean(name, names.variables) or "Add it to the workflow.",
@@ -156,8 +156,8 @@ def _reference_problems(program: Program, piece: _Piece) -> Iterator[Problem]:
         if known and place in ("single", "double", "template"):
             within = part.text if place != "template" else f"${{{part.text}}}"
             yield Problem(
-                f"{part.text} stands between quotes, and a text is put in with quotes of its own: "
-                "what comes of it is another text",
+                f"{part.text} is inside quotes, but text is inserted with its own quotes: the "
+                "result is a different text",
                 place=f"{piece.block.name}.{piece.field}",
                 block_id=piece.block.id,
                 hint=f"Write {within} without the quotes"

@@ -38,7 +38,7 @@ def choose(
         except CodeError as error:
             raise BlockError(
                 f'Evaluation error in condition "{title}": {error.message}',
-                hint="Values of references are written out in the expression: see the log's input.",
+                hint="The expression contains the values of its references: see the log's input.",
             ) from error
     return None
 

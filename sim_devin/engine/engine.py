@@ -331,7 +331,7 @@ def _run_child(
     source = _child_source(parent.services, bound.children, workflow_id)
     if source is None:
         raise BlockError(
-            f"there is no workflow {workflow_id!r}",
+            f"unknown workflow {workflow_id!r}",
             hint="Pass it in children, or register it.",
             retry=False,
         )

@@ -143,7 +143,7 @@ def _without_variables(problem: Problem, block: Block, written: Written) -> Prob
     if field not in written.from_env:
         return problem
     _, _, wanted = problem.text.rpartition("; ")
-    text = f"what {shorten(block.values.get(field))} stands for cannot be used"
+    text = f"the value of {shorten(block.values.get(field))} is invalid"
     return replace(problem, text=f"{text}; {wanted}" if wanted.startswith("pass ") else text)
 
 
@@ -194,7 +194,7 @@ def _call_problems(
                 f"{field.title or field.id}: {what}",
                 place=f"{block.name}.{field.id}",
                 block_id=block.id,
-                hint="Correct the value: a call with it is refused.",
+                hint="Correct the value: a call with it would be rejected.",
             )
 
 
@@ -210,15 +210,15 @@ def _not_given(
     block: Block, spec: BlockSpec, item: FormField, chosen: Mapping[str, Any]
 ) -> Iterator[Problem]:
     if not is_blank(block.values.get(spec.operation_field)) or len(spec.operations) == 1:
-        yield _no_value(block, item, "Give it one: a call without it is refused.")
+        yield _no_value(block, item, "Set a value: a call without it would be rejected.")
         return
     operation = chosen[spec.operation_field]
     yield Problem(
-        f"no operation is chosen: {operation} is taken, and {item.title or item.id!r} gets no "
-        "value, since the fields of an operation count only where it is chosen",
+        f"no operation is selected: {operation} is used, and {item.title or item.id!r} gets no "
+        "value, since the fields of an operation count only if it is selected",
         place=f"{block.name}.{spec.operation_field}",
         block_id=block.id,
-        hint=f"Choose the operation: {operation!r} or another one.",
+        hint=f"Select the operation: {operation!r} or another one.",
     )
 
 
@@ -244,7 +244,7 @@ def _own_problems(program: Program, block: Block, written: Written) -> Iterator[
                 f"{item.title or item.id}: got {shorten(value)}; pass a number above 0",
                 place=place,
                 block_id=block.id,
-                hint="The field is a ceiling: leave it empty if there is to be none.",
+                hint="The field is a ceiling: leave it empty for no ceiling.",
             )
         elif item.options:
             yield from _option_problems(block, item, value)
@@ -266,7 +266,7 @@ def _option_problems(block: Block, item: FormField, value: Any) -> Iterator[Prob
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if text not in ids and text.lower() not in map(str.lower, ids):
         yield Problem(
-            f"{shorten(value)} is none of the choices of {item.title or item.id!r}",
+            f"{shorten(value)} is not a choice of {item.title or item.id!r}",
             place=f"{block.name}.{item.id}",
             block_id=block.id,
             hint=did_you_mean(text, ids) or f"Choose one of {', '.join(ids)}.",

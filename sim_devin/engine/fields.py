@@ -35,11 +35,11 @@ def require_ceiling(block: str, field: str, written: Any, value: Any) -> None:
     """
     if is_nothing(written) or amount(value) is not None:
         return
-    what = "has no value" if is_nothing(value) or value == written else "is no number above 0"
+    what = "has no value" if is_nothing(value) or value == written else "is not a number above 0"
     raise BlockError(
         f"{block}.{field} is {str(written)[:200]}, which {what} here",
-        hint="Nothing was sent, since the field is a ceiling. Give the reference a value, or leave "
-        "the field empty if there is to be no ceiling.",
+        hint="Nothing was sent, since the field is a ceiling. Give the reference a value, or "
+        "leave the field empty for no ceiling.",
         retry=False,
     )
 

@@ -48,9 +48,9 @@ def start_at(execution: Execution, block_id: str, earlier: Mapping[str, Any] | N
         block = root.body.nodes[source].block
         if block.id not in outputs and not is_start(block, program.is_trigger):
             raise CallerError(
-                f"Cannot run from {program.workflow.blocks[block_id].name!r}: {block.name!r} "
-                "before it has not run.",
-                hint="Pass the snapshot of a run in which it did.",
+                f"Cannot run from {program.workflow.blocks[block_id].name!r}: {block.name!r}, "
+                "which comes before it, has not run.",
+                hint="Pass the snapshot of a run in which it ran.",
             )
     again = _inside(program, {root.body.nodes[index].id for index in indices})
     execution.outputs |= {

@@ -20,9 +20,9 @@ from sim_devin.redaction import MASK, SHORTEST, spellings
 
 WORD = 2  # characters from which a value is recognized as a word of a longer text
 
-REASON = "a model reads this field, so it gets {} as written, never the value"
+REASON = "a model reads this field, so it receives {} unchanged, never the value"
 WAY_OUT = (
-    "Use an input of the run or a workflow variable with a value of its own; give Devin secrets "
+    "Use an input of the run or a workflow variable with its own value; give secrets to Devin "
     "with sessionSecrets or as secrets of the organization."
 )
 

@@ -218,8 +218,8 @@ class Program:
         if problems:
             raise InvalidWorkflow(
                 problems,
-                hint="Exports leave out secrets: bind them, for example with "
-                '--set "Block.field={{VARIABLE}}".',
+                hint="Exports omit secrets: bind them, for example with --set "
+                '"Block.field={{VARIABLE}}".',
             )
         if unset:
             raise MissingCredentials(
@@ -242,7 +242,7 @@ UNKNOWN_TYPE_HINT = (
 def unknown_types(workflow: Workflow, services: Services) -> list[str]:
     """Return one problem for each block whose type nothing here can run."""
     return [
-        f"block {block.name!r}: there is no block type {block.type!r}"
+        f"block {block.name!r}: unknown block type {block.type!r}"
         for block in workflow.blocks.values()
         if needs_plugin(block, services)
     ]

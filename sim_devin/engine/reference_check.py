@@ -94,7 +94,7 @@ def _environment(
     name = segment.name
     if name != name.strip():
         yield Problem(
-            f"{segment.text} is not filled in because of the blanks",
+            f"{segment.text} is not replaced because of the spaces",
             place=f"{block.name}.{field}",
             block_id=block.id,
             hint=f"Write {{{{{name.strip()}}}}}.",
@@ -102,7 +102,7 @@ def _environment(
         )
     elif env is not None and name not in env:
         yield Problem(
-            f"the variable {name} is not set; {segment.text} would stay as it is",
+            f"the variable {name} is not set; {segment.text} would be left as it is",
             place=f"{block.name}.{field}",
             block_id=block.id,
             hint=f"Set {name}. {did_you_mean(name, env)}".rstrip(),
@@ -128,7 +128,7 @@ def _reference(
         if name not in program.names.variables:
             known = [item.name for item in workflow.variables.values()]
             hint = did_you_mean(name, known) or "Add the variable to the workflow."
-            yield problem("names no variable and stays as text", hint)
+            yield problem("names an unknown variable and is left as text", hint)
         return
     container_id = program.names.containers.get(head)
     if head in ("loop", "parallel") or (
@@ -139,12 +139,14 @@ def _reference(
     target_id = container_id or program.names.blocks.get(normalize(head))
     if target_id is None:
         known = [item.name for item in workflow.blocks.values()]
-        hint = did_you_mean(head, known) or "Is it meant as text? Then there is nothing to do."
-        yield problem("names no block and stays as text", hint)
+        hint = did_you_mean(head, known) or "If it is meant as text, ignore this."
+        yield problem("names an unknown block and is left as text", hint)
         return
     target = workflow.blocks[target_id]
     if target_id == block.id:
-        yield problem("refers to the block itself, which has no output yet", "Refer to another.")
+        yield problem(
+            "refers to the block itself, which has no output yet", "Refer to another block."
+        )
     elif target_id not in program.graph.place:
         yield problem("refers to a block that never runs: it is empty", f"Connect {target.name!r}.")
     elif not ancestors.may_have_run(target_id, block.id):
@@ -159,7 +161,7 @@ def _reference(
         hint = did_you_mean(str(reference.path[0]), declared)
         hint = hint or f"Available: {', '.join(declared)}."
         open_ended = is_start(target, program.is_trigger)  # takes inputs it does not declare
-        yield problem("names nothing that the block puts out", hint, error=not open_ended)
+        yield problem("is not an output of the block", hint, error=not open_ended)
 
 
 def stays_as_text(program: Program, block: Block, reference: Reference) -> bool:
@@ -195,15 +197,14 @@ def _error_of(program: Program, block: Block, target: Block, problem: Any) -> It
     without = {at: [to for to, ports in body.nodes[at].out if any(p.kind != ERROR for p in ports)]}
     if here not in _led_to(body, failed):
         yield problem(
-            "names nothing that the block puts out: it succeeded where this one runs",
-            f"Connect the error port of {target.name!r} to what is to read its error.",
+            "is not an output of the block when it succeeds, as it has where this block runs",
+            f"Connect the error port of {target.name!r} to the block that reads its error.",
             error=here in _led_to(body, without[at]),
         )
     elif here in _led_to(body, body.entries, without):
         yield problem(
-            "is read by what other blocks lead to as well: where they do, the block has succeeded, "
-            "and this one fails",
-            f"Give {target.name!r} an error handler of its own, or read the error in a Function.",
+            "is also read on paths where the block has succeeded, and there this block fails",
+            f"Give {target.name!r} its own error handler, or read the error in a Function.",
         )
 
 
@@ -237,7 +238,7 @@ def _pass_reference(
     if block.is_container and field == "collection":
         yield problem(
             "cannot be read by an inner collection",
-            "Put a Function block before the container that returns it, and refer to that.",
+            "Add a Function block before the container that returns it, and refer to that.",
             error=True,
         )
         return
@@ -248,23 +249,23 @@ def _pass_reference(
         around = [key for key in chain if isinstance(containers[key], Loop) == (wanted is Loop)]
         if not around:
             yield problem(
-                f"stands outside of any {reference.head} and stays as text",
+                f"is outside of any {reference.head} and is left as text",
                 f"Move the block into the {reference.head}, or refer to it by name.",
             )
             return
         container_id = around[-1]
     elif container_id not in chain:
         yield problem(
-            "is only known inside that container",
-            "Outside, read its results.",
+            "is only available inside that container",
+            "Outside of it, use its results.",
             error=True,
         )
         return
     counts = containers[container_id].kind in ("for", "count", "while", "doWhile")
     if counts and reference.path and reference.path[0] in _OF_ITEMS:
         yield problem(
-            "has no meaning in a container that only counts: it stays as text",
-            "Use its index, or let it go over a collection.",
+            "has no meaning in a container that only counts, and is left as text",
+            "Use its index, or let it iterate over a collection.",
         )
 
 

@@ -14,7 +14,7 @@ from sim_devin.specs import json_schema
 Level = Literal["error", "warning"]
 
 _FIELDS = (SCHEMA_FIELD, "responseFormat")
-_REFERENCE_HINT = "Put what it refers to under $defs or definitions, and refer with #/…."
+_REFERENCE_HINT = "Move it into the schema under $defs or definitions, and refer to it with #/…."
 
 
 def schema_problems(program: Program) -> Iterator[Problem]:
@@ -37,13 +37,13 @@ def _judged(schema: Any, field: str) -> Iterator[tuple[Level, str, str]]:
             yield "error", f"the schema {text}", _REFERENCE_HINT
         else:
             at = f" at {place}" if place else ""
-            yield level, f"the schema is no JSON Schema of {draft}{at}: {text}", ""
+            yield level, f"the schema is not a valid {draft} JSON Schema{at}: {text}", ""
     for place, pattern in json_schema.legacy_patterns(schema):
         yield (
             "warning",
-            f"the pattern {pattern[: json_schema.SHOWN]!r} at {place} is none for validators that "
-            "compile with the flag u; it is read without",
-            "Escape only what has a meaning, and a hyphen in a class as \\-.",
+            f"the pattern {pattern[: json_schema.SHOWN]!r} at {place} is invalid for validators "
+            "that compile with the flag u; it is used without the flag",
+            "Escape only characters with a meaning, and a hyphen in a class as \\-.",
         )
 
 

@@ -108,7 +108,7 @@ def check(snapshot: Any) -> Mapping[str, Any]:
     """
     if not isinstance(snapshot, Mapping) or snapshot.get("version") != VERSION:
         raise InvalidWorkflow(
-            ["the snapshot is not one that this version reads"],
+            ["this version cannot read the snapshot"],
             hint="Pass RunResult.snapshot of an earlier run.",
         )
     return snapshot

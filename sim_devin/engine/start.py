@@ -56,7 +56,7 @@ def start_block(workflow: Workflow, trigger: str, is_trigger: IsTrigger) -> Bloc
     """
     kind = "external" if trigger in ("webhook", "schedule") else trigger
     if kind not in _PRIORITY:
-        raise InvalidWorkflow([f"trigger {trigger!r} is none of {', '.join(TRIGGERS)}"])
+        raise InvalidWorkflow([f"unknown trigger {trigger!r}; use one of {', '.join(TRIGGERS)}"])
     enabled = [block for block in workflow.blocks.values() if block.enabled]
     for wanted in _PRIORITY[kind]:
         found = [

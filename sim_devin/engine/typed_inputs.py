@@ -123,7 +123,9 @@ def _read(fields: Fields, given: Mapping[str, Any]) -> tuple[dict[str, Any], lis
 
 def _unknown(given: Iterable[str], known: Sequence[str]) -> list[str]:
     return [
-        f"{shorten(name)}: is none of its fields. {did_you_mean(name, known)}".strip().rstrip(".")
+        f"{shorten(name)}: is not one of its fields. {did_you_mean(name, known)}".strip().rstrip(
+            "."
+        )
         for name in given
         if name not in known
     ]
@@ -180,7 +182,7 @@ def _wanted(field: Mapping[str, Any]) -> str:
         "string": "text",
         "number": "a number",
         "boolean": "true or false",
-        "array": "a list: JSON, or text with commas",
+        "array": "a list: JSON, or comma-separated text",
         "object": "a JSON object",
         "file": "files: a list of objects with name and url",
         "files": "files: a list of objects with name and url",

@@ -76,7 +76,7 @@ def _keys(
         close = _typo(str(key), names, cutoff=0.7)
         if close:
             yield Problem(
-                f"the key {shorten(key)} is read by nothing",
+                f"unknown key {shorten(key)}",
                 place=place,
                 block_id=block_id,
                 hint=f"Did you mean {close!r}?",
@@ -124,8 +124,8 @@ def _unknown_fields(
         )
         what = "a ceiling" if item is not None and item.bounds(block.values) else "a filter"
         yield Problem(
-            f"nothing reads the field {shorten(name)}"
-            + (f": {what} that looks like it would not hold" if widens else ""),
+            f"unknown field {shorten(name)}"
+            + (f": it looks like {what}, which would not apply" if widens else ""),
             place=f"{block.name}.{name}",
             block_id=block.id,
             hint=did_you_mean(close or name, ids)
@@ -151,7 +151,7 @@ def _other_field(program: Program, block: Block, form: tuple[FormField, ...]) ->
             continue
         widens = _filters(program, block, item.param)
         yield Problem(
-            f"this operation does not read the field {item.param!r}"
+            f"this operation ignores the field {item.param!r}"
             + (": it would not filter anything" if widens else ""),
             place=f"{block.name}.{item.param}",
             block_id=block.id,

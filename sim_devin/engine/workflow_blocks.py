@@ -29,11 +29,11 @@ def _start(block_type: str, title: str, description: str) -> BlockSpec:
 
 
 STARTS = (
-    _start("start_trigger", "Start", "Where a run begins; declares the inputs of the workflow."),
-    _start("api_trigger", "API Start", "Begins a run that was asked for over the API."),
-    _start("input_trigger", "Input Form", "Begins a run with typed inputs."),
-    _start("manual_trigger", "Manual Start", "Begins a run by hand."),
-    _start("chat_trigger", "Chat Start", "Begins a run with a chat message."),
+    _start("start_trigger", "Start", "Starts a run; declares the inputs of the workflow."),
+    _start("api_trigger", "API Start", "Starts a run requested over the API."),
+    _start("input_trigger", "Input Form", "Starts a run with typed inputs."),
+    _start("manual_trigger", "Manual Start", "Starts a run by hand."),
+    _start("chat_trigger", "Chat Start", "Starts a run with a chat message."),
     _start("starter", "Starter", "The start block of older workflows.").model_copy(
         update={
             "fields": (
@@ -42,15 +42,15 @@ STARTS = (
             )
         }
     ),
-    _start("webhook", "Webhook", "Begins a run with what a webhook delivered."),
-    _start("generic_webhook", "Generic Webhook", "Begins a run with what a webhook delivered."),
-    _start("schedule", "Schedule", "Begins a run at set times; the worker keeps them."),
+    _start("webhook", "Webhook", "Starts a run with the payload of a webhook."),
+    _start("generic_webhook", "Generic Webhook", "Starts a run with the payload of a webhook."),
+    _start("schedule", "Schedule", "Starts a run at scheduled times; workers start it."),
 )
 
 CONDITION = BlockSpec(
     type="condition",
     title="Condition",
-    description="Goes on with the first branch whose JavaScript expression holds.",
+    description="Follows the first branch whose JavaScript expression is true.",
     category="blocks",
     color="#ff752f",
     fields=(
@@ -62,7 +62,7 @@ CONDITION = BlockSpec(
 FUNCTION = BlockSpec(
     type="function",
     title="Function",
-    description="Runs JavaScript and puts out what it returns.",
+    description="Runs JavaScript and outputs what it returns.",
     category="blocks",
     color="#ff402f",
     fields=(
@@ -81,7 +81,7 @@ FUNCTION = BlockSpec(
 RESPONSE = BlockSpec(
     type="response",
     title="Response",
-    description="Ends the run with this answer.",
+    description="Ends the run with this response.",
     category="blocks",
     color="#2f55ff",
     fields=(
@@ -121,7 +121,7 @@ VARIABLES = BlockSpec(
 WAIT = BlockSpec(
     type="wait",
     title="Wait",
-    description="Waits some seconds in place, or up to 30 days with the run set aside.",
+    description="Waits for some seconds in place, or up to 30 days with the run suspended.",
     category="blocks",
     color="#f59e0b",
     fields=(
@@ -140,7 +140,7 @@ WAIT = BlockSpec(
             options=_options("minutes", "hours", "days"),
             default="minutes",
         ),
-        BlockField(id="async", title="Set the Run Aside", widget="switch", default=False),
+        BlockField(id="async", title="Suspend the Run", widget="switch", default=False),
     ),
     outputs={"waitDuration": NUMBER, "status": TEXT, "resumeAt": TEXT},
 )
@@ -179,7 +179,7 @@ API = BlockSpec(
             title="Retry POST and PATCH",
             widget="switch",
             type="boolean",
-            description="Whether they may be sent again although they may have taken effect.",
+            description="Whether they may be resent although they may have taken effect.",
             advanced=True,
         ),
         BlockField(id="pathParams", title="Path Params", widget="table", advanced=True),
@@ -198,7 +198,7 @@ def _child(block_type: str, fields: tuple[BlockField, ...]) -> BlockSpec:
     return BlockSpec(
         type=block_type,
         title="Workflow",
-        description="Runs another workflow and puts out its result.",
+        description="Runs another workflow and outputs its result.",
         category="blocks",
         color="#6366f1",
         fields=(
@@ -226,7 +226,7 @@ CHILD_INPUT = _child(
 HUMAN = BlockSpec(
     type="human_in_the_loop",
     title="Human in the Loop",
-    description="Sets the run aside until a person has answered a form.",
+    description="Suspends the run until a person has answered a form.",
     category="blocks",
     color="#10b981",
     fields=(
@@ -239,7 +239,7 @@ HUMAN = BlockSpec(
 ROUTER_V2 = BlockSpec(
     type="router_v2",
     title="Router",
-    description="A language model chooses the branch.",
+    description="A language model selects the branch.",
     category="blocks",
     color="#28c43f",
     fields=(
@@ -266,7 +266,7 @@ ROUTER_V2 = BlockSpec(
 ROUTER = BlockSpec(
     type="router",
     title="Router (older)",
-    description="A language model chooses one of the connected blocks.",
+    description="A language model selects one of the connected blocks.",
     category="blocks",
     color="#28c43f",
     fields=(
@@ -326,14 +326,14 @@ AGENT = BlockSpec(
         BlockField(
             id="maxTotalTokens",
             title="Max Tokens Of All Rounds",
-            description="No further round begins once the model has used that many.",
+            description="No further round starts once the model has used this many.",
             advanced=True,
             ceiling=True,
         ),
         BlockField(
             id="maxCost",
             title="Max Cost",
-            description="US dollars by list prices; no further round begins once they are spent.",
+            description="US dollars at list prices; no further round starts once they are spent.",
             advanced=True,
             ceiling=True,
         ),
@@ -345,7 +345,7 @@ AGENT = BlockSpec(
 NOTE = BlockSpec(
     type="note",
     title="Note",
-    description="A remark on the canvas; it never runs.",
+    description="A comment on the canvas; it never runs.",
     category="blocks",
     color="#f59e0b",
     fields=(BlockField(id="content", title="Content", widget="long-input"),),
@@ -354,7 +354,7 @@ NOTE = BlockSpec(
 LOOP = BlockSpec(
     type="loop",
     title="Loop",
-    description="Runs what is inside again and again: counted, over a collection, or while.",
+    description="Runs its blocks repeatedly: a count, a collection, or while a condition is true.",
     category="containers",
     color="#2fb3ff",
     outputs={"results": {"type": "array"}},
@@ -363,7 +363,7 @@ LOOP = BlockSpec(
 PARALLEL = BlockSpec(
     type="parallel",
     title="Parallel",
-    description="Runs what is inside once for each branch, at the same time.",
+    description="Runs its blocks once for each branch, concurrently.",
     category="containers",
     color="#fee12b",
     outputs={"results": {"type": "array"}},

@@ -51,7 +51,7 @@ def check(
         return [Problem(text, hint=error.hint) for text in error.problems]
     unknown = [
         Problem(
-            f"there is no block type {block.type!r}",
+            f"unknown block type {block.type!r}",
             place=block.name,
             block_id=block.id,
             hint=UNKNOWN_TYPE_HINT,
@@ -174,8 +174,7 @@ def _edge_problems(workflow: Workflow) -> Iterator[Problem]:
             missing = edge.source if source is None else edge.target
             known = source or target
             yield Problem(
-                f"an edge leads {'from' if source is None else 'to'} a block that is not there: "
-                f"{missing}",
+                f"an edge leads {'from' if source is None else 'to'} a missing block: {missing}",
                 place=known.name if known else f"edge {edge.source} → {edge.target}",
                 hint="Remove the edge.",
                 level="warning",
@@ -185,7 +184,7 @@ def _edge_problems(workflow: Workflow) -> Iterator[Problem]:
             yield Problem("an edge touches a note", place=source.name, level="warning")
         elif not _same_room(source, target):
             yield Problem(
-                f"the edge to {target.name!r} crosses the wall of a container and is ignored",
+                f"the edge to {target.name!r} crosses the boundary of a container and is ignored",
                 place=source.name,
                 block_id=source.id,
                 hint="Connect blocks of one container, or the container itself.",
@@ -193,8 +192,8 @@ def _edge_problems(workflow: Workflow) -> Iterator[Problem]:
             )
         if source.is_container and edge.handle == "error":
             yield Problem(
-                "an error edge drawn from a container is an ordinary way out: it does not catch "
-                "failures inside",
+                "an error edge from a container is an ordinary exit: it does not catch failures "
+                "inside",
                 place=source.name,
                 block_id=source.id,
                 hint="Draw it from the block inside that may fail.",
@@ -217,7 +216,7 @@ def _option_problems(source: Block, handle: str | None) -> Iterator[Problem]:
     ids = [str(row.get("id")) for row in option_rows(source.values.get(field))]
     if handle.startswith(prefix) and handle.removeprefix(prefix) not in ids:
         yield Problem(
-            f"an edge waits for the branch {handle.removeprefix(prefix)!r}, which the block does "
+            f"an edge is for the branch {handle.removeprefix(prefix)!r}, which the block does "
             "not have",
             place=source.name,
             block_id=source.id,
@@ -234,7 +233,7 @@ def _name_problems(workflow: Workflow) -> Iterator[Problem]:
         name = normalize(block.name)
         if name in RESERVED_NAMES:
             yield Problem(
-                f"a block called {name!r} cannot be referred to: the name is taken",
+                f"a block called {name!r} cannot be referenced: the name is reserved",
                 place=block.name,
                 block_id=block.id,
                 hint="Rename it.",
@@ -242,7 +241,7 @@ def _name_problems(workflow: Workflow) -> Iterator[Problem]:
             )
         elif name in seen:
             yield Problem(
-                f"{seen[name]!r} has the same name for references; only one can be referred to",
+                f"{seen[name]!r} has the same name for references; only one can be referenced",
                 place=block.name,
                 block_id=block.id,
                 hint="Rename one of them.",
@@ -265,7 +264,7 @@ def _graph_problems(program: Program) -> Iterator[Problem]:
     for block in workflow.blocks.values():
         if block.type != NOTE and block.enabled and block.id not in reached:
             yield Problem(
-                "no path from a start block leads here: it never runs",
+                "no path from a start block leads to this block: it never runs",
                 place=block.name,
                 block_id=block.id,
                 hint="Connect it, disable it or remove it.",
@@ -276,7 +275,7 @@ def _graph_problems(program: Program) -> Iterator[Problem]:
         container = workflow.blocks.get(key)
         if container is not None and key in graph.place and not body.nodes:
             yield Problem(
-                "there is nothing to run inside: the run fails here",
+                "the container is empty: the run fails here",
                 place=container.name,
                 block_id=key,
                 hint="Connect the container's start to the first block inside it.",
@@ -287,7 +286,7 @@ def _graph_problems(program: Program) -> Iterator[Problem]:
             yield from _collection_problems(container, over.items)
     for block in _stuck(graph):
         yield Problem(
-            "it waits for itself in a circle: it never runs",
+            "it waits for itself in a cycle: it never runs",
             place=block.name,
             block_id=block.id,
             hint="Use a loop block to repeat something.",

@@ -61,7 +61,7 @@ class Answers:
         elif wait.kind == "question":
             message = answer.get("message") if isinstance(answer, Mapping) else answer
             if not isinstance(message, str) or not message.strip():
-                raise CallerError("Devin's question takes a text that is not blank.")
+                raise CallerError("An answer to Devin must be non-blank text.")
             taken = self._store.put_answer(wait, message, now)
             if taken:
                 for waiting in self._to_send(run.id):
@@ -80,7 +80,7 @@ class Answers:
             try:
                 default = self._seals(wait.run_id).open(default)
             except MissingCredentials:  # another process may know the secrets in it
-                log.debug("the default answer of run %s is not known here", wait.run_id)
+                log.debug("the default answer of run %s cannot be restored here", wait.run_id)
                 continue
             if wait.kind == "approval":
                 if approvals.is_answer(default):
@@ -111,7 +111,7 @@ class Answers:
                 self._store.unhold_run(wait.run_id)
             unknown = any(intent.state in ("open", "uncertain") for intent in sent)
             why = "may not have been sent" if unknown else "was not sent"
-            reason = f"your answer {why} in time, and is not sent any more"
+            reason = f"your answer {why} in time, and will not be sent"
             if seen.get("error"):
                 reason += f": {seen['error']}"
             verdict = Verdict("blocked_on_user", reason)
@@ -124,7 +124,7 @@ class Answers:
         try:
             filled_in = _filled_in(wait, default)
         except InvalidParams as error:
-            why = f"Nobody answered in time, and the default answer does not fit: {error}"
+            why = f"Nobody answered in time, and the default answer is invalid: {error}"
             return self._store.finish_wait(wait, now, error=why)
         return self._store.finish_wait(wait, now, filled_in)
 
@@ -181,7 +181,7 @@ class Answers:
                 resolve(self._store, wait.run_id, step, "repeat", None)
                 return self._keep(wait, error)
             # A default answer would be a second message: only a person may answer now.
-            why = f"{error} Look at the session before you answer again."
+            why = f"{error} Check the session before you answer again."
             self._ask_again(wait, why, answer_by=None)
             return False
         except (Cancelled, StoreError):
@@ -245,7 +245,7 @@ class Answers:
             if not asked and run.state not in ENDED:
                 raise UnknownName("question", context_id, known)
         if not asked:
-            raise CallerError(f"The run {run.id} asks nothing: it is {run.state}.")
+            raise CallerError(f"The run {run.id} has no open question: it is {run.state}.")
         if len(asked) > 1:
             contexts = [wait.context_id for wait in asked]
             names = ", ".join(
@@ -253,7 +253,7 @@ class Answers:
                 for wait in asked
             )
             raise CallerError(
-                f"The run {run.id} asks {len(asked)} things.", hint=f"Say which: {names}."
+                f"The run {run.id} has {len(asked)} open questions.", hint=f"Choose one: {names}."
             )
         return asked[0]
 
@@ -273,7 +273,7 @@ class Answers:
             resolve(self._store, wait.run_id, wait.step, "uncertain", None)
             return self._store.finish_wait(wait, now, error=str(wait.point.get("message", "")))
         raise CallerError(
-            "Nobody knows whether it was done, so the answer has to say.",
+            "The outcome is unknown; say whether it happened.",
             hint=str(wait.point.get("resolve", "")),
         )
 
@@ -285,5 +285,5 @@ def _filled_in(wait: Wait, answer: Any) -> Any:
 
 def _answered() -> AnsweredAlready:
     return AnsweredAlready(
-        "It has been answered already: somebody else was first.", hint="Look at the run again."
+        "The question has already been answered by someone else.", hint="Check the run again."
     )

@@ -101,7 +101,7 @@ def settle(store: SqlStore, wait: Wait, answer: Any, now: float) -> bool:
     """
     if not is_answer(answer):
         raise CallerError(
-            "A call that waits for a yes takes one, or a no.",
+            "A call that requires approval must be approved or declined.",
             hint='Answer {"approved": true}, or {"approved": false, "reason": "…"}.',
         )
     reason = str(answer.get("reason") or "").strip()
@@ -124,7 +124,7 @@ def time_out(store: SqlStore, wait: Wait, now: float) -> bool:
 
 
 def _declined(wait: Wait, how: str) -> str:
-    return f"{wait.about['tool']} needs a person's yes and did not get it: {how}."
+    return f"{wait.about['tool']} requires approval, which was not given: {how}."
 
 
 def _finish(

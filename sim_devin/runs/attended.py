@@ -122,7 +122,7 @@ class AttendedRuns:
             raise
         if result is None:
             text = f"Another process has taken over the run {run.id}."
-            raise StoreError(text, hint="Look at it with app.runs.show.")
+            raise StoreError(text, hint="See app.runs.show.")
         return result
 
     def _has_ended(self, run_id: str) -> None:

@@ -304,8 +304,9 @@ class Calls:
                 "message": error.message,
                 "hint": error.hint,
                 "tool": tool_id,
-                "resolve": 'Answer {"sessionId": "…"} if it was done, {"repeat": true} to do it '
-                'again, {"fail": true} to give it up; or resume the run to look once more.',
+                "resolve": 'Answer {"sessionId": "…"} if it was carried out, {"repeat": true} to '
+                'repeat it, {"fail": true} to give up; or resume the run to look once '
+                "more.",
             },
             about={"tool": tool_id},
         )

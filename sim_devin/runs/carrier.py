@@ -233,7 +233,7 @@ class Drives:
                 kept = self._carrier.keep()
                 last = began
             except StoreError as error:
-                log.warning("could not look after the runs that are driven here: %s", error)
+                log.warning("could not renew the runs driven here: %s", error)
                 if boottime() - last < self._carrier.patience:
                     continue
             for (run_id, fence), one in watched.items():

@@ -87,7 +87,7 @@ class DoublesWatch:
         except StoreError:
             raise
         except SimDevinError as error:
-            log.debug("could not look for doubles of %s: %s", intent.tag, type(error).__name__)
+            log.debug("could not look for duplicates of %s: %s", intent.tag, type(error).__name__)
             return 0
 
     def _credentials(self, job: JobSpec, run_id: str, step: str) -> Mapping[str, str] | None:

@@ -146,7 +146,7 @@ class Drive:
                 store.release(run, now)
             return
         if result.status == "cancelled":
-            store.end_run(run, "cancelled", now, result=body, error="The run ran out of time.")
+            store.end_run(run, "cancelled", now, result=body, error="The run timed out.")
         elif result.success:
             store.end_run(run, "done", now, result=body)
         else:
@@ -173,7 +173,7 @@ class Drive:
         source = self._find_child(workflow_id)
         if source is None:
             raise BlockError(
-                f"there is no workflow {workflow_id!r}",
+                f"unknown workflow {workflow_id!r}",
                 hint="Pass it in children, or register it.",
                 retry=False,
             )

@@ -224,8 +224,8 @@ class Journal:
             return None
         if found["name"] != name:
             raise StoreError(
-                f"The run called {found['name']} where it calls {name} now.",
-                hint="Its blocks do not do the same twice; start it anew.",
+                f"The run called {found['name']} at a point where it now calls {name}.",
+                hint="Its blocks are not deterministic; start a new run.",
             )
         opened: dict[str, Any] = self.seal.open(found)
         return opened

@@ -24,7 +24,7 @@ log = logging.getLogger("sim_devin")
 LOOK = 25.0  # real seconds that the calls of one look may take together
 PATIENCE = 3.0  # real seconds of waiting for a service after which other things go on without it
 HELD_PAUSE = 600.0  # seconds until what only a person can mend is tried again
-MEND = "Mend that; the run goes on by itself within ten minutes, or at once with runs resume."
+MEND = "Fix that; the run resumes by itself within ten minutes, or at once with runs resume."
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
 
 
@@ -98,7 +98,7 @@ class Caller:
         under_way = self._under_way
         left = LOOK - under_way.waited()
         if left <= 0:
-            raise TimedOut("The service took so long that the look was given up.")
+            raise TimedOut("The service took so long that the poll was abandoned.")
         self.calls += 1
         params = {**params, **self._credentials}
         under_way.asking_since = began = time.monotonic()
@@ -149,8 +149,8 @@ class Asking:
             slow = {run for at, run in self._slow() if at == service}
             if len(slow - {run_id}) >= self.most:
                 raise NothingSent(
-                    f"Nothing was sent: {len(slow)} runs of this process wait for {service} to "
-                    "answer them."
+                    f"Nothing was sent: {len(slow)} runs of this process are waiting for "
+                    f"responses from {service}."
                 )
             self._since[key] = time.monotonic()
         try:
@@ -202,7 +202,7 @@ class Looks:
             try:
                 work.start()
             except RuntimeError as error:  # no thread is left: the same again later
-                log.warning("could not begin to look after sessions: %s", error)
+                log.warning("could not start to poll sessions: %s", error)
                 self._leave(task, cool_down=True)
 
     def busy(self, *, since: float = 0.0, run_id: str | None = None) -> bool:
@@ -258,7 +258,7 @@ class Looks:
                     self._failure = error
             else:  # what one service answers must not end the worker of all
                 failed = True
-                log.exception("%s failed inside", task.name.partition(" ")[0])
+                log.exception("%s failed with an internal error", task.name.partition(" ")[0])
         finally:
             self._leave(task, news=calls > 0, cool_down=failed)
 

@@ -48,7 +48,7 @@ class Notices:
         """Have a notice sent; `delivery` is its id, unlike that of any other."""
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                self._tell(f"{MOST_WAITING} wait already")
+                self._tell(f"{MOST_WAITING} are waiting already")
                 return
             self._waiting.append((delivery, json.dumps(body, default=str).encode()))
             if self._thread is None:
@@ -93,12 +93,10 @@ class Notices:
         if 200 <= answer.status < 300:
             self._failed = False
         else:
-            self._tell(f"it answered {answer.status}")
+            self._tell(f"it returned {answer.status}")
 
     def _tell(self, why: str) -> None:
         if not self._failed:
             host = urlsplit(self._url).hostname
-            log.warning(
-                "no reminder gets through to %s: %s The next one is tried again.", host, why
-            )
+            log.warning("reminders to %s fail: %s Later ones are still tried.", host, why)
         self._failed = True

@@ -50,9 +50,8 @@ def once(
     intent = Intent(ledger.tag("0"), name, now)
     if not ledger.claim(intent):
         raise UncertainResult(
-            f"{name} was under way when its process ended, and nothing can tell whether it was "
-            "done.",
-            hint="Look there before you decide.",
+            f"{name} was in progress when its process ended, and its outcome cannot be determined.",
+            hint="Check there before you decide.",
         )
     try:
         output = do(lambda: ledger.confirm(intent))
@@ -133,7 +132,7 @@ class CarefulSender:
         intent = Intent(ledger.tag("0"), name, journal.clock.time())
         try:
             if not ledger.claim(intent):
-                text = f"{name} was under way when its process ended."
+                text = f"{name} was in progress when its process ended."
                 raise Parked(self._calls.uncertain(UncertainResult(text), name))
             ledger.confirm(intent)
             request = replace(request, confirm=lambda: ledger.confirm(intent))
@@ -147,7 +146,7 @@ class CarefulSender:
                     raise
                 ledger.settle(intent.tag, "uncertain")
                 raise AmbiguousResult(
-                    f"It may have taken effect: {error.message}", hint="It is not sent again."
+                    f"It may have taken effect: {error.message}", hint="It is not resent."
                 ) from error
             if meaning_of_status(answer.status).did_nothing:
                 ledger.settle(intent.tag, "rejected")

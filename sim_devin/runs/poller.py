@@ -214,10 +214,10 @@ class _Look:
         elif not error.means.temporary:
             pause = HELD_PAUSE
         self.given_up |= isinstance(error, (RateLimited, TimedOut))
-        log.debug("could not look at %s: %s", wait.about["sessionId"], type(error).__name__)
+        log.debug("could not poll %s: %s", wait.about["sessionId"], type(error).__name__)
         held = error.means.access and isinstance(error, ApiError)
         if self._later(job, wait, {**seen, "held": held}, pause) and held:
-            why = f"{wait.about['sessionId']} cannot be looked at: {error} {MEND}"
+            why = f"{wait.about['sessionId']} cannot be polled: {error} {MEND}"
             self._store.hold_run(wait.run_id, self._app.clock.time(), why)
 
     def _go_on(self, wait: Wait) -> None:
@@ -240,7 +240,7 @@ class _Look:
         session = seen.get("session")
         if session is None:
             why = f" Last error: {seen['error']}" if seen.get("error") else ""
-            text = f"Nothing was heard of {wait.about['sessionId']} before the deadline.{why}"
+            text = f"{wait.about['sessionId']} could not be read before the deadline.{why}"
             self._store.finish_wait(wait, self._app.clock.time(), error=text)
             return
         verdict = classify(job, session, schema=wait.about.get("schema"))

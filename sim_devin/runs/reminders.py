@@ -87,7 +87,7 @@ class Reminders:
 
     def _tell(self, event: events.Event, wait: Wait, on_event: Listener | None) -> None:
         number = wait.reminders + 1
-        log.info("run %s asks something of a person; reminder %d", event.run_id, number)
+        log.info("run %s asks a question; reminder %d", event.run_id, number)
         if on_event is not None:
             on_event(event)
         if self._notices is not None:
@@ -119,14 +119,14 @@ def read_reminders(table: object, env: Mapping[str, str]) -> Reminding:
     unknown = sorted(set(table) - set(_KEYS))
     if unknown:
         raise CallerError(
-            f"The reminders have no setting {unknown[0]!r}.", hint=f"There are: {', '.join(_KEYS)}."
+            f"Unknown key {unknown[0]!r} in [reminders].", hint=f"Known: {', '.join(_KEYS)}."
         )
     every = str(table.get("every", ""))
     try:
         seconds = parse_duration(every)
     except ValueError:
         raise CallerError(
-            f"The reminders come every {every[:60]!r}, which is no length of time.",
+            f"[reminders] every is not a duration: {every[:60]!r}.",
             hint='Write every = "30m", "2h" or "1d".',
         ) from None
     if "url" not in table:
@@ -160,7 +160,7 @@ def _question(point: Mapping[str, Any]) -> str:
     parts = data if isinstance(data, Mapping) else {}
     shown = [f"{row['name']}: {row['value']}" for row in _rows(parts, "responseStructure", "value")]
     wanted = ", ".join(str(row["label"]) for row in _rows(parts, "inputFormat", "label"))
-    return "\n".join([*shown, f"Asked for: {wanted}"] if wanted else shown)
+    return "\n".join([*shown, f"Requested: {wanted}"] if wanted else shown)
 
 
 def _rows(parts: Mapping[str, Any], name: str, key: str) -> list[Mapping[str, Any]]:
@@ -178,20 +178,22 @@ def _may_reach(app: Toolbox, url: str) -> bool:
 
 
 def _address(url: Any) -> str:
-    hint = "Write an address such as https://hooks.example/devin."
+    hint = "Use a URL such as https://hooks.example/devin."
     try:
         parts = urlsplit(str(url))
         _ = parts.port
     except ValueError:
-        raise CallerError("The url of the reminders is not an address.", hint=hint) from None
+        raise CallerError("The url of the reminders is not a URL.", hint=hint) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise CallerError("The url of the reminders is not an http(s) address.", hint=hint)
+        raise CallerError("The url of the reminders is not an http(s) URL.", hint=hint)
     if parts.username or parts.password:
         raise CallerError(
-            "The url of the reminders may not hold credentials; they are signed.", hint=hint
+            "The url of the reminders must not contain credentials; reminders are signed.",
+            hint=hint,
         )
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise CallerError(
-            "The url of the reminders must use https: what is asked would be readable.", hint=hint
+            "The url of the reminders must use https, since http would expose the questions.",
+            hint=hint,
         )
     return str(url)

@@ -213,7 +213,7 @@ class Runs:
         names = self.store.secrets_of(run.id)
         self.secrets.add(run.id, {name: given[name] for name in names if name in given}, env)
         if run.state in ("done", "cancelled"):
-            raise CallerError(f"The run {run.id} is over: {run.state}.")
+            raise CallerError(f"The run {run.id} has ended: {run.state}.")
         if run.state == "failed":
             self.store.forget_failure(run.id)
         for wait in self.store.waits(run.id, only_open=True):
@@ -268,7 +268,7 @@ class Runs:
         """
         run = self.store.run(run_id)
         if run.state in ENDED:
-            raise CallerError(f"The run {run.id} is over: {run.state}.")
+            raise CallerError(f"The run {run.id} has ended: {run.state}.")
         return self.store.cancel_run(run.id, self.app.clock.time())
 
     def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> str:

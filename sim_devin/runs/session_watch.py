@@ -144,7 +144,7 @@ class SessionWatch:
             except (Cancelled, StoreError):
                 raise
             except SimDevinError as error:
-                log.debug("could not look at %d sessions: %s", len(batch), type(error).__name__)
+                log.debug("could not poll %d sessions: %s", len(batch), type(error).__name__)
                 if isinstance(error, RateLimited):
                     self._later(batch, max(SELDOM, error.retry_after or 0.0))
                 return call.calls

@@ -25,15 +25,19 @@ def why(wait: Wait, registry: Registry, now: float) -> dict[str, Any]:
         elif not session:
             verdict = Verdict("in_flight", f"for the {job.noun}")
         elif wait.kind == "sending":
-            verdict = Verdict("in_flight", "the answer is on its way")
+            verdict = Verdict("in_flight", "the answer is being sent")
         next_look = max(0.0, wait.next_look - now) if wait.kind == "session" else 0.0
         session_id = str(wait.about.get("sessionId", ""))
         progress = Progress(session_id, verdict, session, now - wait.created, next_look, job)
         return {"reason": "session", "progress": progress.to_json()}
     if wait.kind == "uncertain":
-        return {"reason": str(wait.point.get("message") or "it is uncertain what was done")}
+        return {
+            "reason": str(
+                wait.point.get("message") or "it is uncertain whether the request was carried out"
+            )
+        }
     if wait.kind == "turn":
-        return {"reason": f"for its turn: {wait.point['message']}"}
+        return {"reason": f"in the queue: {wait.point['message']}"}
     if wait.kind == "service":
         return {"reason": f"for the service: {wait.point['message']}"}
     return {"reason": wait.kind}

@@ -242,7 +242,7 @@ class Worker:
                     pause, said = SHORTEST_PATIENCE, ""
                 if str(error) != said:
                     said = str(error)
-                    log.warning("waiting, to try again: %s", self._app.redactor.text(said))
+                    log.warning("waiting to retry: %s", self._app.redactor.text(said))
             cancel.wait(pause)
             pause = min(2 * pause, LONGEST_PATIENCE)
 

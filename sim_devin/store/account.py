@@ -109,8 +109,8 @@ def require(limits: Mapping[str, float], drawn: Drawn, shares: Mapping[str, floa
     if ceiling is not None and share > ceiling - drawn.acus:
         left = max(0.0, ceiling - drawn.acus)
         raise NotAllowed(
-            f"The day's ceiling of {ceiling:g} ACUs leaves {left:g}, and this session could spend "
-            f"{share:g}: {share - left:g} too many.",
+            f"The day's ceiling of {ceiling:g} ACUs leaves {left:g}, and this session could "
+            f"spend {share:g}: {share - left:g} too many.",
             hint="Nothing was sent. Lower the session's maxAcuLimit, raise SIM_DEVIN_MAX_ACU_DAY, "
             "or resume the run tomorrow (UTC).",
         )

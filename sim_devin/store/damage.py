@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sim_devin.errors import StoreError
 
-_HINT = "Restore a backup of the store, or leave the run and start it anew."
+_HINT = "Restore a backup of the store, or abandon the run and start a new one."
 
 
 class DamagedRow(StoreError):
@@ -34,7 +34,7 @@ def naming(what: str) -> Iterator[None]:
     try:
         yield
     except IndexError:
-        raise StoreError(f"{what} is missing in the store.", hint=_HINT) from None
+        raise StoreError(f"{what} is missing from the store.", hint=_HINT) from None
     except (ValueError, TypeError, KeyError, RecursionError):
         raise StoreError(f"{what} is damaged in the store.", hint=_HINT) from None
 

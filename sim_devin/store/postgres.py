@@ -74,7 +74,7 @@ class PostgresDatabase:
         except psycopg.Error:
             # The library's message quotes the address, password included.
             raise StoreError(
-                "The address of the run store is not a PostgreSQL address.",
+                "The address of the run store is not a PostgreSQL URL.",
                 hint="Write postgresql://user@host/name in SIM_DEVIN_STORE.",
             ) from None
         self.name = f"postgresql://{parts.get('host', '')}/{parts.get('dbname', '')}"
@@ -232,15 +232,17 @@ class PostgresDatabase:
             hint = "The app was closed."
         elif isinstance(error, psycopg.errors.LockNotAvailable):
             waited = time.monotonic() - self._began
-            hint = f"Another process kept it locked for all of the {waited:.1f} s of waiting."
+            hint = f"Another process kept it locked for the entire {waited:.1f} s of waiting."
         elif isinstance(error, psycopg.errors.DiskFull):
-            hint = "Free some space on the server's disk; what was recorded before is safe."
+            hint = "Free some space on the server's disk; existing records are safe."
         elif isinstance(error, psycopg.errors.InsufficientPrivilege):
             hint = "The user needs the right to create tables in the database's schema."
         elif isinstance(error, psycopg.OperationalError):
-            hint = "Is the server up, and are user, password and name of the database right?"
+            hint = (
+                "Check that the server is running, and the user, password and name of the database."
+            )
         elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-            hint = "The server takes no writes: is it a standby, or set to read only?"
+            hint = "The server is read-only; it may be a standby."
         else:
             hint = ""
         kind = (

@@ -97,7 +97,7 @@ class RunRows(FoundRuns, Pruning):
         """
         with self.database.write() as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
-                raise CallerError(f"There is a run {run.id!r} already.")
+                raise CallerError(f"A run {run.id!r} already exists.")
             used = names(self.seals(run.id).close([run.name, run.inputs, run.options]))
             run.secrets = sorted({*run.secrets, *used})
             self.insert(connection, "runs", run, run.id)

@@ -183,7 +183,7 @@ class Seal:
         missing = [name for name in dict.fromkeys(names(value)) if self._value(name) is None]
         if missing:
             raise MissingCredentials(
-                f"Not known here: {', '.join(map(describe, missing))}.",
+                f"Not available here: {', '.join(map(describe, missing))}.",
                 hint="Secrets are not stored with a run. Set them, and resume the run.",
             )
         return self.open_known(value)

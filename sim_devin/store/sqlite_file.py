@@ -266,11 +266,11 @@ class SqliteFile:
         elif code in _TEMPORARY:
             kind = StoreUnavailable
             if code in _LOCKED:
-                hint = f"Another process kept it locked for all of the {waited:.1f} s of waiting."
+                hint = f"Another process kept it locked for the entire {waited:.1f} s of waiting."
             elif code == sqlite3.SQLITE_FULL:
-                hint = f"Free some space on the disk of {folder}; what was recorded before is safe."
+                hint = f"Free some space on the disk of {folder}; existing records are safe."
             elif code == sqlite3.SQLITE_NOMEM:
-                hint = "This machine is short of memory."
+                hint = "This machine is out of memory."
             else:
                 hint = self._probed()
         else:
@@ -288,7 +288,7 @@ class SqliteFile:
             return remedy(error, path)
         if any(cannot_grow(file) for file in (path, Path(f"{path}-wal"))):
             return remedy(OSError(errno.EFBIG, ""))
-        return f"Is the disk of {path.parent} failing, or over a quota?"
+        return f"The disk of {path.parent} may be failing or over a quota."
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -157,7 +157,7 @@ class StepLedger:
             Cancelled: what it answers is over.
         """
         if stale and not self._driven:
-            text = f"{intent.tool} was held up for too long before it was sent."
+            text = f"{intent.tool} was delayed too long before it was sent."
             raise TimedOut(text, sent=False)
         with self._writing() as connection:
             self._check_wait(connection)
@@ -165,7 +165,7 @@ class StepLedger:
             if known is None or known.state != "open" or known.sends != intent.sends:
                 if self._driven:
                     raise LeaseLost(self._run.id)
-                raise AmbiguousResult(f"Another process has decided about {intent.tool}.")
+                raise AmbiguousResult(f"Another process has already settled {intent.tool}.")
 
     def settle(
         self,
@@ -229,13 +229,13 @@ class StepLedger:
         ours = row is None or (row["owner"], row["fence"]) == (run.owner, run.fence)
         if ours or not self._driven:
             return
-        what = "is used" if intent.state == "done" else "came too late, and is not used"
+        what = "is used" if intent.state == "done" else "arrived too late, and is not used"
         noun, job_id = "session", intent.session_id or ""
         if self._job is not None:
             noun, job_id = self._job.noun, self._job.bare(job_id)
         data = {
-            "message": f"{intent.tool} was answered to a process that had lost the run: the "
-            f"{noun} {job_id} {what}.",
+            "message": f"{intent.tool} was answered to a process that no longer owned the "
+            f"run: the {noun} {job_id} {what}.",
             "tool": intent.tool,
             "sessionId": intent.session_id,
         }
@@ -284,7 +284,7 @@ class StepLedger:
     def _check_wait(self, connection: Connection) -> None:
         query = "SELECT 1 FROM waits WHERE id = ? AND open = 1 AND kind = 'sending'"
         if self._wait is not None and not connection.execute(query, (self._wait.id,)).fetchone():
-            raise Cancelled("What the message answers is over.")
+            raise Cancelled("The question that the message answers is closed.")
 
     def _holds_secret(self, run_id: str, text: str) -> bool:
         return any(names(self._store.seals(run_id).close(text)))

@@ -40,14 +40,14 @@ class Limits:
         reached = []
         if self.at_once is not None:
             used = store.slots_used(place, now)
-            text = _sessions(used, ("is", "are")) + " under way"
+            text = _sessions(used, ("is", "are")) + " in progress"
             reached.append((self.at_once - used, f"{text}; the limit is {self.at_once}"))
         if self.per_minute is not None:
             made = store.created_since(place, now - MINUTE)
             text = _sessions(made, ("was", "were")) + " created within a minute"
             reached.append((self.per_minute - made, f"{text}; the limit is {self.per_minute}"))
         left, text = min(reached)
-        return f"{text}, and {ahead} came first." if left > 0 else f"{text}."
+        return f"{text}; {ahead} ahead." if left > 0 else f"{text}."
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def behind_links(path: Path) -> Path:
     except FileNotFoundError:
         target = Path(path).readlink()
         raise FileNotFoundError(
-            errno.ENOENT, f"it is a link to {target}, where there is no file"
+            errno.ENOENT, f"it is a link to {target}, which does not exist"
         ) from None
 
 

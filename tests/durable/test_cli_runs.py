@@ -94,7 +94,7 @@ def test_a_run_that_waits_for_its_turn_says_so(sim_devin, file, monkeypatch):
     assert listed.count("waiting (turn)") == 2
     assert listed.count("waiting (session)") == 1
     shown = [sim_devin("runs", "show", run_id) for run_id in runs]
-    reason = "    1 session of this organization is under way; the limit is 1.\n"
+    reason = "    1 session of this organization is in progress; the limit is 1.\n"
     assert sum(reason in text for text in shown) == 2
     assert sum("create is waiting in the queue to create a session.\n" in t for t in shown) == 1
     assert sum("in the queue to create a session, 1 ahead of it.\n" in t for t in shown) == 1
@@ -114,7 +114,7 @@ def test_a_form_is_answered_and_the_run_resumed(sim_devin, file):
 
 def test_reminders_are_told_wherever_a_run_is_shown(sim_devin, file, tmp_path):
     document = file(block("ask", "human_in_the_loop", inputFormat=[{"name": "branch"}]))
-    line = "ask: reminder 1: Asked for: branch"
+    line = "ask: reminder 1: Requested: branch"
     start = ("run", document, "--remind-every", "30m")
     assert f"{line}\n" in sim_devin(*start, code=1, stream="stderr")
     assert line not in sim_devin(*start, "--answer", '{"branch": "x"}', stream="stderr")

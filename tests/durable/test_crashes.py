@@ -199,7 +199,7 @@ def test_what_is_uncertain_may_be_a_session_that_a_person_found(open_app, simula
 
 def test_what_is_uncertain_may_be_given_up(open_app, simulator):
     app, run_id = uncertain(open_app, simulator)
-    with pytest.raises(CallerError, match="has to say"):
+    with pytest.raises(CallerError, match="say whether it happened"):
         app.runs.answer(run_id, "perhaps")
     app.runs.answer(run_id, {"fail": True})
     app.runs.follow(run_id)

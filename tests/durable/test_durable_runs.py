@@ -282,7 +282,7 @@ def test_a_deadline_counts_while_a_run_waits(app, simulator):
     simulator.clock.advance(31)
     app.runs.work(once=True)
     run = app.runs.show(run_id)
-    assert (run["state"], run["error"]) == ("cancelled", "The run ran out of time.")
+    assert (run["state"], run["error"]) == ("cancelled", "The run timed out.")
 
 
 def test_a_ceiling_holds_over_all_drives_of_a_run(app, simulator):

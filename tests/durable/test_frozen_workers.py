@@ -114,7 +114,7 @@ def test_an_answer_that_comes_after_something_took_its_place_is_ended_and_report
     app.runs.work(once=True)
     assert live(simulator) == [shown["blocks"][0]["output"]["sessionId"]]
     shown = app.runs.show(run_id)
-    assert any("came too late" in text for text in shown["warnings"])
+    assert any("arrived too late" in text for text in shown["warnings"])
     assert any("was ended" in text for text in shown["warnings"])
     assert any("Warning: The duplicate session" in line for line in lines(shown, app.registry))
 

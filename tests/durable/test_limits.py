@@ -81,7 +81,7 @@ def test_a_run_over_the_limit_waits_for_its_turn_and_says_why(limited, simulator
     second.runs.work(once=True)
     assert (first.runs.show(one)["state"], second.runs.show(two)["state"]) == ("waiting",) * 2
     (turn,) = asked(second, two)
-    assert turn["message"] == ("1 session of this organization is under way; the limit is 1.")
+    assert turn["message"] == ("1 session of this organization is in progress; the limit is 1.")
     assert (turn["ahead"], turn["blockName"]) == (0, "create")
     listed = {run["runId"]: run["waitsFor"] for run in second.runs.list()}
     assert listed == {one: ["session"], two: ["turn"]}
@@ -130,7 +130,7 @@ def test_a_newcomer_does_not_overtake(limited, simulator):
     eager = start(app, devin("create", "create_session", prompt="eager"), wait())
     app.runs.worker.drive(app.runs.worker.claim(eager), None, None)
     (turn,) = asked(app, eager)
-    assert turn["message"].endswith("the limit is 1, and 1 came first.")
+    assert turn["message"].endswith("the limit is 1; 1 ahead.")
     until_over(app, simulator)
     assert created(simulator) == ["Fix it", "patient", "eager"]
 
@@ -401,8 +401,8 @@ def test_who_follows_a_run_is_told_why_it_waits(limited, simulator):
             told.append(event.data["reason"])
 
     app.runs.follow(start(app, CREATE), on_event=hear)
-    reason = "1 session of this organization is under way; the limit is 1."
-    assert set(told) == {f"for its turn: {reason}"}
+    reason = "1 session of this organization is in progress; the limit is 1."
+    assert set(told) == {f"in the queue: {reason}"}
 
 
 def test_a_call_that_was_approved_waits_for_its_turn_and_is_not_asked_for_again(limited, simulator):

@@ -173,7 +173,7 @@ def test_a_message_waits_for_a_service_no_longer_than_its_run_may_take(app, simu
     began = simulator.clock.time()
     found = work(app, simulator, run, until="cancelled", step=5)
     assert simulator.clock.time() - began <= 310
-    assert "ran out of time" in found["error"]
+    assert "timed out" in found["error"]
     assert messages(simulator, "Go on") == 0
 
 

@@ -180,7 +180,7 @@ def test_it_is_signed_as_a_hook_of_ours_would_have_it(open_reminding, receiver, 
     assert Hook("remind", "x.json", SECRET).accepts(headers, body, now)
     assert not Hook("remind", "x.json", SECRET + "x").accepts(headers, body, now)
     assert headers["x-delivery-id"]
-    assert receiver.bodies[0]["question"] == "plan: Drop the table\nAsked for: Approved?"
+    assert receiver.bodies[0]["question"] == "plan: Drop the table\nRequested: Approved?"
     assert receiver.bodies[0]["link"] is None
 
 
@@ -268,7 +268,7 @@ def test_without_a_config_file_only_runs_that_say_so_remind(open_app, caplog):
     (event,) = reminders(app, told)
     assert event.data["question"].endswith("Approved?")
     assert [item.run_id for item in heard if item.kind == "run.reminder"] == [told]
-    assert f"run {told} asks something" in caplog.text
+    assert f"run {told} asks a question" in caplog.text
 
 
 @pytest.mark.parametrize("store", ["file"], indirect=True)
@@ -341,7 +341,7 @@ def test_a_redirect_is_not_followed(open_reminding, receiver, caplog):
     app.runs.follow(start(app, FORM))
     look(app)
     assert [path for path, _, _ in receiver.taken] == ["/token-in-the-path"]
-    assert "it answered 307" in caplog.text
+    assert "it returned 307" in caplog.text
 
 
 def test_a_simulated_app_keeps_to_this_machine(open_reminding, caplog):
@@ -357,7 +357,7 @@ def test_a_simulated_app_keeps_to_this_machine(open_reminding, caplog):
 
 @pytest.fixture(params=["file", "postgres"])
 def older(request, tmp_path):
-    """Return the place of a store of version 4 in which a run asks something."""
+    """Return the place of a store of version 4 in which a run asks a question."""
     if request.param == "file":
         place = str(tmp_path / "old.sqlite")
         database = SqliteFile(place, MIGRATIONS[:4])
@@ -419,7 +419,7 @@ def test_what_was_asked_before_an_upgrade_is_told_after_it(older, transport, tmp
         ({"response": {"data": {"inputFormat": "text", "responseStructure": [1, {}]}}}, ""),
         (
             {"response": {"data": {"inputFormat": [{"label": "A"}, {"label": "B"}]}}},
-            "Asked for: A, B",
+            "Requested: A, B",
         ),
     ],
 )
@@ -432,12 +432,12 @@ def test_the_question(point, question):
     ("table", "message"),
     [
         ("text", "must be a table"),
-        ({"every": "soon"}, "no length of time"),
-        ({"url": "https://hooks.example"}, "no length of time"),
-        ({"every": "1h", "evry": "1h"}, "no setting 'evry'"),
+        ({"every": "soon"}, "not a duration"),
+        ({"url": "https://hooks.example"}, "not a duration"),
+        ({"every": "1h", "evry": "1h"}, "Unknown key 'evry'"),
         ({"every": "1h", "url": "http://hooks.example", "secret": SECRET}, "must use https"),
         ({"every": "1h", "url": "hooks.example", "secret": SECRET}, "not an http"),
-        ({"every": "1h", "url": "https://[", "secret": SECRET}, "not an address"),
+        ({"every": "1h", "url": "https://[", "secret": SECRET}, "not a URL"),
         ({"every": "1h", "url": "https://a:b@hooks.example", "secret": SECRET}, "credentials"),
         ({"every": "1h", "url": "https://hooks.example"}, "either secret or secret_env"),
         ({"every": "1h", "url": "https://hooks.example", "secret": "short"}, "16 characters"),

@@ -87,7 +87,7 @@ def test_the_message_says_how_long_was_really_waited(tmp_path, monkeypatch):
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable) as caught:
         store.put_document({})
-    (waited,) = re.findall(r"all of the ([\d.]+) s of waiting", caught.value.hint)
+    (waited,) = re.findall(r"the entire ([\d.]+) s of waiting", caught.value.hint)
     assert float(waited) >= 0.1  # rounded
     other.execute("ROLLBACK")
     store.put_document({})

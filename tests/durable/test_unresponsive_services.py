@@ -232,7 +232,7 @@ def test_what_fails_inside_a_look_ends_neither_the_worker_nor_the_other_looks(
     app.runs.work(once=True)
     assert state(app, other) == "done"
     assert state(app, broken) == "waiting"
-    assert "failed inside" in caplog.text
+    assert "internal error" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/sessions$", "/messages$"])

@@ -35,12 +35,12 @@ CASES = {
     "unknown block type": (
         [block("x", "slack", "Tell")],
         [edge("start", "x")],
-        ("error", "Tell", "there is no block type 'slack'"),
+        ("error", "Tell", "unknown block type 'slack'"),
     ),
     "edge to nowhere": (
         [get("a", "A")],
         [edge("start", "a"), edge("a", "ghost")],
-        ("warning", "A", "not there: ghost"),
+        ("warning", "A", "missing block: ghost"),
     ),
     "edge through a wall": (
         [get("a", "A"), block("l", "loop", "L"), get("i", "I", parent="l")],
@@ -50,7 +50,7 @@ CASES = {
             edge("start", "a"),
             edge("a", "i"),
         ],
-        ("warning", "A", "crosses the wall"),
+        ("warning", "A", "crosses the boundary"),
     ),
     "branch that is not there": (
         [block("c", "condition", "C", conditions=row("true")), get("a", "A")],
@@ -65,7 +65,7 @@ CASES = {
     "reserved name": (
         [get("a", "Loop")],
         [edge("start", "a")],
-        ("warning", "Loop", "the name is taken"),
+        ("warning", "Loop", "the name is reserved"),
     ),
     "missing credential": (
         [get("a", "A", apiKey=None)],
@@ -86,7 +86,7 @@ CASES = {
     "empty container": (
         [block("l", "loop", "L")],
         [edge("start", "l")],
-        ("error", "L", "nothing to run inside"),
+        ("error", "L", "the container is empty"),
     ),
     "circle": (
         [get("a", "A"), get("b", "B")],
@@ -96,12 +96,12 @@ CASES = {
     "reference to no block": (
         [get("a", "A", "<gost.x>")],
         [edge("start", "a")],
-        ("warning", "A.sessionId", "names no block"),
+        ("warning", "A.sessionId", "unknown block"),
     ),
     "reference to nothing put out": (
         [get("a", "A"), get("b", "B", "<a.statsu>")],
         [edge("start", "a"), edge("a", "b")],
-        ("error", "B.sessionId", "names nothing"),
+        ("error", "B.sessionId", "is not an output"),
     ),
     "reference to a later block": (
         [get("a", "A", "<b.url>"), get("b", "B")],
@@ -126,12 +126,12 @@ CASES = {
     "unknown variable": (
         [get("a", "A", "<variable.nope>")],
         [edge("start", "a")],
-        ("warning", "A.sessionId", "names no variable"),
+        ("warning", "A.sessionId", "unknown variable"),
     ),
     "blanks in an environment name": (
         [get("a", "A", "{{ NAME }}")],
         [edge("start", "a")],
-        ("warning", "A.sessionId", "because of the blanks"),
+        ("warning", "A.sessionId", "because of the spaces"),
     ),
 }
 NEEDS_ENGINE = {

@@ -398,7 +398,7 @@ def test_calls_at_the_same_time_are_bounded():
 
 
 def test_an_unknown_block_type_names_the_hooks_even_where_nothing_leads_there():
-    with pytest.raises(InvalidWorkflow, match="no block type 'slack'") as caught:
+    with pytest.raises(InvalidWorkflow, match="unknown block type 'slack'") as caught:
         run([block("s", "slack", "Slack")], [])
     assert "sim_devin_handlers" in str(caught.value)
 

@@ -58,7 +58,7 @@ ERRORS = {
     "a URL of nothing": (block("a", "api", "A", url="ftp//x"), "A.url", "https://"),
     "a URL without a scheme": (block("a", "api", "A", url="acme.example/x"), "A.url", "https://"),
     "an operation that is unknown": (devin("A", "create_sesion"), "A.operation", "create_session"),
-    "no operation": (devin("A", None, prompt="p"), "A.operation", "no operation is chosen"),
+    "no operation": (devin("A", None, prompt="p"), "A.operation", "no operation is selected"),
     "no prompt": (devin("A"), "A.prompt", "has no value"),
     "no session": (devin("A", "get_session"), "A.sessionId", "has no value"),
     "no workflow": (block("a", "workflow", "A", workflowId=None), "A.workflowId", "No workflow"),

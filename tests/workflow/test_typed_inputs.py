@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told_all_at_once_with_what_would_be_right():
         "task: is required; pass text",
         "ok: got 'perhaps'; pass true or false",
         "count: got 'many'; pass a number",
-        "'tsk': is none of its fields. Did you mean 'task'?",
+        "'tsk': is not one of its fields. Did you mean 'task'?",
     ]
     assert "labels (a list)" in refused.value.hint
 

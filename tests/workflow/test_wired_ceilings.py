@@ -99,7 +99,7 @@ def test_a_cap_that_was_left_empty_is_none(open_app, simulator, left):
 
 def test_a_number_variable_without_a_value_is_no_cap_either(open_app, simulator):
     create = devin("ask", "create_session", prompt="p", maxAcuLimit="<variable.number>")
-    assert "no number above 0" in open_app().run(document(create)).error
+    assert "not a number above 0" in open_app().run(document(create)).error
     assert bodies(simulator) == []
 
 

@@ -108,7 +108,7 @@ class Delivery:
             if not error.means.temporary:
                 raise
             raise NothingSent(
-                f"Nothing was sent, since the look before it failed: {error.message}",
+                f"Nothing was sent, since the look-up before it failed: {error.message}",
                 hint="Try again later.",
             ) from error
 
@@ -192,7 +192,7 @@ class Delivery:
             if error.means.did_nothing or isinstance(error, Cancelled):
                 self._settle(intent, "rejected")
                 raise
-            again = " before it is sent again" if _says_later(error) else " at most"
+            again = " before it is resent" if _says_later(error) else " at most"
             grace = context.settle.grace
             log.warning("%s Looking for it, for %g s%s.", error.message, grace, again)
             self.error = error
@@ -220,7 +220,7 @@ class Delivery:
         if kept.state == "done":
             return self._known(kept)
         raise UncertainResult(
-            f"The answer to {intent.tool} came after it had been given up.",
+            f"The response to {intent.tool} arrived after it had been given up.",
             hint=f"The {job.noun} {job.bare(job_id)} is not used.",
         )
 
@@ -254,7 +254,7 @@ class Delivery:
         except SimDevinError as error:
             self._leave()
             raise UncertainResult(
-                f"It was not sent again, since the look before that failed: {error.message}",
+                f"It was not resent, since the look-up before that failed: {error.message}",
                 hint="Try again later.",
             ) from None
 
@@ -270,7 +270,7 @@ class Delivery:
         if left > LATER or (context.deadline is not None and asked >= context.deadline):
             return False
         if left > 0 and context.clock.wait(context.cancel, left):
-            raise Cancelled("Cancelled while the service wanted to be left alone.")
+            raise Cancelled("Cancelled while waiting as the service's Retry-After asked.")
         return True
 
     def _settle(self, intent: Intent, state: Any, session_id: str | None = None) -> Intent:
@@ -311,7 +311,7 @@ def read_job(job: JobSpec, job_id: str | None, context: Context, what: str) -> O
         raise UnreadableResponse(
             f"{what}, but the {job.noun} cannot be read: {error.message}",
             accepted=True,
-            hint="It is not done again.",
+            hint="It is not repeated.",
         ) from None
 
 

@@ -199,7 +199,7 @@ class _Wait:
         pause = FIRST_PAUSE
         while self.open:
             if cancel.is_set():
-                raise Cancelled("The wait was cancelled; the sessions go on.")
+                raise Cancelled("The wait was cancelled; the sessions continue.")
             changed, asked = self._look()
             pause = FIRST_PAUSE if changed else min(LONGEST_PAUSE, pause * GROWTH)
             delay = max(pause, asked)
@@ -218,7 +218,7 @@ class _Wait:
     def _call(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
         left = self.look_ends - self.clock.monotonic()
         if left <= 0:
-            raise TimedOut("The service took so long that the look was given up.")
+            raise TimedOut("The service took so long that the poll was abandoned.")
         return self.call(tool_id, params, deadline=left)
 
     def _look(self) -> tuple[bool, float]:
@@ -339,11 +339,11 @@ class _Wait:
         if not self.seen and not self.outcomes:
             why = f" Last error: {self.last_error}" if self.last_error else ""
             raise WaitTimedOut(
-                f"Nothing was heard of {', '.join(self.ids[:5])} before the deadline.{why}",
-                hint="The sessions may go on; wait again with the same ids.",
+                f"{', '.join(self.ids[:5])} could not be read before the deadline.{why}",
+                hint="The sessions may continue; wait again with the same ids.",
             )
         for key in list(self.open):
-            verdict = Verdict("in_flight", "nothing was heard of it")
+            verdict = Verdict("in_flight", "it could not be read")
             if key in self.seen:
                 verdict = classify(self.job, self.seen[key], schema=self.schema)
             if self.until(verdict):  # and yet it was not believed
