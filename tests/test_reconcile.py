@@ -524,7 +524,7 @@ def test_an_unknown_end_without_a_tag_stays_uncertain(why, policy):
     for prompt in ("Something else.", "And another thing.")[: 1 if why == "refused" else 2]:
         world.create(prompt, tags=tags)
     before = world.created
-    with pytest.raises(UncertainResult, match="no tag can tell") as caught:
+    with pytest.raises(UncertainResult, match="no tag to look for") as caught:
         world.create("Fix the bug.", tags=tags)
     assert world.created == before + 1
     hint = caught.value.hint

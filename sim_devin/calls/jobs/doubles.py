@@ -85,7 +85,7 @@ def end_double(job: JobSpec, found: Mapping[str, Any], tag: str, context: Contex
         return False
     about, named = {"session": job_id, "tag": tag}, f"The duplicate {job.noun} {job.bare(job_id)}"
     if job.end is None:
-        ledger.report(tag, f"{named} was found, and no tool here can end it.", job_id)
+        ledger.report(tag, f"{named} was found, but no tool can end it.", job_id)
         return False
     try:
         context.call(job.end.tool, {job.end.id: job_id})

@@ -73,7 +73,7 @@ def create(job: JobSpec, params: Mapping[str, Any], context: Context) -> Output:
     spec, find = job.create, job.find
     given = params.get(spec.tag)
     if find is None:
-        return _create_untagged(job, params, context, f"a {job.noun} takes none")
+        return _create_untagged(job, params, context, f"a {job.noun} has no tags")
     if isinstance(given, str) and given:
         return _create_untagged(job, params, context, f"{spec.tag} is set already")
     tags = list(given or [])
@@ -95,14 +95,14 @@ def create(job: JobSpec, params: Mapping[str, Any], context: Context) -> Output:
             raise
         # Perhaps only our tag is refused (allow-lists exist); without it the answer is
         # the one the caller would have got.
-        return _create_untagged(job, params, context, "the service refused a further tag")
+        return _create_untagged(job, params, context, "the service rejected an additional tag")
     if session is not None:
         end_strays(job, context)
         return session
     sent = delivery.sent
     named = " or ".join(repr(intent.tag) for intent in sent)
     raise UncertainResult(
-        f"It is not known whether a {job.noun} was created.{words_of(delivery.error)}",
+        f"It is unknown whether a {job.noun} was created.{words_of(delivery.error)}",
         status=getattr(delivery.error, "status", None),
         hint=f"None with the tag {named} appeared within {context.settle.grace:g} s. "
         f"Look for it later: sim-devin call {find.tool} {find.tag or find.field}={sent[-1].tag}",
@@ -168,7 +168,8 @@ def _create_untagged(job: JobSpec, params: Mapping[str, Any], context: Context, 
     seen = f"These have the same {job.create.task}: {', '.join(alike)}. " if alike else ""
     look = f"{find.tool} {find.since}={since}" if find is not None and find.since else ""
     raise UncertainResult(
-        f"It is not known whether a {job.noun} was created, and no tag can tell: {why}.{words}",
+        f"It is unknown whether a {job.noun} was created, and there is no tag to look for: "
+        f"{why}.{words}",
         hint=f"{seen}Look for it: sim-devin call {look}" if look else "Look for it there.",
     )
 
@@ -235,8 +236,7 @@ def send(job: JobSpec, params: Mapping[str, Any], context: Context) -> Output:
         return session
     read = job.messages or job.look
     raise UncertainResult(
-        f"It is not known whether the message reached {job.bare(job_id)}."
-        f"{words_of(delivery.error)}",
+        f"It is unknown whether the message reached {job.bare(job_id)}.{words_of(delivery.error)}",
         status=None if copies.cannot_tell() else getattr(delivery.error, "status", None),
         hint=f"Read the {job.noun} first: sim-devin call {read.tool} {read.id}={job_id}",
     )

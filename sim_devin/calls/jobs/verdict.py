@@ -60,7 +60,7 @@ def is_over(verdict: Verdict) -> bool:
 
 def ended_for_time(minutes: float) -> Verdict:
     """Return the verdict of a job that was ended since it took longer than it may."""
-    text = f"it was ended after the {minutes:g} minutes that the policy lets a session take"
+    text = f"it was ended after {minutes:g} minutes, the policy's limit for a session"
     return Verdict("ended", text)
 
 

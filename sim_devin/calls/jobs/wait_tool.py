@@ -46,16 +46,16 @@ def schema_param(job: JobSpec) -> str:
 _OUTCOME: dict[str, Any] = {
     "outcome": {
         "type": "string",
-        "description": "done, blocked_on_user, blocked_on_approval, asleep, out_of_money, "
-        "failed or ended; in_flight when the time ran out first.",
+        "description": "done, blocked_on_user, blocked_on_approval, asleep, out_of_money, failed "
+        "or ended; in_flight if the wait timed out.",
     },
     "reason": {"type": "string", "description": "The outcome in words."},
     "scope": {
         "type": ["string", "null"],
         "description": "Whose money ran out: session, user, organization or unknown.",
     },
-    "timedOut": {"type": "boolean", "description": "Whether the time ran out first."},
-    "waitedSeconds": {"type": "number", "description": "How long the wait took, in seconds."},
+    "timedOut": {"type": "boolean", "description": "Whether the wait timed out."},
+    "waitedSeconds": {"type": "number", "description": "Duration of the wait, in seconds."},
 }
 
 
@@ -63,36 +63,37 @@ def wait_tool(job: JobSpec, wanted: JobWait, look: ToolSpec) -> ToolSpec:
     """Return the tool that waits for a job; `look` is the tool that looks at one."""
     schema = {
         "type": "object",
-        "description": "JSON Schema that the structured output has to fit to count as "
-        f"the {job.noun}'s result.",
+        "description": "JSON Schema that the structured output must match to count as the "
+        f"{job.noun}'s result.",
         "x-advanced": True,
     }
     return ToolSpec(
         id=wanted.tool,
         title=f"Wait for {job.title}",
-        description=f"Wait until a {job.title} is done or needs somebody: an answer, an approval, "
-        f"money. Returns the {job.noun} with its outcome. When the time runs out first, call it "
-        "again with the same id to go on waiting.",
+        description=f"Wait until a {job.title} is done or needs a person: an answer, an "
+        f"approval, money. Returns the {job.noun} with its outcome. If the wait "
+        "times out, call it again with the same id to keep waiting.",
         connection=look.connection,
         params={
             "type": "object",
             "properties": {
                 job.look.id: {
                     "type": "string",
-                    "description": f"Id of the {job.noun} to wait for, as another tool returned "
-                    "it.",
+                    "description": f"Id of the {job.noun} to wait for, as returned by another "
+                    "tool.",
                 },
                 "timeoutSeconds": {
                     "type": "integer",
                     "minimum": 1,
                     "maximum": LONGEST_TIMEOUT,
-                    "description": "Longest time to wait, in seconds; an hour when left out.",
+                    "description": "Maximum time to wait, in seconds; default: one hour.",
                 },
                 "until": {
                     "type": "string",
                     "enum": list(UNTIL),
-                    "description": "settled: stop at anything that does not go on by itself. "
-                    f"over: go on waiting while somebody else answers or wakes the {job.noun}.",
+                    "description": "settled: stop at any state that does not change by itself. "
+                    "over: keep waiting while someone else answers or wakes the "
+                    f"{job.noun}.",
                 },
                 **({schema_param(job): schema} if job.fields.result else {}),
             },
@@ -117,7 +118,7 @@ def wait_block(job: JobSpec, wanted: JobWait, connection: Connection | None) -> 
     return BlockSpec(
         type=wanted.block,
         title=wanted.title or f"Wait for {job.title}",
-        description=f"Wait until a {job.title} is done or needs somebody.",
+        description=f"Wait until a {job.title} is done or needs a person.",
         color="#12141a",
         operations={f"wait_for_{job.noun}".replace(" ", "_").lower(): wanted.tool},
         labels={f"wait_for_{job.noun}".replace(" ", "_").lower(): f"Wait for {noun}"},
@@ -144,10 +145,10 @@ def wait_block(job: JobSpec, wanted: JobWait, connection: Connection | None) -> 
                 widget="dropdown",
                 options=(
                     {"id": "return", "label": "End the wait"},
-                    {"id": "hold", "label": "Ask a person, then wait on"},
+                    {"id": "hold", "label": "Ask a person, then keep waiting"},
                 ),
-                description="Of a recorded run. Unless chosen, the run decides: --on-question, "
-                "and on the canvas a person is asked.",
+                description="For recorded runs. Default: as set for the run with --on-question; "
+                "on the canvas a person is asked.",
                 advanced=True,
             ),
         ),
