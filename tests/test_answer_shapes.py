@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 import sim_devin
+from sim_devin.calls.intents import Settle
 from sim_devin.cli.commands.run_report import _job
 from sim_devin.cli.commands.wait import _rows
 from sim_devin.client import Devin
 from sim_devin.devin.verdict import pull_requests, session_kind
+from sim_devin.errors import UncertainResult
 from sim_devin.simulated import SimulatedTransport
-from sim_devin.simulator import SimClock, Simulator
+from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.web.run_view import highlights
 from tests.durable.flows import devin, flow, wait
 
@@ -102,3 +104,31 @@ def test_used_acus_that_are_no_number(open_with, given):
     lines = "\n".join(_job(session_kind(), {"sessionId": "s", **session}))
     assert ("ACUs" in lines) == (given == 2.5)
     assert list(_rows(session_kind(), app.wait([session["sessionId"]])))
+
+
+@pytest.mark.parametrize("given", [None, "", 5, ["x"]], ids=repr)
+def test_a_lost_create_that_a_list_shows_without_an_id_is_not_sent_again(open_with, given):
+    app = open_with(session_id=given)
+    app.settle = Settle(grace=30.0, policy="retry")
+    simulator = app.sender.transport._inner.simulator
+    simulator.faults.add(Fault("reset", method="POST", path="/sessions$", commit=True))
+    with pytest.raises(UncertainResult, match=r"sessions\[0\]\.sessionId"):
+        app.call("devin_create_session", {"prompt": "x"}, reconcile=True)
+    assert simulator.counts["sessions_created"] == 1
+
+
+def test_sessions_that_a_list_shows_without_ids_are_looked_at_one_by_one(open_with, caplog):
+    app = open_with()
+    made = [app.call("devin_create_session", {"prompt": "x"})["sessionId"] for _ in range(2)]
+    send = app.sender.transport.send
+
+    def nameless(request, *, timeout):
+        answer = send(request, timeout=timeout)
+        body = json.loads(answer.body or b"{}")
+        for item in body.get("items", [])[:1]:
+            item.pop("session_id", None)
+        return replace(answer, body=json.dumps(body).encode())
+
+    app.sender.transport.send = nameless
+    assert [outcome.state for outcome in app.wait(made)] == ["done", "done"]
+    assert "sessions[0].sessionId" in caplog.text

@@ -9,7 +9,7 @@ from typing import Any
 from sim_devin.calls.intents import Intent, Ledger
 from sim_devin.calls.invoke import Context
 from sim_devin.calls.paging import pages
-from sim_devin.errors import SimDevinError
+from sim_devin.errors import SimDevinError, UnreadableResponse
 from sim_devin.specs.jobs import JobSpec
 
 log = logging.getLogger("sim_devin")
@@ -54,7 +54,11 @@ def end_doubles_of(job: JobSpec, intent: Intent, context: Context) -> list[str]:
 
 
 def carriers(job: JobSpec, tag: str, context: Context) -> list[Mapping[str, Any]]:
-    """Return the jobs that carry a tag; what the service lists is checked once more."""
+    """Return the jobs that carry a tag; what the service lists is checked once more.
+
+    Raises:
+        UnreadableResponse: one that carries it has no id: it is there, and cannot be told which.
+    """
     find = job.find
     if find is None:
         return []
@@ -67,7 +71,16 @@ def carriers(job: JobSpec, tag: str, context: Context) -> list[Mapping[str, Any]
             return context.call(find.tool, {**asked, **more})
 
         found += [item for page in pages(fetch) for item in page[find.items]]
-    return [item for item in found if job.id_of(item) and _carries(item.get(find.field), tag)]
+    carrying = [item for item in found if _carries(item.get(find.field), tag)]
+    for item in carrying:
+        if job.id_of(item) is None:
+            number = found.index(item)
+            raise UnreadableResponse(
+                f"{find.tool} returned an entry with the tag {tag} but without an id "
+                f"({find.items}[{number}].{job.fields.id}).",
+                status=200,
+            )
+    return carrying
 
 
 def _carries(given: Any, tag: str) -> bool:

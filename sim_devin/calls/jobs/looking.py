@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from sim_devin.calls.jobs.verdict import Verdict, classify
 from sim_devin.errors import NotFound
 from sim_devin.specs.jobs import JobSpec
+
+log = logging.getLogger("sim_devin")
 
 
 class ToolCall(Protocol):
@@ -19,12 +22,23 @@ class ToolCall(Protocol):
 
 
 def listed(job: JobSpec, ids: Iterable[str], call: ToolCall) -> dict[str, Mapping[str, Any]]:
-    """Return bare id -> job, of those that one list call shows; of one id none is made."""
+    """Return bare id -> job, of those that one list call shows; of one id none is made.
+
+    An entry without an id says of none how it is: the rest is used, and who it was is asked for by
+    its id.
+    """
     many, asked = job.look_many, list(dict.fromkeys(ids))
     if many is None:
         return {}
-    page = call(many.tool, {many.ids: asked, **many.with_})
-    return {job.bare(job.id_of(item)): item for item in page[many.items] if job.id_of(item)}
+    found = {}
+    for number, item in enumerate(call(many.tool, {many.ids: asked, **many.with_})[many.items]):
+        job_id = job.id_of(item)
+        if job_id is None:
+            place = f"{many.items}[{number}].{job.fields.id}"
+            log.warning("%s returned an entry without an id (%s), not used.", many.tool, place)
+        else:
+            found[job.bare(job_id)] = item
+    return found
 
 
 def single(job: JobSpec, job_id: str, call: ToolCall) -> Mapping[str, Any] | None:
