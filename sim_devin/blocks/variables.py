@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.contract import BlockContext, BlockError, Written, handler
+from sim_devin.engine.field_check import is_open
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.references import MISSING, parse_json
 from sim_devin.engine.variables import blank_value
@@ -15,8 +16,9 @@ PREFIX = "Variables block execution failed"
 
 def check(written: Written) -> Iterator[Problem]:
     """Yield the assignments whose values cannot be of their type."""
-    for row in _rows(written.block.values.get("variables")):
-        if written.is_open(row):
+    known = written.values.get("variables")  # with variables of the environment filled in
+    for row in _rows(written.block.values.get("variables") if known is None else known):
+        if is_open(row):
             continue
         try:
             assign(str(row["variableName"]), str(row.get("type") or "string"), row.get("value"))

@@ -47,6 +47,7 @@ class Code(Template):
     def __init__(self, source: str, bound: Names) -> None:
         self._segments = split(source)
         self._bound = bound
+        self._variables = javascript_text.variables_read(source)
 
     def render(self, scope: Scope, memory: Memory) -> CodeText:
         """Return the source with its bindings.
@@ -59,6 +60,11 @@ class Code(Template):
         shown: list[str] = []
         told: list[str] = []
         bindings: dict[str, Any] = {}
+        if self._variables:
+            env, every = memory.env, javascript_text.EVERY in self._variables
+            bindings[javascript_text.VARIABLES] = {
+                name: env[name] for name in (env if every else self._variables) if name in env
+            }
         for segment in self._segments:
             if isinstance(segment, str):
                 scanner.feed(segment)

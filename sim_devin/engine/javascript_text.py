@@ -6,15 +6,31 @@ wherever a plain character could close a quote, so that a value stays a value.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from sim_devin.engine.references import json_text
+
+VARIABLES = "environmentVariables"  # what Sim calls the variables in Function code
+EVERY = "*"  # in place of a name: any variable
+
+_ONE_VARIABLE = re.compile(
+    rf"""\b{VARIABLES}\s*(?:\??\.\s*([A-Za-z_$][\w$]*)|(?:\?\.)?\[\s*(['"])([^'"\\]+)\2\s*\])"""
+)
 
 Place = Literal["code", "single", "double", "template", "line", "block"]
 
 _QUOTES: dict[str, Place] = {"'": "single", '"': "double", "`": "template"}
 _CLOSING = {"single": "'", "double": '"'}
 _REGEX_BEFORE = set("(,=:[!&|?{};+-*%~^<>\n")
+
+
+def variables_read(source: str) -> set[str]:
+    """Return the variables that code reads of `VARIABLES` by name; `EVERY` if otherwise."""
+    if VARIABLES not in source:
+        return set()
+    found = {match[1] or match[3] for match in _ONE_VARIABLE.finditer(source)}
+    return found | {EVERY} if VARIABLES in _ONE_VARIABLE.sub("", source) else found
 
 
 class Scanner:

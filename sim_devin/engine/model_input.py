@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from sim_devin.engine.origins import EVERY, NOTHING, OWN, Origins, Provenance, merged, texts
+from sim_devin.engine.javascript_text import EVERY
+from sim_devin.engine.origins import NOTHING, OWN, Origins, Provenance, merged, texts
 from sim_devin.engine.references import EnvName, Reference, value_text
 from sim_devin.redaction import MASK, SHORTEST, spellings
 

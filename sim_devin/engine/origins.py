@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.engine.document import load_workflow
+from sim_devin.engine.javascript_text import EVERY, variables_read
 from sim_devin.engine.references import EnvName, Reference, parse_json, split
 from sim_devin.errors import SimDevinError
 
@@ -26,7 +27,6 @@ COMPUTING = frozenset(
     }
 )
 CHILD_TYPES = ("workflow", "workflow_input")
-EVERY = "*"  # in place of a name: any variable
 OWN = ""  # in place of a name: the app's own credentials
 
 Origins = Mapping[str, bool]  # name -> whether it is held directly
@@ -180,6 +180,8 @@ class Provenance:
         names: dict[str, bool] = {}
         sources: set[Node] = set()
         for text in texts(values):
+            if self._program.workflow.blocks[block_id].type == "function":
+                names |= dict.fromkeys(variables_read(text), True)
             for part in split(text):
                 if isinstance(part, EnvName):
                     names[part.name] = True
@@ -213,6 +215,9 @@ class Provenance:
         names: Origins = {}
         for block in document.blocks.values() if document is not None else ():
             direct = block.type in COMPUTING
+            if block.type == "function":
+                code = (name for text in texts(block.values) for name in variables_read(text))
+                names = merged(names, dict.fromkeys(code, True))
             parts = (part for text in texts(block.values) for part in split(text))
             names = merged(names, {p.name: direct for p in parts if isinstance(p, EnvName)})
             if block.type in CHILD_TYPES:

@@ -451,6 +451,32 @@ def test_the_results_of_a_loop_that_did_not_run_are_undefined(app):
     assert result.block_outputs["c"]["selectedOption"] == "c-if"
 
 
+def test_function_code_reads_the_variables_as_sim_calls_them(app):
+    code = """
+        const { REGION } = environmentVariables
+        return [environmentVariables.LIMIT, environmentVariables['LIMIT'], REGION,
+                environmentVariables?.NOPE === undefined]
+    """
+    env = {"LIMIT": "3", "REGION": "eu-west", "OTHER": "x"}
+    result = app.run(flow(block("a", "function", "A", code=code)), {"task": "x"}, env=env)
+    assert result.block_outputs["a"]["result"] == ["3", "3", "eu-west", True]
+    keys = "return Object.keys(environmentVariables)"
+    for text, expected in ((f"{keys} // environmentVariables.LIMIT", [*env]), ("return 1", 1)):
+        made = flow(block("a", "function", "A", code=text))
+        assert app.run(made, {"task": "x"}, env=env).block_outputs["a"]["result"] == expected
+
+
+def test_no_model_reads_a_variable_that_code_read(app):
+    code = "return 'it is ' + environmentVariables.NOTE"
+    made = flow(block("a", "function", "A", code=code), devin("B", prompt="say: <a.result>"))
+    result = app.run(made, {"task": "x"}, env={"NOTE": "a-long-and-private-note"})
+    assert result.success
+    [_, asked] = app.transport.simulator.truth()
+    assert "a-long-and-private-note" not in json.dumps(asked)
+    warned = check(made, AppServices(app), env={"NOTE": "a-long-and-private-note"})
+    assert [(item.level, item.place) for item in warned] == [("warning", "B.prompt")]
+
+
 def test_several_pauses_are_told_as_their_responses(app):
     blocks = [START, *(block(name, "human_in_the_loop", name) for name in "ab")]
     result = app.run(document(blocks, [edge("start", "a"), edge("start", "b")]), {"task": "x"})
