@@ -64,9 +64,7 @@ class _Block:
         wait = journal.wait(f"{key}#{attempt}")
         if wait is not None and wait.kind != "turn":
             return self._waited(wait, key, attempt, block)
-        journal.is_live(block.log)
-        if not self._inline:
-            journal.flush()
+        journal.begin(block, key, inline=self._inline)
         started = journal.clock.time()
         attendance = self._around.attendance
         place = (block.run, block, f"{key}#{attempt}", self._around)
@@ -124,7 +122,7 @@ class _Block:
             return wait.output if due <= now else Sleep(due - now, wait.output)
         if wait.open:
             return self._paused(wait, block)
-        journal.is_live(block.log)
+        journal.begin(block, key, inline=self._inline)
         if wait.error is not None:
             error = BlockError(wait.error)
             self._put_failure(key, attempt, block, error, wait.created, ended=wait.ended)
@@ -263,7 +261,7 @@ class _Block:
         return self._paused(wait, block)
 
     def _paused(self, wait: Wait, block: BlockContext) -> Pause:
-        self._journal.is_parked(block.log, wait)
+        self._journal.telling.is_parked(block.log, wait)
         return _pause_of(wait)
 
 

@@ -89,7 +89,7 @@ class Drive:
     @property
     def parked(self) -> Mapping[str, BlockLog]:
         """The steps that wait by now, and the log entries of their blocks."""
-        return self._journal.parked
+        return self._journal.telling.parked
 
     def run(self) -> RunResult | None:
         """Drive, record how it went, and return the result; None if the run was lost.
@@ -133,7 +133,7 @@ class Drive:
         self._journal.settle_logs()
         result.started = run.started if run.started is not None else result.started
         if result.status == "paused":
-            store.park(run, now, self._journal.parked)
+            store.park(run, now, self._journal.telling.parked)
             return
         result.warnings += self._store.warnings(run.id)
         body = result.to_json()

@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 from sim_devin.clock import Clock
 from sim_devin.engine import events
+from sim_devin.engine.contract import BlockContext
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
 from sim_devin.errors import Cancelled, LocalFault, StoreError
 from sim_devin.plugins.registry import EMPTY, Registry
 from sim_devin.runs.summary import CONTAINERS, Tally
-from sim_devin.runs.why import why
+from sim_devin.runs.telling import Telling
 from sim_devin.store.records import Event, Outcome, Run, Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
@@ -64,22 +65,26 @@ class Journal:
         self.clock = clock
         self.broken: LeaseLost | LocalFault | StoreError | None = None
         self._stop = stop
-        self._listener = listener
         self._lock = threading.Lock()
         self._past: dict[str, Outcome] = {}
         self._pending: list[Outcome] = []
         self._sequence = 0
-        self._registry = registry
         self.tally = Tally(registry)
         for outcome in store.outcomes(run.id):
             self._past[outcome.key] = _opened(outcome, seal)
             self._sequence = outcome.sequence
             self.tally.add(outcome.key, outcome.log, outcome.output)
         self._waits = {wait.step: _opened(wait, seal) for wait in store.waits(run.id)}
-        self._fresh = not self._past and not self._waits
-        self._live: set[int] = set()
-        self._parked: dict[int, tuple[BlockLog, Wait]] = {}
-        self._held: dict[int, list[events.Event]] = {}
+        fresh = not self._past and not self._waits
+        self._untold: list[Event] = []
+        self.telling = Telling(
+            run.id,
+            fresh=fresh,
+            begun=store.begun(run.id),
+            record=self._note,
+            registry=registry,
+            listener=listener,
+        )
         self._stamps: list[tuple[BlockLog, Outcome]] = []
         self._set_by: dict[tuple[str, str], int] = {}
 
@@ -135,29 +140,34 @@ class Journal:
             Cancelled: it could not be written.
         """
         with self._lock:
-            if self._pending:
+            if self._pending or self._untold:
                 self._write()
+
+    def _note(self, event: Event) -> None:
+        with self._lock:
+            self._untold.append(event)
 
     def _write(self) -> None:
         self.check()
         pending, self._pending = self._pending, []
+        untold, self._untold = self._untold, []
+        ended = map(self._event, pending)
         try:
-            self.store.record(self.run, pending, map(self._event, pending))
+            self.store.record(self.run, pending, sorted((*untold, *ended), key=_moment))
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 
     def _event(self, outcome: Outcome) -> Event:
         kind = events.BLOCK_FINISHED if outcome.error is None else events.BLOCK_FAILED
-        shown = ("blockId", "blockName", "blockType", "error", "durationMs", "iterationIndex")
-        data = {name: outcome.log[name] for name in shown if name in outcome.log}
-        return Event(self.run.id, outcome.ended, kind, data)
+        return self.telling.event(kind, outcome.ended, outcome.log, outcome.key)
 
-    def _put_container(self, log: BlockLog) -> bool:
-        """Record how a container ended; return whether that was not recorded before.
+    def _put_log(self, log: BlockLog) -> bool:
+        """Record how a block ended that no handler ran; return whether that was not before.
 
-        No handler runs a container, so the engine's event is what there is to record.
+        So the engine's event is what there is to record: of a container, and of a block whose
+        fields could not be resolved.
         """
-        key = _container_key(log)
+        key = key_of(log)
         past = self._past.get(key)
         if past is not None:
             self.stamp(log, past)
@@ -255,6 +265,7 @@ class Journal:
     def stamp(self, log: BlockLog, outcome: Outcome) -> None:
         """Remember when the block of a log entry really ran."""
         log.started = outcome.started
+        self.telling.is_played_back(log)
         with self._lock:
             self._stamps.append((log, outcome))
 
@@ -266,53 +277,43 @@ class Journal:
     @property
     def is_heard(self) -> bool:
         """Whether anybody is told what happens."""
-        return self._listener is not None
+        return self.telling.listener is not None
 
     # -- telling ---------------------------------------------------------------------------------
 
-    @property
-    def parked(self) -> dict[str, BlockLog]:
-        """The steps that wait in this drive, and the log entries of their blocks."""
-        return {wait.step: log for log, wait in self._parked.values() if wait.kind != "sleep"}
+    def begin(self, block: BlockContext, key: str, *, inline: bool) -> None:
+        """Record that a block runs now and is not played back: before it goes on, if it does I/O.
 
-    def is_parked(self, log: BlockLog, wait: Wait) -> None:
-        """Say what a block waits for."""
-        self._parked[id(log)] = log, wait
-
-    def is_live(self, log: BlockLog) -> None:
-        """Say that a block runs now and is not played back."""
-        self._live.add(id(log))
+        Raises:
+            Cancelled: it could not be recorded.
+        """
+        self.telling.begin(block.log, key, None if inline else block)
+        if not inline:
+            self.flush()
 
     def hear(self, event: events.Event) -> None:
-        """Record how containers end, and pass on the events of the engine that are news."""
-        own = event.run_id == self.run.id
-        if own and event.log is not None and event.log.block_type in CONTAINERS:
-            if not self._put_container(event.log):
-                return
-            self.is_live(event.log)
-        if self._listener is None:
+        """Record what no handler says, and pass on the events of the engine that are news."""
+        log, kind = event.log, event.kind
+        if self.broken is not None and log is None:
             return
-        if event.log is None:
-            again = own and event.kind == events.RUN_STARTED and not self._fresh
-            if not again and self.broken is None:
-                self._listener(event)
-            return
-        key = id(event.log)
-        if event.kind == events.BLOCK_WAITING and key in self._parked:
-            event.data = {
-                **(event.data or {}),
-                **why(self._parked[key][1], self._registry, event.time),
-            }
-        if self._fresh or key in self._live:
-            for earlier in self._held.pop(key, ()):
-                self._listener(earlier)
-            self._listener(event)
-        elif event.kind in (events.BLOCK_STARTED, events.BLOCK_WARNING):
-            self._held.setdefault(key, []).append(event)
+        if log is not None and event.run_id == self.run.id:
+            is_container = log.block_type in CONTAINERS
+            if is_container and kind == events.BLOCK_STARTED:
+                if self.past(key_of(log)) is None:
+                    self.telling.begin(log, key_of(log))
+            elif is_container or (kind == events.BLOCK_FAILED and self.telling.is_news(log)):
+                if not self._put_log(log):
+                    return
+                self.telling.begin(log, key_of(log))
+        self.telling.hear(event)
 
 
-def _container_key(log: BlockLog) -> str:
-    """Return the key of a container: its node and the passes around it."""
+def _moment(event: Event) -> float:
+    return event.at
+
+
+def key_of(log: BlockLog) -> str:
+    """Return the key of what a log entry is about: its node and the passes around it."""
     around = [
         (entry["iterationContainerId"], entry["iterationCurrent"])
         for entry in log.parent_iterations or ()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sim_devin.engine.events import BLOCK_FAILED, BLOCK_FINISHED, BLOCK_STARTED
 from sim_devin.store.damage import DamagedRow, naming
 from sim_devin.store.records import (
     DUPLICATE,
@@ -103,6 +104,18 @@ class BlockRows(Rows):
             (run_id, after, limit),
         )
         return list(map(_event_of, rows))
+
+    def begun(self, run_id: str) -> set[str]:
+        """Return the executions of blocks of a run that have started and not ended."""
+        rows = self.database.read(
+            "SELECT * FROM events WHERE run_id = ? AND kind IN (?, ?, ?) ORDER BY id",
+            (run_id, BLOCK_STARTED, BLOCK_FINISHED, BLOCK_FAILED),
+        )
+        begun: set[str] = set()
+        for event in map(_event_of, rows):
+            act = begun.add if event.kind == BLOCK_STARTED else begun.discard
+            act(str(event.data.get("execution")))
+        return begun
 
     def warnings(self, run_id: str) -> list[str]:
         """Return what was found out about a run that whoever reads its outcome should know."""

@@ -221,3 +221,75 @@ def test_a_block_is_tried_again_in_the_same_drive_of_a_durable_run(open_app, sim
         (2, False),
         (3, True),
     ]
+
+
+class Watching:
+    """A transport that looks at what is recorded of runs while a request is under way."""
+
+    def __init__(self, transport, look):
+        self.simulator, self.transport, self.look = transport.simulator, transport, look
+
+    def send(self, request, *, timeout):
+        self.look(request)
+        return self.transport.send(request, timeout=timeout)
+
+
+def starts(app, run_id):
+    told = app.runs.events(run_id)
+    return [event.data["blockId"] for event in told if event.kind == events.BLOCK_STARTED]
+
+
+def test_a_block_is_recorded_as_started_before_it_does_anything(open_app, transport):
+    seen = {}
+
+    def look(request):
+        for run in watcher.runs.list():
+            seen.setdefault(request.method, starts(watcher, run["runId"]))
+
+    watcher = open_app()
+    app = open_app(transport=Watching(transport, look))
+    run_id = app.runs.start(flow(CREATE, wait(), devin("last", "list_sessions")), env=ENV)
+    result = app.runs.follow(run_id)
+    assert result.success
+    assert seen["POST"] == ["create"]
+    assert starts(app, run_id) == ["create", "wait", "last"]
+    kinds = [event.kind for event in app.runs.events(run_id) if event.kind.startswith("block.")]
+    assert kinds[:2] == [events.BLOCK_STARTED, events.BLOCK_FINISHED]
+    assert kinds[-2:] == [events.BLOCK_STARTED, events.BLOCK_FINISHED]
+
+
+def test_each_start_is_told_when_it_happens_and_once(open_app, transport):
+    told, begun, in_time = [], threading.Event(), []
+
+    def look(_request):
+        in_time.append(begun.wait(5))
+
+    def hear(event):
+        if event.log is not None:
+            told.append((event.kind, event.log.block_id))
+            if told[-1] == (events.BLOCK_STARTED, "last"):
+                begun.set()
+
+    app = open_app(transport=Watching(transport, look))
+    last = devin("last", "list_sessions")
+    run_id = app.runs.start(flow(FORM, last, end()), env=ENV)
+    app.runs.follow(run_id, on_event=hear)
+    app.runs.answer(run_id, {"ok": "yes"})
+    app.runs.follow(run_id, on_event=hear)
+    starts = [block for kind, block in told if kind == events.BLOCK_STARTED]
+    assert starts == ["start", "form", "last", "end"]
+    assert [block for kind, block in told if kind == events.BLOCK_FINISHED] == starts
+    assert in_time == [True]
+
+
+def test_a_block_whose_fields_cannot_be_resolved_is_recorded(open_app):
+    app = open_app()
+    lost = devin("lost", "get_session", sessionId="<create.structuredOutput.id>")
+    run_id = app.runs.start(flow(CREATE, lost), env=ENV)
+    assert not app.runs.follow(run_id).success
+    assert starts(app, run_id) == ["create", "lost"]
+    shown = app.runs.show(run_id)["blocks"]
+    assert [(item["blockId"], item["success"]) for item in shown] == [
+        ("create", True),
+        ("lost", False),
+    ]
