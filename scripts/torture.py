@@ -11,9 +11,10 @@ branches. Meanwhile workers, whose clocks are `--skew` seconds apart from the se
 and all runs are over. The service answers with errors after it has done the work, too: broken
 connections, 500, and 429 and 503 with Retry-After; some of its lists are silent or go round in
 circles. Then it counts in the simulator's own record:
-one session for each create, one message for each send, no run lost, none stuck. Exits 1 if any of
-that does not hold. `--seconds` goes on for so long instead of counting kills and freezes;
-`--descriptors` lets a worker open no more than so many files and connections.
+one session for each create, one message for each send, no run lost, none stuck. In a file a frozen
+worker also keeps every run that it drives. Exits 1 if any of that does not hold. `--seconds` goes
+on for so long instead of counting kills and freezes; `--descriptors` lets a worker open no more
+than so many files and connections.
 """
 
 from __future__ import annotations
@@ -182,6 +183,8 @@ class Torture:
         self.random = random.Random(seed)
         self.skew = skew
         self.freezes = 0
+        self.kept = 0  # runs of frozen workers, in a file
+        self.wrong: list[str] = []
         self.started = 0
         self.frozen: set[int] = set()  # process ids
         self.environment = {
@@ -191,7 +194,7 @@ class Torture:
             "DEVIN_API_KEY": "cog_torture_000000",
             "DEVIN_ORG_ID": "org-torture",
             "SIM_DEVIN_STORE": store,
-            "SIM_DEVIN_LEASE": f"{LEASE:g}",
+            **({"SIM_DEVIN_LEASE": f"{LEASE:g}"} if "://" in store else {}),
             "SIM_DEVIN_GRACE": f"{GRACE:g}",
             "SIM_DEVIN_AMBIGUOUS": policy,
             "TORTURE_BEGAN": f"{time.time()}",
@@ -237,7 +240,7 @@ class Torture:
                     return
                 now = time.monotonic()
                 if not enough and (progress != struck or now - struck_at > IDLE):
-                    self._strike(workers, freeze=self.freezes < options.freezes)
+                    self._strike(workers, runs, freeze=self.freezes < options.freezes)
                     struck, struck_at = progress, now
         finally:
             for worker in workers:
@@ -248,24 +251,41 @@ class Torture:
         struck = self.kills >= options.kills and self.freezes >= options.freezes
         return struck and self.started >= options.runs
 
-    def _strike(self, workers: list[subprocess.Popen[bytes]], *, freeze: bool) -> None:
+    def _strike(self, workers: list[subprocess.Popen[bytes]], runs: Any, *, freeze: bool) -> None:
         number = self.random.randrange(len(workers))
         worker = workers[number]
         if worker.pid in self.frozen:
             return
         if freeze and self.random.random() < 0.5:
             worker.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            driven = self._driven(runs, worker)
             self.frozen.add(worker.pid)
             self.freezes += 1
             # Not in the loop above: it may wait for a lock that the worker holds.
-            threading.Timer(self.random.uniform(*FROZEN), self._thaw, (worker,)).start()
+            thaw = (worker, runs, driven)
+            threading.Timer(self.random.uniform(*FROZEN), self._thaw, thaw).start()
         else:
             worker.send_signal(signal.SIGKILL)
             worker.wait()
             self.kills += 1
             workers[number] = self.worker()
 
-    def _thaw(self, worker: subprocess.Popen[bytes]) -> None:
+    @staticmethod
+    def _driven(runs: Any, worker: subprocess.Popen[bytes]) -> set[tuple[str, int]]:
+        """Return the runs that a worker drives in a file, with their fences."""
+        if runs.store.database.locks is None:
+            return set()
+        running = runs.store.runs(("running",), limit=1000)
+        return {(run.id, run.fence) for run in running if f":{worker.pid}:" in (run.owner or "")}
+
+    def _thaw(
+        self, worker: subprocess.Popen[bytes], runs: Any, driven: set[tuple[str, int]]
+    ) -> None:
+        if worker.poll() is None:
+            lost = driven - self._driven(runs, worker)
+            self.wrong += [f"{run_id} was taken from a frozen worker" for run_id, _ in lost]
+            self.kept += len(driven)
         worker.send_signal(signal.SIGCONT)  # does nothing once it has ended
         self.frozen.discard(worker.pid)
 
@@ -405,7 +425,7 @@ def main(arguments: list[str] | None = None) -> int:
             torture.until_over(app.runs, options)
             found = {run["runId"]: run["state"] for run in app.runs.list(limit=100_000)}
             sessions = service.sessions()
-            wrong = count(sessions, torture.started, found)
+            wrong = count(sessions, torture.started, found) + torture.wrong
             asked = Counter(
                 reason
                 for run_id, state in found.items()
@@ -419,6 +439,7 @@ def main(arguments: list[str] | None = None) -> int:
         "runs": torture.started,
         "kills": torture.kills,
         "freezes": torture.freezes,
+        "kept": torture.kept,
         "skew": options.skew,
         "sessions": len(sessions),
         "at once": torture.most,

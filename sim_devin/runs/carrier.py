@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from sim_devin.clock import Clock, boottime
@@ -128,6 +129,22 @@ class Drives:
         """
         offers = self._offers(sweep=sweep) if run_id is None else (run_id,)
         return next((run for offer in offers if (run := self._begin(offer)) is not None), None)
+
+    def idle(self, cancel: threading.Event, seconds: float) -> None:
+        """Wait for some of the clock's seconds, but no longer than until a run is offered."""
+        real = not getattr(self._clock, "simulated", False)  # or else they may be no time at all
+        self.rest(partial(self._clock.wait, cancel), seconds, looking=real)
+
+    def rest(self, wait: Callable[[float], bool], seconds: float, *, looking: bool = True) -> None:
+        """Wait, if `looking` for no longer than until a run is offered.
+
+        `wait` waits for some seconds, and returns True if there is no need to wait any more.
+        """
+        pace = self._carrier.pace if looking else seconds
+        while seconds > 0 and not wait(min(seconds, pace)):
+            seconds -= pace
+            if seconds > 0 and any(self._carrier.offers()):
+                return
 
     def put_back(self, run: Run, why: str) -> None:
         """Make a run ready again that was begun here and cannot go on, unless another has it."""

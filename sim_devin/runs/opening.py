@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sim_devin.clock import RealClock
+from sim_devin.clock import Clock, RealClock
 from sim_devin.engine.run import RunResult
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.runs import snapshots
 from sim_devin.runs.attended import AttendedRuns
 from sim_devin.runs.carrier import Carrier
 from sim_devin.runs.leases import LeaseCarrier
+from sim_devin.runs.locks import LockCarrier
 from sim_devin.runs.runs import Runs
 from sim_devin.runs.services import Attendance
 from sim_devin.runs.snapshots import RunStore
@@ -23,6 +26,8 @@ from sim_devin.store.shared_clock import SharedClock
 from sim_devin.store.sql_store import SqlStore, open_store
 from sim_devin.store.sqlite_file import IN_MEMORY
 from sim_devin.toolbox import Toolbox
+
+log = logging.getLogger("sim_devin")
 
 SUGGESTED = 1000  # runs whose ids are compared with an unknown one
 LEASE = 20.0  # seconds without a sign of life after which a process counts as dead
@@ -143,11 +148,25 @@ def open_runs(app: Toolbox, handed_in: SqlStore | None = None) -> Runs:
     own = app.clock.own if isinstance(app.clock, SharedClock) else app.clock
     if isinstance(own, RealClock) and store.database.offset() is not None:
         app.clock = SharedClock(own, store.database)
-
-    def carry(sealed: SqlStore, owner: str) -> Carrier:
-        return LeaseCarrier(sealed, owner, seconds, app.clock)
-
+    if lease and store.database.locks is not None and store.database.name != IN_MEMORY:
+        log.warning(
+            "SIM_DEVIN_LEASE means nothing to %s: a run there is its process's until that ends. "
+            "It is for runs that are kept in PostgreSQL.",
+            store.database.name,
+        )
+    carry = partial(carrier_of, ttl=seconds, clock=app.clock)
     return Runs(app, store, carry=carry, owns_store=handed_in is None)
+
+
+def carrier_of(store: SqlStore, owner: str, *, ttl: float, clock: Clock) -> Carrier:
+    """Return what brings the runs of a store to a process of that name.
+
+    `ttl` is for how many seconds runs are leased where processes of several machines share them.
+    """
+    locks = store.database.locks
+    if locks is None:
+        return LeaseCarrier(store, owner, ttl, clock)
+    return LockCarrier(store, owner, locks, ttl)
 
 
 def store_place(app: Toolbox) -> str:

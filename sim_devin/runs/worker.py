@@ -66,8 +66,8 @@ class Worker:
     ) -> None:
         self._app = app
         self._store = store
-        self._carrier = carrier
-        self._drives = Drives(store, owner, carrier, app.clock)
+        self.carrier = carrier
+        self.drives = Drives(store, owner, carrier, app.clock)
         self._secrets = secrets
         self._looks = Looks(carrier.turn)
         self._stopped: dict[str, tuple[Run, str]] = {}  # runs to be put back, and why
@@ -81,7 +81,7 @@ class Worker:
     def close(self) -> None:
         """Let go of everything; wait for reminders that are being sent, for a while."""
         self._looks.stop(STOP_WITHIN)
-        self._drives.close()
+        self.drives.close()
         if "reminders" in self.__dict__:
             self.reminders.close()
 
@@ -117,7 +117,7 @@ class Worker:
                 patience = SHORTEST_IDLE
             elif run.state in ("ready", "running"):
                 time.sleep(patience)  # another process holds it: nothing of ours to wait for
-                patience = min(self._carrier.pace, 1.5 * patience)
+                patience = min(self.carrier.pace, 1.5 * patience)
             elif not self.look_after(run_id, cancel):
                 parked.tell(run_id, clock.time())
                 clock.wait(cancel, self._pause(run))
@@ -134,7 +134,7 @@ class Worker:
         """Drive all runs of the store that can go on. See `Runs.work`."""
         cancel = cancel or threading.Event()
         driven: list[str] = []
-        self._drives.asking.most = concurrency
+        self.drives.asking.most = concurrency
 
         room = concurrency
 
@@ -160,7 +160,7 @@ class Worker:
         on_event: Listener | None,
         each_turn: Callable[[], bool],
     ) -> None:
-        reminders, asking = self.reminders, self._drives.asking
+        reminders, asking = self.reminders, self.drives.asking
         active: dict[tuple[str, int], threading.Thread] = {}  # by run and fence
         ended = self._looks.ended
         failures: list[BaseException] = []
@@ -203,17 +203,18 @@ class Worker:
                         begin(run, partial(self.drive, run, None, on_event))
                     except LocalFault as error:
                         self._stopped[run.id] = run, str(error)
-                        self._drives.let_go(run)
+                        self.drives.let_go(run)
                         raise
                 if active or self._looks.busy():
-                    ended.wait(0.5)  # so soon again, for what others start or wake meanwhile
+                    # So soon again, for what others start or wake meanwhile.
+                    self.drives.rest(ended.wait, 0.5, looking=len(active) < concurrency)
                     ended.clear()
                 elif not (moved or busy or self._looks.news()):
                     if once:
                         break
-                    self._app.clock.wait(cancel, min(IDLE, self._pause(None)))
+                    self.drives.idle(cancel, min(IDLE, self._pause(None)))
         finally:
-            self._drives.give_back(run_id for run_id, _ in list(active))
+            self.drives.give_back(run_id for run_id, _ in list(active))
             self._looks.stop(STOP_WITHIN)
             for thread in list(active.values()):
                 thread.join()
@@ -253,12 +254,12 @@ class Worker:
             StoreUnavailable: the store still refuses.
         """
         for run, reason in list(self._stopped.values()):
-            self._drives.put_back(run, reason)
+            self.drives.put_back(run, reason)
             self._stopped.pop(run.id, None)
 
     def claim(self, run_id: str | None = None, *, sweep: bool = False) -> Run | None:
         """Begin a run, or that one, to drive it. See `Drives.claim`."""
-        return self._drives.claim(run_id, sweep=sweep)
+        return self.drives.claim(run_id, sweep=sweep)
 
     def look_after(self, run_id: str | None = None, cancel: threading.Event | None = None) -> bool:
         """Do what is due for parked runs, or for that one; return whether one may go on now.
@@ -321,7 +322,7 @@ class Worker:
                 goes on from there.
             LocalFault: this machine refuses what the run needs; the same.
         """
-        with self._drives.watch(run, stop) as watched:
+        with self.drives.watch(run, stop) as watched:
             try:
                 drive = self._prepare(run, watched, on_event)
                 result = drive.run()
@@ -359,7 +360,7 @@ class Worker:
                 run = self.claim(ready())
                 if run is None:
                     raise CallerError("Another process drives this run.")
-                watched = stack.enter_context(self._drives.watch(run, cancel))
+                watched = stack.enter_context(self.drives.watch(run, cancel))
                 if cancel is not None and cancel.is_set():
                     watched.stop.set()
                 drive = self._prepare(run, watched, attendance)

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sim_devin.store.lock_file import Locks
+
 
 @dataclass(frozen=True)
 class Result:
@@ -60,6 +62,11 @@ class Database(Protocol):
     """
 
     name: str
+
+    @property
+    def locks(self) -> Locks | None:
+        """The locks of the one machine whose processes use it; None if machines may share it."""
+        ...
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query.

@@ -10,6 +10,7 @@ from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.store.damage import DamagedRow, naming
+from sim_devin.store.database import Connection
 from sim_devin.store.found_runs import SUGGESTED_FROM, FoundRuns
 from sim_devin.store.pruning import Pruning
 from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
@@ -118,11 +119,18 @@ class RunRows(FoundRuns, Pruning):
 
         A term that ends implausibly late was given before the machine was started anew.
         """
+        return (run_id for run_id, _ in self.offered_with_locks(term))
+
+    def offered_with_locks(self, term: Term) -> Iterator[tuple[str, int | None]]:
+        """Yield the same with the numbers of their locks."""
         over = "state = 'running' AND (lease_until < ? OR lease_until > ?)"
         for where, values in ((over, _over(term)), ("state = 'ready'", ())):
-            query = f"SELECT id FROM runs WHERE {where} ORDER BY updated LIMIT ?"
+            query = (
+                "SELECT id, number FROM runs LEFT JOIN run_locks ON run_id = id "
+                f"WHERE {where} ORDER BY updated LIMIT ?"
+            )
             for row in self.database.read(query, (*values, OFFERED)):
-                yield row["id"]
+                yield row["id"], row["number"]
 
     def begin_run(self, run_id: str, owner: str, term: Term, moment: float) -> Run | None:
         """Let a process drive a run from now on; None if it may not, by what its row says.
@@ -145,6 +153,27 @@ class RunRows(FoundRuns, Pruning):
             except DamagedRow as error:  # the others can be driven
                 self.hold(connection, run_id, error)
         return None
+
+    def give_locks(self, connection: Connection, run_ids: Sequence[str]) -> None:
+        """Give runs locks of their own, unless they have some or are gone."""
+        for run_id in run_ids:
+            connection.execute(
+                "INSERT INTO run_locks (run_id) SELECT id FROM runs WHERE id = ? "
+                "AND NOT EXISTS (SELECT 1 FROM run_locks WHERE run_id = runs.id)",
+                (run_id,),
+            )
+
+    def lock_of(self, run_id: str) -> int | None:
+        """Return the number of a run's lock; None without one."""
+        rows = self.database.read("SELECT number FROM run_locks WHERE run_id = ?", (run_id,))
+        return rows[0]["number"] if rows else None
+
+    def driven_by(self, owner: str) -> dict[str, tuple[int, bool]]:
+        """Return run -> (fence, whether it is to be cancelled), of what a process drives."""
+        rows = self.database.read(
+            "SELECT id, fence, cancelling FROM runs WHERE owner = ? AND state = 'running'", (owner,)
+        )
+        return {row["id"]: (row["fence"], bool(row["cancelling"])) for row in rows}
 
     def keep_leases(self, owner: str, until: float) -> dict[str, tuple[int, bool]]:
         """Prolong the leases of a process; return run -> (fence, whether it is to be cancelled)."""

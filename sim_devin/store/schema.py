@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sim_devin.store.database import Connection
 from sim_devin.store.marked import give_marks_up
@@ -265,7 +266,38 @@ UPDATE waits SET job = 'devin_session' WHERE kind IN ('session', 'question', 'se
 
 _V17 = "ALTER TABLE acts ADD COLUMN claims INTEGER NOT NULL DEFAULT 1"
 
+# Which lock is that of a run. A number is never given again: who stands still may hold the lock of
+# a run that is forgotten.
+_V18 = """
+CREATE TABLE run_locks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL UNIQUE REFERENCES runs (id) ON DELETE CASCADE
+);
+"""
+
 Migration = str | Callable[[Connection], None]  # statements, or what executes them
+
+
+@dataclass(frozen=True)
+class OneMachine:
+    """A statement for databases that the processes of one machine use, as it stands."""
+
+    statement: str
+
+    def __call__(self, connection: Connection) -> None:
+        """Execute it."""
+        connection.execute(self.statement)
+
+
+# Processes of versions before locks know nothing of them. One that has the file open still goes on
+# with what it drives until its leases end, and can neither prolong them nor take any more.
+_V19 = OneMachine(
+    """
+    CREATE TRIGGER no_more_leases BEFORE UPDATE OF lease_until ON runs
+    WHEN NEW.state = 'running' AND NEW.lease_until > 0
+    BEGIN SELECT RAISE(ABORT, 'a newer version of sim-devin uses it: upgrade, and start again'); END
+    """
+)
 
 MIGRATIONS: tuple[Migration, ...] = (
     _V1,
@@ -285,4 +317,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     _V15,
     _V16,
     _V17,
+    _V18,
+    _V19,
 )

@@ -18,12 +18,15 @@ from sim_devin.calls.local_faults import cannot_grow, remedy
 from sim_devin.clock import boottime
 from sim_devin.errors import StoreError, StoreUnavailable
 from sim_devin.store.database import Result, storable
+from sim_devin.store.lock_file import LockFile, Locks, MemoryLocks
+from sim_devin.store.one_machine import require_local
 from sim_devin.store.schema import Migration
 
 BUSY = 30.0  # seconds to wait for another process that writes
 SLICE = 0.5  # seconds that SQLite itself waits at a time, deaf to signals
 PAUSE = 0.01  # seconds before another try when SQLite would not wait at all
 IN_MEMORY = ":memory:"
+CLOSED = "The app was closed."
 
 # Nothing is wrong with the file: it can be used as soon as this has passed.
 _TEMPORARY = frozenset(
@@ -67,12 +70,12 @@ class SqliteFile:
         self._lock = threading.RLock()
         self._closed = False
         self._read_only: StoreUnavailable | None = None  # why it can only be read
+        self.locks: Locks = MemoryLocks() if self.path == IN_MEMORY else LockFile(self.path)
         try:
-            self._open()
-        except StoreUnavailable as error:
-            if not self._open_read_only():
-                raise
-            self._read_only = error
+            self._open_somehow()
+        except BaseException:
+            self.locks.close()
+            raise
 
     def __repr__(self) -> str:
         return f"SqliteFile({self.path!r})"
@@ -83,6 +86,7 @@ class SqliteFile:
             if not self._closed:
                 self._closed = True
                 self._connection.close()
+                self.locks.close()
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Return the rows of a query.
@@ -103,11 +107,14 @@ class SqliteFile:
             StoreError: the file cannot be written; nothing of the transaction is kept.
         """
         with self._lock:
+            if self._closed:
+                raise StoreError(f"The run store {self.path} was closed.", hint=CLOSED)
             if self.inside:  # part of a larger one
                 yield self
                 return
             if self._read_only is not None:
                 self._open_again()
+            self.locks.confirm()
             with self._transaction():
                 yield self
 
@@ -167,9 +174,19 @@ class SqliteFile:
             self._roll_back()
             raise
 
+    def _open_somehow(self) -> None:
+        try:
+            self._open()
+        except StoreUnavailable as error:
+            if not self._open_read_only():
+                raise
+            self._read_only = error
+
     def _open(self) -> None:
-        if self.path != IN_MEMORY:
+        if isinstance(self.locks, LockFile):
+            require_local(self.path)
             _create_private(Path(self.path))
+            self.locks.open()
         self._connect(self.path)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._patiently(f"PRAGMA {pragma}")
@@ -260,7 +277,7 @@ class SqliteFile:
         code, kind = _code(error), StoreError
         folder = Path(self.path).parent
         if self._closed:
-            hint = "The app was closed."
+            hint = CLOSED
         elif code in _DAMAGED:
             hint = "The file is damaged: restore a backup, or choose another with SIM_DEVIN_STORE."
         elif code in _TEMPORARY:

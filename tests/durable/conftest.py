@@ -10,8 +10,25 @@ from pathlib import Path
 import pytest
 
 from sim_devin.calls.intents import Settle
+from sim_devin.store.lock_file import LockFile, MemoryLocks
 from sim_devin.store.sql_store import open_store
 from tests.conftest import ENV as ENV
+
+
+def take_for_dead(store):
+    """Let the processes that drive runs of a store count as dead, though they live.
+
+    Their leases are over; their locks are in a file that is not there any more.
+    """
+    with store.database.write() as connection:
+        if store.database.locks is None:
+            connection.execute("UPDATE runs SET lease_until = 0")
+            connection.execute("UPDATE leases SET until = 0")
+    if isinstance(store.database.locks, LockFile):
+        Path(store.database.locks.path).unlink()
+    elif isinstance(store.database.locks, MemoryLocks):
+        store.database.locks.__init__()
+
 
 SERVER = Path(__file__).parents[2] / "scripts" / "postgres_server.py"
 

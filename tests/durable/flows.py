@@ -63,8 +63,8 @@ def loop(id, count, *inner):
 
 
 def claim(store, owner, now=0.0, ttl=10.0, moment=0.0, run_id=None):
-    """Begin a run, or that one, under a lease, as a process named `owner` would; None without."""
-    term = Term(now, now + ttl, ttl)
+    """Begin a run, or that one, as a process named `owner` would by its row; None without."""
+    term = Term(now, 0.0 if store.database.locks else now + ttl, ttl)
     offers = store.offered(term) if run_id is None else [run_id]
     begun = (store.begin_run(offer, owner, term, moment) for offer in offers)
     return next(filter(None, begun), None)

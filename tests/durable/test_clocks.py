@@ -12,7 +12,7 @@ from sim_devin.clock import RealClock
 from sim_devin.errors import StoreUnavailable
 from sim_devin.simulator import SimClock
 from sim_devin.store.sql_store import SqlStore, open_store
-from tests.durable.conftest import ENV
+from tests.durable.conftest import ENV, take_for_dead
 from tests.durable.flows import devin, flow, wait
 from tests.durable.test_crashes import Killed, Life, MortalFile
 
@@ -73,8 +73,7 @@ def dies_after_sending(process, simulator, store):
     with suppress(Killed):
         app.runs.follow(run_id)
     app.transport.send = send
-    with store.database.write() as connection:  # as if the time of its lease had passed
-        connection.execute("UPDATE runs SET lease_until = 0")
+    take_for_dead(store)
     return run_id
 
 
@@ -110,27 +109,37 @@ def test_a_session_is_looked_at_though_the_clock_was_set_back(process, simulator
 
 
 @pytest.mark.parametrize("jump", [-5000.0, 5000.0])
-def test_a_machine_whose_clock_is_set_keeps_its_leases(tmp_path, transport, monkeypatch, jump):
+def test_a_machine_whose_clock_is_set_keeps_its_runs(tmp_path, transport, monkeypatch, jump):
     """Neither is a run taken from a process that lives, nor kept from one that takes over."""
-    store = open_store(tmp_path / "runs.sqlite")
-    options = {"store": store, "transport": transport, "env": {**ENV, "SIM_DEVIN_LEASE": "2"}}
-    first, second = (sim_devin.open_app(clock=transport.clock, **options) for _ in range(2))
+    place = tmp_path / "runs.sqlite"
+    options = {"transport": transport, "env": ENV, "clock": transport.clock}
+    first, second = (sim_devin.open_app(store=open_store(place), **options) for _ in range(2))
     run_id = first.runs.start(flow(CREATE), env=ENV)
     assert first.runs.worker.claim(run_id) is not None
-    real = time.time
+    real, boot = time.time, second.runs.store.database.time
     monkeypatch.setattr(time, "time", lambda: real() + jump)
+    monkeypatch.setattr(second.runs.store.database, "time", lambda: boot() + 1e6)
     assert second.runs.worker.claim(run_id) is None
-    later = store.database.time() + 2.1
-    monkeypatch.setattr(store.database, "time", lambda: later)
+    first.runs.close()
     assert second.runs.worker.claim(run_id) is not None
+    for app in (first, second):
+        app.runs.store.close()
+
+
+@pytest.fixture
+def leased(postgres):
+    """Return a store whose runs are leased."""
+    store = open_store(postgres)
+    yield store
     store.close()
 
 
-def test_a_lease_from_before_the_machine_was_started_anew_is_void(open_app, store):
-    first, second = open_app(), open_app()
+def test_a_lease_from_before_the_machine_was_started_anew_is_void(open_app, leased):
+    first, second = open_app(store=leased), open_app(store=leased)
     run_id = first.runs.start(flow(CREATE), env=ENV)
     first.runs.worker.claim(run_id)
-    with store.database.write() as connection:
+    assert second.runs.worker.claim(run_id) is None
+    with leased.database.write() as connection:
         connection.execute("UPDATE runs SET lease_until = lease_until + 1000000")
     assert second.runs.worker.claim(run_id) is not None
 
@@ -161,9 +170,11 @@ def test_a_handed_in_clock_stays_the_clock(postgres):
     store.close()
 
 
-def test_a_process_that_cannot_prolong_its_lease_stops_what_it_drives(open_app, monkeypatch):
+def test_a_process_that_cannot_prolong_its_lease_stops_what_it_drives(
+    open_app, leased, monkeypatch
+):
     """Another process may take the run over by then, so nothing more is started here."""
-    app = open_app(env={**ENV, "SIM_DEVIN_LEASE": "0.3"})
+    app = open_app(store=leased, env={**ENV, "SIM_DEVIN_LEASE": "0.3"})
     send, ends = app.transport.send, []
 
     def unreachable(*_):
@@ -177,10 +188,10 @@ def test_a_process_that_cannot_prolong_its_lease_stops_what_it_drives(open_app, 
     stop = threading.Event()
     drive = app.runs.worker._prepare
 
-    def prepared(run, stopping, on_event):
+    def prepared(run, watched, on_event):
         nonlocal stop
-        stop = stopping
-        return drive(run, stopping, on_event)
+        stop = watched.stop
+        return drive(run, watched, on_event)
 
     monkeypatch.setattr(app.runs.worker, "_prepare", prepared)
     monkeypatch.setattr(type(app.runs.store), "keep_leases", unreachable)

@@ -15,7 +15,7 @@ from sim_devin.runs.carrier import BEATS
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.store.sqlite_file import IN_MEMORY
-from tests.durable.conftest import ENV
+from tests.durable.conftest import ENV, take_for_dead
 from tests.durable.flows import block, devin, flow, loop, wait
 
 
@@ -41,7 +41,7 @@ class Life:
 class MortalFile:
     def __init__(self, file, life):
         self._file, self._life = file, life
-        self.name, self.time = file.name, file.time
+        self.name, self.time, self.locks = file.name, file.time, file.locks
 
     def read(self, *query):
         if self._life.over:
@@ -93,9 +93,7 @@ def die_at(store, open_app, transport):
         app = open_app(store=mortal, transport=MortalTransport(transport, life), **options)
         with suppress(Killed):
             app.runs.follow(run_id)
-        with store.database.write() as connection:  # as if the time of its lease had passed
-            connection.execute("UPDATE runs SET lease_until = 0")
-            connection.execute("UPDATE leases SET until = 0")
+        take_for_dead(store)
         return life.over
 
     return die
@@ -285,8 +283,7 @@ def test_a_post_that_was_under_way_is_left_to_a_person(open_app, store):
     run_id = app.runs.start(document, env=ENV)
     with pytest.raises(Killed):
         app.runs.follow(run_id)
-    with store.database.write() as connection:
-        connection.execute("UPDATE runs SET lease_until = 0")
+    take_for_dead(store)
     after = Web(None)
     app = open_app(transport=after)
     app.runs.follow(run_id)
@@ -363,12 +360,11 @@ def test_two_processes_never_drive_one_run(open_app, simulator, store):
     assert simulator.truth() == []
 
 
-def test_a_process_that_lost_its_lease_records_and_sends_nothing_more(open_app, simulator, store):
+def test_a_process_that_lost_its_run_records_and_sends_nothing_more(open_app, simulator, store):
     first, second = open_app(), open_app()
     run_id = first.runs.start(flow(CREATE), env=ENV)
     stale = first.runs.worker.claim(run_id)
-    with store.database.write() as connection:
-        connection.execute("UPDATE runs SET lease_until = 0")
+    take_for_dead(store)
     second.runs.follow(run_id)
     assert first.runs.worker.drive(stale, None, None) is None
     assert second.runs.show(run_id)["state"] == "done"

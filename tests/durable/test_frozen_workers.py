@@ -18,7 +18,7 @@ from sim_devin.errors import TimedOut
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.step_ledger import StepLedger
-from tests.durable.conftest import ENV
+from tests.durable.conftest import ENV, take_for_dead
 from tests.durable.flows import devin, flow
 
 CREATE = "devin_create_session"
@@ -26,11 +26,6 @@ CREATE = "devin_create_session"
 ROOT = Path(__file__).parents[2]
 BLOCK = devin("create", "create_session", prompt="Fix it", maxAcuLimit="8")
 RETRY = Settle(grace=30.0, policy="retry")
-
-
-def lose_lease(store):
-    with store.database.write() as connection:  # as if its time had passed
-        connection.execute("UPDATE runs SET lease_until = 0")
 
 
 class Frozen:
@@ -62,12 +57,12 @@ def frozen(open_app, store, transport):
         run_id = app.runs.start(document, env=ENV)
         process = Frozen(app, sent=sent)
         real, transport.send = transport.send, process.send
-        app.runs.store.keep_leases = lambda owner, until: {run_id: (1, False)}  # it stands still
+        app.runs.worker.carrier.keep = lambda: {run_id: (1, False)}  # it stands still
         thread = threading.Thread(target=lambda: app.runs.follow(run_id), daemon=True)
         thread.start()
         assert process.reached.wait(60)
         transport.send = real
-        lose_lease(store)
+        take_for_dead(store)
 
         def thaw():
             process.thawed.set()
@@ -204,7 +199,7 @@ def test_a_request_that_was_given_up_before_it_was_sent_is_not_sent(store, open_
     intent = Intent(ledger.tag("0"), CREATE, app.clock.time())
     assert ledger.claim(intent)
     ledger.confirm(intent)
-    lose_lease(store)
+    take_for_dead(store)
     other = open_app().runs.worker.claim(run_id)
     assert other is not None
     with pytest.raises(LeaseLost):
@@ -270,8 +265,15 @@ def test_of_two_answers_to_one_step_the_first_is_kept(store, open_app):
     assert not ledger.in_use(session_kind(), "s2")
 
 
-def test_a_process_stopped_by_a_signal_does_not_send_once_its_run_is_lost(tmp_path):
-    """A real process, really stopped, over a real connection."""
+@pytest.mark.parametrize("kept_in", ["file", "postgres"])
+def test_a_process_stopped_by_a_signal_sends_nothing_of_a_run_it_has_lost(
+    tmp_path, kept_in, request
+):
+    """A real process, really stopped, over a real connection. What is in a file it does not lose.
+
+    There its successor waits until it goes on, or ends.
+    """
+    place = tmp_path / "runs.sqlite" if kept_in == "file" else request.getfixturevalue("postgres")
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     service = subprocess.Popen(
@@ -285,7 +287,7 @@ def test_a_process_stopped_by_a_signal_does_not_send_once_its_run_is_lost(tmp_pa
             "DEVIN_API_KEY": "cog_test_key_000000",
             "PYTHONPATH": str(ROOT),
             "DEVIN_ORG_ID": "org-simulated",
-            "SIM_DEVIN_STORE": str(tmp_path / "runs.sqlite"),
+            "SIM_DEVIN_STORE": str(place),
             "SIM_DEVIN_LEASE": "0.5",
             "SIM_DEVIN_GRACE": "1",
             "SIM_DEVIN_AMBIGUOUS": "retry",
@@ -295,13 +297,19 @@ def test_a_process_stopped_by_a_signal_does_not_send_once_its_run_is_lost(tmp_pa
         first = subprocess.Popen(
             [sys.executable, script, "freeze"], env=env, stdout=subprocess.PIPE, text=True
         )
-        assert first.stdout.readline() == "about to send\n"
+        assert [first.stdout.readline() for _ in range(2)] == ["ready\n", "about to send\n"]
         first.send_signal(signal.SIGSTOP)
         time.sleep(1.0)
-        done = subprocess.run(
-            [sys.executable, script], env=env, capture_output=True, text=True, timeout=60
+        second = subprocess.Popen(
+            [sys.executable, script], env=env, stdout=subprocess.PIPE, text=True
         )
-        assert done.stdout.split()[-2:] == ["done", "1"], (done.stdout, done.stderr)
+        if kept_in == "file":
+            assert second.stdout.readline() == "running\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                second.wait(1.0)
+            first.send_signal(signal.SIGCONT)
+        out, _ = second.communicate(timeout=60)
+        assert out.split()[-2:] == ["done", "1"]
         first.send_signal(signal.SIGCONT)
         out, _ = first.communicate(timeout=60)
         assert out.split()[-2:] == ["done", "1"]
@@ -318,7 +326,9 @@ WORKER = """
 import json, os, sys, time
 import sim_devin
 from sim_devin.store.step_ledger import StepLedger
-from tests.durable.test_frozen_workers import BLOCK, ENV, flow
+from tests.durable.flows import devin, flow
+
+BLOCK = devin("create", "create_session", prompt="Fix it", maxAcuLimit="8")
 
 app = sim_devin.open_app(discover=False)
 if sys.argv[1:] == ["freeze"]:
@@ -333,6 +343,7 @@ if sys.argv[1:] == ["freeze"]:
             time.sleep(0.5)
 
     StepLedger.confirm = late
+print(app.runs.show("run-1")["state"], flush=True)
 app.runs.follow("run-1")
 print(app.runs.show("run-1")["state"], flush=True)
 print(len(app.call("devin_list_sessions")["sessions"]), flush=True)

@@ -11,7 +11,7 @@ from sim_devin.devin.verdict import classify
 from sim_devin.policy.rules import Policy
 from sim_devin.simulator.faults import Fault
 from sim_devin.store.sqlite_file import IN_MEMORY
-from tests.durable.conftest import ENV
+from tests.durable.conftest import ENV, take_for_dead
 from tests.durable.flows import block, devin, flow, wait
 from tests.durable.test_crashes import Killed, Life, MortalFile, MortalTransport
 from tests.lanes import examples
@@ -482,9 +482,7 @@ def test_a_process_that_dies_anywhere_leaves_the_count_right(limited, store, tra
         )
         with suppress(Killed):
             mortal.runs.follow(first)
-        with store.database.write() as connection:
-            connection.execute("UPDATE runs SET lease_until = 0")
-            connection.execute("UPDATE leases SET until = 0")
+        take_for_dead(store)
         assert until_over(limited(1, settle=retry), simulator, step=20) <= 1, point
         assert [app.runs.show(run)["state"] for run in (first, second)] == ["done"] * 2
         assert len(created(simulator)) == 2 * made, point

