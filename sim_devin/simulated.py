@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
 from sim_devin.clock import Clock
-from sim_devin.errors import TimedOut, TransportError
+from sim_devin.errors import NotAllowed, TimedOut, TransportError
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator.schema_example import instance
 from sim_devin.specs import json_schema
@@ -24,6 +24,7 @@ from sim_devin.specs.models import SIMULATED
 
 NAME = "simulated"
 COST = {"input": 0, "output": 0, "total": 0}
+DEVIN = "api.devin.ai"
 SAID = "This reply is simulated: no language model was called."
 
 
@@ -49,6 +50,7 @@ class SimulatedTransport:
         Raises:
             TimedOut: the simulator was told to be silent, or slower than `timeout` seconds.
             TransportError: it was told to break the connection.
+            NotAllowed: a request of a workflow asks another service.
         """
         parts = urlsplit(request.url)
         answer = self.simulator.handle(
@@ -58,6 +60,11 @@ class SimulatedTransport:
             request.headers,
             request.body() or b"",
         )
+        if request.untrusted and answer.status == 404 and parts.hostname != DEVIN:
+            raise NotAllowed(
+                f"{parts.hostname} is not simulated: only Devin's API is.",
+                hint="Run the workflow without --simulate.",
+            )
         if answer.delay:
             self.clock.wait(threading.Event(), min(answer.delay, timeout))
         if answer.fault == "timeout" or answer.delay > timeout:

@@ -361,3 +361,12 @@ def test_the_simulated_service_reads_every_kind_of_body():
         form = app.run(api(url=url, method="POST", formData={"prompt": "p"}, headers=key))
     assert made.output["status"] == 200, made.error
     assert "Status: 4" in form.error
+
+
+def test_what_is_not_simulated_is_said():
+    with sim_devin.open_app(simulate=True, env={}, discover=False) as app:
+        other = app.run(api(url="https://example.com/x"))
+        ours = app.run(api(url="https://api.devin.ai/v3/organizations/org-simulated/nowhere"))
+    assert "example.com is not simulated" in other.error
+    assert other.hint == "Run the workflow without --simulate."
+    assert "Status: 404" in ours.error
