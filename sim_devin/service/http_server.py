@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -85,6 +86,19 @@ def http_server(
                 connections.works(self)
 
     class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn raises SIGTERM again at its end, which would end the process on the spot.
+            if threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            before = signal.signal(signal.SIGTERM, _exit)
+            try:
+                with super().capture_signals():
+                    yield
+            finally:
+                signal.signal(signal.SIGTERM, before)
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             for listener in sockets or ():
@@ -108,6 +122,11 @@ def http_server(
         timeout_graceful_shutdown=grace,
     )
     return Server(config)
+
+
+def _exit(number: int, _frame: Any) -> None:
+    """Leave by way of all that has to be closed."""
+    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -262,6 +262,19 @@ def test_sigterm_stops_the_endpoint_and_the_worker(config):
     assert "Releasing the runs" in told
 
 
+ENDPOINT = [sys.executable, "-m", "sim_devin", "mcp", "--simulate", "--http", "--port", "0"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_sigterm_closes_what_a_server_of_mcp_has_open(tmp_path):
+    env = {**os.environ, "SIM_DEVIN_STORE": str(tmp_path / "runs.sqlite")}
+    with subprocess.Popen(ENDPOINT, stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert "MCP at" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM  # by way of Python's end, not on the spot
+
+
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
 def test_a_payload_that_is_no_json_starts_nothing(worker, text):
     for number, body in enumerate((text, f'{{"ref": {text}}}')):
