@@ -121,7 +121,7 @@ def test_what_stands_still_is_accessible(open_page, site, expect, violations, th
     expect(page.get_by_role("button", name="Watch")).to_be_visible()
     found["started elsewhere"] = violations(page)
     site.close()
-    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("does not respond")
     found["away"] = violations(page)
     secrets = site.folder.parent / "secrets.json"
     other = type(site)(site.folder, secrets, site.app, port=site.port, token="another-token")

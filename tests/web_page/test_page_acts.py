@@ -132,7 +132,7 @@ def test_a_double_click_on_run_leaves_its_form_open(opened, site, expect):
     assert runs_of(site) == []
 
 
-@pytest.mark.parametrize("label", ["Most ACUs", "Most sessions"])
+@pytest.mark.parametrize("label", ["Maximum ACUs", "Maximum number of sessions"])
 @pytest.mark.parametrize("typed", ["0", "-5", "NaN", "abc", "0.5", "1e99", "Infinity", "5 or so"])
 def test_a_limit_that_is_none_starts_no_run(opened, site, expect, label, typed):
     page = opened(WITH_INPUTS)
@@ -140,7 +140,9 @@ def test_a_limit_that_is_none_starts_no_run(opened, site, expect, label, typed):
     limit = page.get_by_label(label)
     limit.fill(typed)
     page.get_by_role("button", name="Start the run").click()
-    expect(page.get_by_role("alert")).to_contain_text("of at least 1, or nothing for no limit")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "of at least 1, or leave it empty for no limit"
+    )
     expect(limit).to_be_focused()
     expect(limit).to_have_attribute("aria-invalid", "true")
     limit.fill("")
@@ -152,8 +154,8 @@ def test_the_limits_that_are_typed_belong_to_the_run(opened, site, expect):
     page = opened(WITH_INPUTS)
     for acus, sessions, expected in (("", " ", (None, None)), ("7.5", "3", (7.5, 3))):
         run_button(page).click()
-        page.get_by_label("Most ACUs").fill(acus)
-        page.get_by_label("Most sessions").fill(sessions)
+        page.get_by_label("Maximum ACUs").fill(acus)
+        page.get_by_label("Maximum number of sessions").fill(sessions)
         page.get_by_role("button", name="Start the run").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(run_button(page)).to_be_enabled(timeout=20000)
@@ -260,7 +262,7 @@ def test_a_form_that_is_sent_twice_is_taken_once(opened, site, expect):
     form = page.get_by_role("region", name="Answer Ask")
     keys = slowed(page, "**/answer")
     form.get_by_label("what").fill("this")
-    form.get_by_role("button", name="Answer and go on").dblclick()
+    form.get_by_role("button", name="Answer and continue").dblclick()
     expect(status(page)).to_have_text("Finished")
     assert len(keys) == 1
 

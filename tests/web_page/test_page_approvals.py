@@ -41,7 +41,7 @@ def below(page):
 @pytest.mark.parametrize("place", [on_card, below])
 def test_a_yes_lets_it_go_out(held, site, expect, place):
     page = held()
-    expect(card(page, "Create").locator(".status-text")).to_contain_text("for your yes")
+    expect(card(page, "Create").locator(".status-text")).to_contain_text("for your approval")
     asked = place(page)
     expect(asked).to_contain_text("(devin_create_session)? It costs money.")
     expect(asked).to_contain_text("Drop the tables")

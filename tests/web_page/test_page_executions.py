@@ -119,7 +119,7 @@ def test_forms_of_branches_are_all_below_the_canvas_and_on_the_card(started, sit
     for branch in (2, 3, 1):
         region = page.get_by_role("region", name=f"Answer Ask, branch {branch}")
         region.get_by_label("what").fill(str(branch))
-        region.get_by_role("button", name="Answer and go on").click()
+        region.get_by_role("button", name="Answer and continue").click()
         expect(region).to_have_count(0)
     expect(status(page)).to_have_text("Finished")
 
@@ -191,8 +191,8 @@ def test_a_run_in_which_nothing_ran_says_so(started, expect):
 def test_a_run_that_ended_lists_the_sessions_that_go_on(started, site, expect):
     page = started(ending("asks"))
     expect(status(page)).to_have_text("Finished")
-    left = page.get_by_role("region", name="Sessions that go on")
-    expect(left).to_contain_text("A session goes on at Devin")
+    left = page.get_by_role("region", name="Sessions still running")
+    expect(left).to_contain_text("A session is still running in Devin")
     left.get_by_role("button", name="End it").dblclick()
     expect(left).to_have_count(0)
     assert site.simulator.counts["sessions_terminated"] == 1
@@ -203,7 +203,7 @@ def test_a_run_whose_sessions_are_done_lists_none(started, expect):
     with page.expect_response(re.compile("/sessions$")):
         expect(status(page)).to_have_text("Finished", timeout=20000)
     page.wait_for_timeout(100)
-    expect(page.get_by_role("region", name="Sessions that go on")).to_have_count(0)
+    expect(page.get_by_role("region", name="Sessions still running")).to_have_count(0)
 
 
 def test_a_stop_shows_what_goes_on_though_the_run_was_hidden(started, expect):
@@ -211,7 +211,7 @@ def test_a_stop_shows_what_goes_on_though_the_run_was_hidden(started, expect):
     expect(card(page, "Waiter").locator(".asks")).to_contain_text("2 wait for an answer")
     page.get_by_role("button", name="Hide").click()
     page.locator(".toolbar").get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("region", name="Sessions that go on")).to_be_visible()
+    expect(page.get_by_role("region", name="Sessions still running")).to_be_visible()
 
 
 def test_a_stop_says_so_while_nobody_knows_which_sessions_go_on(started, expect):
@@ -220,14 +220,14 @@ def test_a_stop_says_so_while_nobody_knows_which_sessions_go_on(started, expect)
     held = []
     page.route("**/sessions", lambda route: held.append(route))
     page.locator(".toolbar").get_by_role("button", name="Stop").click()
-    looking = page.get_by_text("Sessions at Devin go on until they are ended. Looking which do")
+    looking = page.get_by_text("The run's Devin sessions continue until they are ended. Checking")
     expect(looking).to_be_visible()
     held[0].fulfill(status=502, json={"error": {"message": "The service is away."}})
     unknown = page.get_by_role("status").filter(has_text="It is not known whether")
     expect(unknown).to_be_visible()
     page.unroute("**/sessions")
     unknown.get_by_role("button", name="Look again").click()
-    expect(page.get_by_role("region", name="Sessions that go on")).to_be_visible()
+    expect(page.get_by_role("region", name="Sessions still running")).to_be_visible()
 
 
 def test_sessions_are_ended_though_one_cannot_be(started, site, expect):
@@ -243,10 +243,10 @@ def test_sessions_are_ended_though_one_cannot_be(started, site, expect):
         return route.fulfill(status=502, json={"error": {"message": "The service is away."}})
 
     page.route("**/end", refuse)
-    left = page.get_by_role("region", name="Sessions that go on")
+    left = page.get_by_role("region", name="Sessions still running")
     left.get_by_role("button", name="End all 3 sessions").click()
     expect(page.get_by_role("alert")).to_contain_text("The service is away")
-    expect(left).to_contain_text("A session goes on at Devin")
+    expect(left).to_contain_text("A session is still running in Devin")
     assert site.simulator.counts["sessions_terminated"] == 2
 
 
@@ -272,13 +272,13 @@ def test_a_stop_leaves_no_form_and_offers_to_end_the_sessions(
     expect(page.get_by_role("button", name="Send")).to_have_count(0)
     expect(page.locator(".asks")).to_have_count(0)
     expect(told(page, "Waiter")).to_have_text("Stopped with the run")
-    left = page.get_by_role("region", name="Sessions that go on")
-    expect(left).to_contain_text("2 sessions go on at Devin")
+    left = page.get_by_role("region", name="Sessions still running")
+    expect(left).to_contain_text("2 sessions are still running in Devin")
     expect(left).to_contain_text("may cost more until ended")
     assert violations(page) == []
     assert site.simulator.counts["sessions_terminated"] == 0
     left.get_by_role("button", name="End all 2 sessions").dblclick()
-    expect(page.get_by_role("status").filter(has_text="goes on at Devin")).to_have_count(1)
+    expect(page.get_by_role("status").filter(has_text="is still running in Devin")).to_have_count(1)
     expect(left).to_have_count(0)
     assert site.simulator.counts["sessions_terminated"] == 2
     (run,) = site.app.runs.list()

@@ -96,7 +96,7 @@ def test_a_pause_is_answered_on_the_page_of_the_next_server(open_page, serve, ex
         expect(page.get_by_test_id("run-status")).to_have_text("Paused")
         form = card(page, "Ask")
         form.get_by_label("why").fill("it is right")
-        form.get_by_role("button", name="Answer and go on").click()
+        form.get_by_role("button", name="Answer and continue").click()
         expect(page.get_by_test_id("run-status")).to_have_text("Finished")
         expect(page.locator(".result")).to_contain_text("it is right")
     page.goto("about:blank")
@@ -120,7 +120,7 @@ def test_a_page_left_open_goes_on_with_the_next_server(open_page, serve, expect)
     with serve() as before:
         page = asking(open_page, before, expect)
         port = before.port
-    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("does not respond")
     rename_start(page, "Begin")
     expect(page.get_by_test_id("saving")).to_have_text("Not saved")
     with serve(port=port) as after:
@@ -163,10 +163,10 @@ def test_a_run_that_ended_with_its_server_is_said_to_be_lost(open_page, site, ex
     page.locator(".toolbar").get_by_role("button", name="Run").click()
     expect(card(page, "Waiter").locator(".status")).to_contain_text("waits for an answer")
     site.close()
-    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("does not respond")
     with offline_app() as app:
         after = type(site)(site.folder, site.folder.parent / "secrets.json", app, port=site.port)
         expect(page.get_by_test_id("run-status")).to_have_text("Lost")
-        expect(page.get_by_role("alert")).to_contain_text("does not know this run")
+        expect(page.get_by_role("alert")).to_contain_text("no longer knows this run")
         page.goto("about:blank")
         after.close()

@@ -41,7 +41,7 @@ def test_a_failed_run_is_resumed_and_does_nothing_twice(page, site, simulator, e
     run_chain(page, site, "fails", START, creating(), block("Get", "devin", 600, get))
     expect(page.get_by_test_id("run-status")).to_have_text("Failed")
     resume = page.get_by_role("region", name="Resume the run")
-    expect(resume).to_contain_text("Blocks that failed run again")
+    expect(resume).to_contain_text("Failed blocks run again")
     simulator.faults.clear()
     resume.get_by_role("button", name="Resume").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")

@@ -84,7 +84,7 @@ def test_a_pause_is_answered_by_its_form(page, site, expect):
     below = page.get_by_role("region", name="Answer Ask")
     below.get_by_label("approved").select_option("true")
     below.get_by_label("why").fill("it is right")
-    below.get_by_role("button", name="Answer and go on").click()
+    below.get_by_role("button", name="Answer and continue").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")
     expect(page.locator(".result")).to_contain_text("it is right")
 
@@ -129,7 +129,7 @@ def test_a_pause_is_answered_on_its_card(page, site, expect):
     )
     reply = card(page, "Ask").get_by_role("region", name="Reply to Ask")
     reply.get_by_label("why").fill("said on the card")
-    reply.get_by_role("button", name="Answer and go on").click()
+    reply.get_by_role("button", name="Answer and continue").click()
     expect(page.get_by_test_id("run-status")).to_have_text("Finished")
     expect(reply).to_have_count(0)
     expect(page.locator(".result")).to_contain_text("said on the card")

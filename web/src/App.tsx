@@ -67,7 +67,7 @@ class Showable extends Component<{ of: Document | null; children: ReactNode }, {
     if (!this.state.failed || this.state.failed !== this.props.of) return this.props.children;
     return (
       <main className="unshown" role="alert">
-        <p>This workflow cannot be shown. Its file is left as it is.</p>
+        <p>This workflow cannot be shown. Its file is unchanged.</p>
         <WorkflowProblems />
       </main>
     );
@@ -107,7 +107,7 @@ function Toolbar({ theme, turn }: { theme: string; turn: () => void }) {
       <button type="button" onClick={turn} aria-label={theme === "dark" ? "Light colours" : "Dark colours"}>{theme === "dark" ? "☀" : "☾"}</button>
       <button type="button" onClick={() => show("keys")} aria-label="Keys">?</button>
       {workflow && errors > 0 && <button type="button" className="link errors" onClick={() => select([])}>{errors} to fix</button>}
-      {workflow && shown && isActive(status) && <ActButton key={shown} act={stopping(shown)} busy="Stopping…" className="danger" title="Stops the run here. Sessions at Devin go on until they are ended." onClick={() => void stopRun()}>Stop</ActButton>}
+      {workflow && shown && isActive(status) && <ActButton key={shown} act={stopping(shown)} busy="Stopping…" className="danger" title="Stops the run. Its Devin sessions continue until they are ended." onClick={() => void stopRun()}>Stop</ActButton>}
       {workflow && <ActButton act={START} busy="Starting…" className="primary" disabled={isActive(status)} onClick={run}>Run</ActButton>}
     </header>
   );
@@ -136,7 +136,7 @@ function Conflict() {
   if (saving !== "conflict") return null;
   return (
     <div className="notice is-error" role="alert">
-      <span>This workflow was changed elsewhere. Yours is not saved.</span>
+      <span>This workflow was changed elsewhere. Your version is not saved.</span>
       <ActButton act="settle" onClick={() => void once("settle", () => settle("theirs"))}>Load theirs</ActButton>
       <ActButton act="settle" onClick={() => void once("settle", () => settle("ours"))}>Keep mine</ActButton>
       <ActButton act="settle" onClick={() => void once("settle", () => settle("copy"))}>Save mine as a copy</ActButton>
@@ -151,8 +151,8 @@ function Connection() {
   return (
     <div className="notice is-error" role="alert">
       {state === "down"
-        ? <span>The server does not answer. Is sim-devin serve still running? The page goes on when it is back; what you change meanwhile is kept here.</span>
-        : <span>The server does not know this page: it was started anew, or the link was not complete. Open the new link printed in the terminal, in this tab: what is not saved is kept.</span>}
+        ? <span>The server does not respond. Is sim-devin serve still running? The page reconnects by itself; your changes are kept here.</span>
+        : <span>The server does not know this page: it was restarted, or the link was incomplete. Open the new link printed in the terminal in this tab: unsaved changes are kept.</span>}
     </div>
   );
 }
@@ -163,7 +163,7 @@ function Elsewhere() {
   if (!line) return null;
   return (
     <div className="notice" role="status">
-      <span>{line.status === "running" ? "A run of this workflow was started elsewhere." : "Another run of this workflow waits for somebody."}</span>
+      <span>{line.status === "running" ? "A run of this workflow was started elsewhere." : "Another run of this workflow is waiting for a person."}</span>
       <button type="button" onClick={() => void watch(line.id)}>Watch</button>
       <button type="button" className="quiet" aria-label="Dismiss the run" onClick={() => useCanvas.setState((now) => ({ dismissed: [...now.dismissed, line.id] }))}>✕</button>
     </div>

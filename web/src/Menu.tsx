@@ -9,8 +9,8 @@ import { type MenuAt, notify, openMenu, select, show, useCanvas } from "./store"
 
 type Item = [label: string, act: () => void, keys?: string];
 
-const copy = (ids: string[]) => void navigator.clipboard.writeText(clipText(ids)).catch(() => notify("The browser does not allow it. Press Ctrl C.", "error"));
-const paste = () => void navigator.clipboard.readText().then(pasteText).catch(() => notify("The browser does not allow it. Press Ctrl V.", "error"));
+const copy = (ids: string[]) => void navigator.clipboard.writeText(clipText(ids)).catch(() => notify("The browser does not allow this. Press Ctrl C.", "error"));
+const paste = () => void navigator.clipboard.readText().then(pasteText).catch(() => notify("The browser does not allow this. Press Ctrl V.", "error"));
 
 function rename(id: string): void {
   select([id]);

@@ -34,7 +34,7 @@ export function WorkflowProblems() {
   if (!problems.length) return null;
   return (
     <section>
-      <h2>To look at</h2>
+      <h2>Problems</h2>
       <ul className="problems">
         {problems.map((item, index) => (
           <li key={index} className={`is-${item.level}`}>
@@ -63,7 +63,7 @@ function BlockPanel({ block }: { block: Block }) {
         <Icon spec={spec} type={block.type} />
         <input aria-label="Name" value={name} onChange={(event) => setName(event.target.value)} onBlur={rename} onKeyDown={(event) => event.key === "Enter" && rename()} />
       </header>
-      <p className="about">{spec?.description ?? `There is no block type ${block.type} here. It is kept as it is, and cannot run.`}</p>
+      <p className="about">{spec?.description ?? `Unknown block type ${block.type}. It is preserved, but cannot run.`}</p>
       {spec && !isBuiltIn(spec) && <p className="about">Brought by {spec.owner}.</p>}
       <div className="actions" role="group" aria-label="Block actions">
         <button type="button" onClick={() => turn([block.id])}>{block.enabled === false ? "Enable" : "Disable"}</button>
@@ -127,7 +127,7 @@ function RawForm({ block }: { block: Block }) {
 }
 
 const KINDS: Record<string, [string, string][]> = {
-  loop: [["for", "A number of times"], ["forEach", "For each item"], ["while", "While a condition holds"], ["doWhile", "At least once, while a condition holds"]],
+  loop: [["for", "A number of times"], ["forEach", "For each item"], ["while", "While a condition is true"], ["doWhile", "At least once, while a condition is true"]],
   parallel: [["count", "A number of branches"], ["collection", "A branch for each item"]],
 };
 
@@ -166,7 +166,7 @@ function Connections({ block, spec }: { block: Block; spec: Spec | undefined }) 
   const out = state.edges.filter((edge) => edge.source === block.id);
   const into = state.edges.filter((edge) => edge.target === block.id);
   const handles = handlesOf(block, spec);
-  const name = (id: string) => state.blocks[id]?.name ?? "a block that is not there";
+  const name = (id: string) => state.blocks[id]?.name ?? "a missing block";
   const label = (handle: string | null | undefined) => handles.find((item) => item.id === (handle || "source"))?.label ?? handle ?? "then";
   return (
     <section>

@@ -23,9 +23,9 @@ const statusText = (status: RunStatus, state: string) => STATUS_TEXT[status === 
 
 /** What resuming does, by the state that a run is in. */
 const RESUMING: Record<string, [button: string, what: string]> = {
-  failed: ["Resume", "Blocks that failed run again; what is done is kept and not done again. The workflow runs as it was when this run started: to run an edited one, use Run, or Run from here on a block."],
-  held: ["Resume", "Something is missing on this server. Once it is there, the run goes on where it stands."],
-  uncertain: ["Look again", "Nobody knows whether something was done. Look again, or say what you found out. Looking never does it a second time."],
+  failed: ["Resume", "Failed blocks run again; finished blocks keep their results. The run uses the workflow as it was when the run started: to run an edited one, use Run, or Run from here on a block."],
+  held: ["Resume", "Something is missing on this server. Once it is available, the run can continue."],
+  uncertain: ["Look again", "It is unknown whether a request was carried out. Look again, or report what you found. Looking never repeats it."],
 };
 
 export function RunPanel() {
@@ -92,7 +92,7 @@ function lineText(event: RunEvent): string {
     case "run.finished": return "The run finished";
     case "run.failed": return `The run failed: ${event.error ?? ""}`;
     case "run.paused": return "The run is paused";
-    case "run.cancelled": return "The run was stopped here. Sessions at Devin go on until they are ended.";
+    case "run.cancelled": return "The run was stopped. Its Devin sessions continue until they are ended.";
     case "block.started": return "started";
     case "block.finished": return event.verdict && event.verdict.tone !== "good" ? `ended in ${duration(event.durationMs ?? 0)}: ${verdictText(event.verdict)}` : `done in ${duration(event.durationMs ?? 0)}`;
     case "block.failed": return `failed: ${event.error ?? ""}${event.errorHandled ? " (handled)" : ""}`;
@@ -130,7 +130,7 @@ function Timeline({ run }: { run: RunView }) {
   const shown = spans.slice(0, SHOWN);
   return (
     <div className="timeline">
-      <p className="field-help">{duration(end - begin)} in all{spans.length > shown.length ? `; the first ${shown.length} of ${spans.length} shown` : ""}</p>
+      <p className="field-help">{duration(end - begin)} in total{spans.length > shown.length ? `; the first ${shown.length} of ${spans.length} shown` : ""}</p>
       {shown.map((span) => {
         const from = (span.start - begin) / (end - begin);
         const width = Math.max(0.004, ((span.end ?? end) - span.start) / (end - begin));
@@ -255,14 +255,14 @@ function SessionsLeft({ run }: { run: RunView }) {
     });
   };
   const again = <ActButton act={looking} busy="Looking…" onClick={() => void look()}>Look again</ActButton>;
-  if (!sessions && isUnknown) return <p className="sessions-left" role="status">It is not known whether sessions of this run go on at Devin. {again}</p>;
-  if (!sessions && run.status === "cancelled") return <p className="field-help" role="status">Sessions at Devin go on until they are ended. Looking which do…</p>;
+  if (!sessions && isUnknown) return <p className="sessions-left" role="status">It is not known whether sessions of this run are still running in Devin. {again}</p>;
+  if (!sessions && run.status === "cancelled") return <p className="field-help" role="status">The run's Devin sessions continue until they are ended. Checking…</p>;
   if (!sessions?.length || (!left.length && run.status === "finished")) return null;
-  if (!left.length) return <p className="field-help" role="status">None of this run’s sessions goes on at Devin.</p>;
+  if (!left.length) return <p className="field-help" role="status">None of this run’s sessions is still running in Devin.</p>;
   const ids = left.flatMap((session) => session.sessionId ?? []);
   return (
-    <section className="sessions-left" aria-label="Sessions that go on">
-      <h2>{left.length === 1 ? "A session goes on at Devin" : `${left.length} sessions go on at Devin`}</h2>
+    <section className="sessions-left" aria-label="Sessions still running">
+      <h2>{left.length === 1 ? "A session is still running in Devin" : `${left.length} sessions are still running in Devin`}</h2>
       <p>The run has ended here; {left.length === 1 ? "its session has not, and" : "its sessions have not, and"} may cost more until ended.</p>
       <div className="actions">
         {ids.length > 1 && <ActButton act={act} busy="Ending…" className="danger" onClick={() => void end(ids)}>End all {ids.length} sessions</ActButton>}

@@ -86,11 +86,11 @@ export function PauseForm({ run, execution, cardSays, where }: { run: string; ex
     setSent(await once(act, () => api.answer(run, answerTo, answer)));
     void watch(run); // also where somebody else was first: the run has gone on
   };
-  const choices: Choice[] = point.choices ?? [{ label: "Answer and go on", answer: {}, fields: data.inputFormat ?? [] }];
+  const choices: Choice[] = point.choices ?? [{ label: "Answer and continue", answer: {}, fields: data.inputFormat ?? [] }];
   const title = where ? `${point.blockName}, ${where},` : point.blockName;
   return (
     <section className={`pause ${onCard ? ON_CARD : ""}`} aria-label={`${onCard ? "Reply to" : "Answer"} ${point.blockName}${where ? `, ${where}` : ""}`}>
-      {!onCard && <h2>{title} waits for your answer</h2>}
+      {!onCard && <h2>{title} is waiting for your answer</h2>}
       {point.message && point.message !== cardSays && <p>{point.message} {!onCard && <span className="field-help">{point.hint}</span>}</p>}
       {data.responseStructure?.map((row) => <JsonTree key={row.name} name={row.name} value={row.value ?? null} />)}
       {choices.map((choice) => <ChoiceForm key={choice.label} choice={choice} act={act} isMain={choices.length === 1} isSent={isSent} send={send} />)}

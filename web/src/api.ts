@@ -54,7 +54,7 @@ async function request(method: string, path: string, body?: unknown, headers: Re
     });
   } catch {
     answered(null);
-    throw new ApiError(0, "The server does not answer.", "Is sim-devin serve still running?", []);
+    throw new ApiError(0, "The server does not respond.", "Is sim-devin serve still running?", []);
   }
   answered(response);
   if (response.status < 500 && response.status !== 401) unanswered.delete(act); // else it may be done, and is asked for again
@@ -63,7 +63,7 @@ async function request(method: string, path: string, body?: unknown, headers: Re
     const error = ((await response.json().catch(() => ({}))) as { error?: Record<string, Json> }).error ?? {};
     throw new ApiError(
       response.status,
-      String(error.message ?? `The server answered ${response.status}.`),
+      String(error.message ?? `The server returned ${response.status}.`),
       String(error.hint ?? ""),
       Array.isArray(error.problems) ? error.problems.map(String) : [],
     );

@@ -235,15 +235,15 @@ export function inputRows(blocks: Record<string, Block>): Record<string, Json>[]
 
 type Limit = "maxAcu" | "maxSessions";
 const LIMITS: { id: Limit; label: string; isWhole: boolean }[] = [
-  { id: "maxAcu", label: "Most ACUs for all sessions of this run", isWhole: false },
-  { id: "maxSessions", label: "Most sessions that this run may create", isWhole: true },
+  { id: "maxAcu", label: "Maximum ACUs for all sessions of this run", isWhole: false },
+  { id: "maxSessions", label: "Maximum number of sessions of this run", isWhole: true },
 ];
 
 /** What is wrong with a limit as it was typed: no wrong one is taken for none. */
 function limitProblem(text: string, isWhole: boolean): string {
   const typed = text.trim();
   if (typed === "" || (/^\d+(\.\d+)?$/.test(typed) && Number(typed) >= 1 && Number(typed) < 1e9 && (!isWhole || Number.isInteger(Number(typed))))) return "";
-  return `Type a ${isWhole ? "whole number" : "number"} of at least 1, or nothing for no limit.`;
+  return `Type a ${isWhole ? "whole number" : "number"} of at least 1, or leave it empty for no limit.`;
 }
 
 function Inputs() {
@@ -305,7 +305,7 @@ function Secrets() {
   });
   return (
     <Frame title="Secrets">
-      <p className="field-help">A secret is kept on this machine, in a file only you can read, and used as {"{{NAME}}"}. Its value never comes back to this page.</p>
+      <p className="field-help">A secret is stored on this machine, in a file only you can read, and used as {"{{NAME}}"}. Its value is never sent back to this page.</p>
       <ul className="links">
         {info?.variables.map((item) => (
           <li key={item.name}><span><code>{item.name}</code> {item.stored ? "stored here" : item.set ? "from the environment" : "not set"}</span>{item.stored && <ActButton act={`forget ${item.name}`} className="quiet" aria-label={`Forget ${item.name}`} onClick={() => void drop(item.name)}>✕</ActButton>}</li>

@@ -162,7 +162,7 @@ const ROWS: Record<string, { columns: Column[]; fresh: (block: string) => Record
     fresh: (block) => ({ id: `${block}-else-if-${crypto.randomUUID().slice(0, 8)}`, title: "else if", value: "" }), add: "Add a condition", text: true,
   },
   "router-input": {
-    columns: [{ key: "title", title: "Route" }, { key: "value", title: "When to take it", long: true }],
+    columns: [{ key: "title", title: "Route" }, { key: "value", title: "When to use it", long: true }],
     fresh: (block) => ({ id: `${block}-route-${crypto.randomUUID().slice(0, 8)}`, title: "", value: "" }), add: "Add a route", text: true,
   },
   "variables-input": {

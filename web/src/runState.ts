@@ -249,8 +249,8 @@ export function noteOf(event: RunEvent): string {
   if (event.event === "block.waiting") {
     if (typeof event.progress === "object") return event.progress.reason;
     if (event.reason === "human") return "for a person to answer";
-    if (event.reason === "approval") return "for your yes";
-    if (event.reason === "time") return "for a moment to come";
+    if (event.reason === "approval") return "for your approval";
+    if (event.reason === "time") return "until a set time";
     return String(event.progress ?? event.reason ?? "");
   }
   if (event.event === "block.retrying") return `try ${event.attempt}: ${event.error ?? ""}`;

@@ -62,7 +62,7 @@ export async function watch(id: string): Promise<void> {
 function lose(id: string): void {
   const { run } = get();
   if (run?.id === id && isActive(run.status)) set({ run: ended(run, "lost") });
-  notify("The server does not know this run any more. With --simulate, runs end with their server.", "error");
+  notify("The server no longer knows this run. With --simulate, runs end with their server.", "error");
 }
 
 /** Look at the runs, and watch the one that is shown again if it went on, or if its stream was cut. */
@@ -143,7 +143,7 @@ export function keepLooking(): void {
   useCanvas.subscribe((now, before) => { if (now.opened !== before.opened) void attach().catch(report); });
   useConnection.subscribe((now, before) => {
     if (now.state === "up" && before.state !== "up") void recover().catch(report);
-    if (now.replayed !== before.replayed) notify("That was done already when it was first asked for; only the answer had been lost. To do it once more, ask again.");
+    if (now.replayed !== before.replayed) notify("This was already done the first time; only the response was lost. To do it again, repeat the action.");
   });
   const look = async () => {
     if (document.visibilityState === "visible" || useConnection.getState().state !== "up") await keepUp();

@@ -218,7 +218,7 @@ function adopt(workflow: string, document: Document, etag: string): void {
 async function leave(): Promise<void> {
   await save();
   const { saving, workflow } = get();
-  if (saving === "conflict" || saving === "failed") throw new Error(`${workflow} is not saved. Settle that first, or reload the page to give it up.`);
+  if (saving === "conflict" || saving === "failed") throw new Error(`${workflow} is not saved. Resolve that first, or reload the page to discard it.`);
 }
 
 async function load(workflow: string): Promise<void> {
