@@ -221,8 +221,6 @@ CALLED_BY_KEYWORDS = {
     "app.open_app",
     "client.Devin.create_session",
     "client.Devin.list_sessions",
-    "calls.jobs.wait._Wait.__init__",
-    "calls.jobs.wait.wait",
     "runs.runs.Runs.start",
     "simulator.simulator.Simulator.__init__",
     "toolbox.Toolbox.call",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -125,24 +125,40 @@ class Call(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """When a wait ends, and who is told meanwhile.
+
+    Attributes:
+        until: decides from a verdict whether a job is waited for no longer.
+        timeout: seconds after which the wait ends.
+        schema: JSON Schema that a structured output has to match to count as a result.
+        on_progress: told about each look.
+        minutes: minutes after its create at which a job that is not over is ended.
+        sent: returns the last message that was sent to a job, if it is known.
+    """
+
+    until: Until = until_settled
+    timeout: float | None = None
+    schema: Schema | None = None
+    on_progress: Callable[[Progress], None] | None = None
+    minutes: float | None = None
+    sent: Callable[[str], Sent | None] = lambda _: None
+
+
 def wait(
     job: JobSpec,
     ids: Iterable[str],
     call: Call,
     clock: Clock,
     *,
-    until: Until = until_settled,
-    timeout: float | None = None,
-    schema: Schema | None = None,
     cancel: threading.Event | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    minutes: float | None = None,
-    sent: Callable[[str], Sent | None] = lambda _: None,
+    **given: Any,
 ) -> list[Outcome]:
     """Wait for jobs and return one outcome for each, in the order of `ids`.
 
-    `call` carries out the tools of their kind; `timeout` is in seconds. All jobs that are still
-    open are asked for in list calls of many. A failing look is tried again until the timeout;
+    `call` carries out the tools of their kind; `given` are the fields of `Terms`. All jobs that
+    are still open are asked for in list calls of many. A failing look is tried until the timeout;
     jobs the service does not list are asked for one by one; one it does not know counts as
     failed after two minutes. A state that may be of the turn before the last message to a job
     does not end its wait, see `turn`; `sent` returns that message if it is known. One that is not
@@ -154,12 +170,11 @@ def wait(
         InvalidParams: `schema` is not a JSON Schema of draft 7, or refers to something else.
         SimDevinError: an error that waiting cannot mend, such as a wrong key.
     """
-    if schema is not None:
-        schema = json_schema.require(schema, "schema", "draft 7")
+    terms = Terms(**given)
+    if terms.schema is not None:
+        terms = replace(terms, schema=json_schema.require(terms.schema, "schema", "draft 7"))
     ids = [ids] if isinstance(ids, str) else list(ids)  # a text is a sequence of texts, too
-    return _Wait(job, ids, call, clock, until, timeout, schema, on_progress, minutes, sent).run(
-        cancel or threading.Event()
-    )
+    return _Wait(job, ids, call, clock, terms).run(cancel or threading.Event())
 
 
 class _Wait:
@@ -169,26 +184,21 @@ class _Wait:
         ids: Sequence[str],
         call: Call,
         clock: Clock,
-        until: Until,
-        timeout: float | None,
-        schema: Schema | None,
-        on_progress: Callable[[Progress], None] | None,
-        minutes: float | None,
-        sent: Callable[[str], Sent | None],
+        terms: Terms,
     ) -> None:
         self.job = job
         self.ids = ids
-        self.minutes = minutes
+        self.minutes = terms.minutes
         self.open = {self.job.bare(session_id): session_id for session_id in ids}
         self.call = call
         self.clock = clock
-        self.until = until
-        self.schema = schema
-        self.on_progress = on_progress
-        self.sent = sent
+        self.until = terms.until
+        self.schema = terms.schema
+        self.on_progress = terms.on_progress
+        self.sent = terms.sent
         self.turns: dict[str, tuple[Sent | None, Turn]] = {}
         self.started = clock.monotonic()
-        self.end = None if timeout is None else self.started + timeout
+        self.end = None if terms.timeout is None else self.started + terms.timeout
         self.look_ends = self.started + LOOK
         self.seen: dict[str, Mapping[str, Any]] = {}
         self.missing_since: dict[str, float] = {}
