@@ -269,7 +269,10 @@ ENDPOINT = [sys.executable, "-m", "sim_devin", "mcp", "--simulate", "--http", "-
 def test_sigterm_closes_what_a_server_of_mcp_has_open(tmp_path):
     env = {**os.environ, "SIM_DEVIN_STORE": str(tmp_path / "runs.sqlite")}
     with subprocess.Popen(ENDPOINT, stderr=subprocess.PIPE, text=True, env=env) as process:
-        assert "MCP at" in process.stderr.readline()
+        url = process.stderr.readline().split()[-1]
+        with pytest.raises(urllib.error.HTTPError) as refused:  # but it answers
+            urllib.request.urlopen(url, timeout=30)
+        refused.value.close()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM  # by way of Python's end, not on the spot
