@@ -1,7 +1,7 @@
-"""Put Devin, the autonomous software engineer, into automated work.
+"""Use Devin, the autonomous software engineer, in automated work.
 
-`open_app` gives the tools, blocks and workflows; `Devin` is a typed client of the API.
-Names are loaded when they are first used, so that importing the package costs little.
+`open_app` provides the tools, blocks and workflows; `Devin` is a typed client of the API.
+Names are loaded on first use, so importing the package is cheap.
 """
 
 from __future__ import annotations

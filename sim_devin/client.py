@@ -1,7 +1,7 @@
-"""A typed client: one method per operation, pages followed, sessions run to their end.
+"""A typed client: one method per operation, pagination, and sessions run to their end.
 
-Everything goes through the same tools as blocks and agents do; the parameters are the
-tools' own in snake case, and a test holds the two together.
+Everything uses the same tools as blocks and agents; the parameters are the tools' own in snake
+case, and a test keeps the two in sync.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ M = TypeVar("M", bound=Answer)
 class Devin:
     """A client for one organization.
 
-    `api_key` and `org_id` come from ``DEVIN_API_KEY`` and ``DEVIN_ORG_ID`` (or the config
-    file) unless given; further arguments are those of `sim_devin.open_app`::
+    `api_key` and `org_id` default to ``DEVIN_API_KEY`` and ``DEVIN_ORG_ID`` (or the config file);
+    the other arguments are those of `sim_devin.open_app`::
 
         with Devin(simulate=True) as devin:
             print(devin.run_session("Fix the build of acme/web").outcome)
 
-    Creates and messages are settled when their end is unknown, never repeated blindly.
-    Every method raises `sim_devin.SimDevinError`.
+    Creates and messages with an unknown outcome are reconciled, never repeated blindly. Every
+    method raises `sim_devin.SimDevinError`.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Devin:
     def iter_sessions(self, **filters: Any) -> Iterator[Session]:
         """Yield sessions across pages; `filters` are the arguments of `list_sessions`.
 
-        Raises `UnreadableResponse` where the service's pages go round in circles.
+        Raises `UnreadableResponse` if the service repeats a page.
         """
         for page in _pages(lambda after: self.list_sessions(**{**filters, "after": after})):
             yield from page.sessions
@@ -163,7 +163,7 @@ class Devin:
         return self._as(Session, "devin_archive_session", _given(locals()))
 
     def terminate_session(self, session_id: str, *, archive: bool | None = None) -> Session:
-        """End a session for good, and archive it if asked to; return it."""
+        """End a session permanently, optionally archiving it; return it."""
         return self._as(Session, "devin_terminate_session", _given(locals()))
 
     # -- conversation ----------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Devin:
         attachment_urls: Sequence[str] | None = None,
         message_as_user_id: str | None = None,
     ) -> Session:
-        """Say something to a session and return it; wakes a suspended one."""
+        """Send a message to a session and return the session; wakes a suspended one."""
         return self._as(Session, "devin_send_message", _given(locals()))
 
     def list_session_messages(
@@ -188,7 +188,7 @@ class Devin:
     def iter_messages(self, session_id: str, *, limit: int | None = None) -> Iterator[Message]:
         """Yield a session's messages across pages, oldest first.
 
-        Raises `UnreadableResponse` where the service's pages go round in circles.
+        Raises `UnreadableResponse` if the service repeats a page.
         """
         return self._messages(_given({"session_id": session_id, "limit": limit}))
 
@@ -203,11 +203,11 @@ class Devin:
         return self._tags("devin_get_session_tags", _given(locals()))
 
     def append_session_tags(self, session_id: str, tags: Sequence[str]) -> list[str]:
-        """Add tags to a session and return all it has."""
+        """Add tags to a session and return all its tags."""
         return self._tags("devin_append_session_tags", _given(locals()))
 
     def replace_session_tags(self, session_id: str, tags: Sequence[str]) -> list[str]:
-        """Put exactly these tags on a session; an empty list removes all."""
+        """Replace a session's tags; an empty list removes all."""
         return self._tags("devin_replace_session_tags", _given(locals()))
 
     # -- time ------------------------------------------------------------------------------
@@ -241,11 +241,11 @@ class Devin:
         on_progress: Callable[[Progress], None] | None = None,
         **create: Any,
     ) -> SessionRun:
-        """Create a session, wait until it settles, and collect what it made.
+        """Create a session, wait until it settles, and collect its results.
 
-        `create` are further arguments of `create_session`; `deadline` is in seconds, and holds
-        for all of it. A structured output counts as the result when it fits
-        ``structured_output_schema``. What cannot be read within the deadline is left out.
+        `create` are additional arguments for `create_session`; `deadline` is in seconds, for
+        everything together. A structured output counts as the result if it fits
+        ``structured_output_schema``. Data that cannot be read within the deadline is omitted.
         """
         clock = self.app.clock
         end = None if deadline is None else clock.monotonic() + deadline
@@ -321,7 +321,7 @@ class Devin:
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a method's own arguments under the tool's names, without those left out."""
+    """Return a method's own arguments under the tool's names, without omitted ones."""
     return {
         to_camel(name): value
         for name, value in arguments.items()
@@ -345,7 +345,7 @@ P = TypeVar("P", SessionPage, MessagePage)
 
 
 def _pages(fetch: Callable[[str | None], P]) -> Iterator[P]:
-    """Yield the pages of a list until the last, see `sim_devin.calls.paging.pages`."""
+    """Yield all pages of a list, see `sim_devin.calls.paging.pages`."""
     return pages(
         fetch, of=lambda page: {"hasNextPage": page.has_next_page, "endCursor": page.end_cursor}
     )

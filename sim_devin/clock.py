@@ -1,4 +1,4 @@
-"""Time as a thing that can be handed in: the real clock, and one that tests turn by hand."""
+"""Clocks that can be passed in: the real one, and one that tests move by hand."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text: str) -> float:
-    """Return a length of time such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
+    """Return a duration such as ``90``, ``90s``, ``15m``, ``2h`` or ``1d`` in seconds.
 
     Raises:
-        ValueError: it is none, or not above 0.
+        ValueError: it is not a positive duration.
     """
     short = text.strip().lower()
     unit = _UNITS.get(short[-1:])
@@ -26,14 +26,14 @@ def parse_duration(text: str) -> float:
 
 
 class Clock(Protocol):
-    """What the rest of the package knows of time. All values are in seconds."""
+    """The clock used by the rest of the package. All values are in seconds."""
 
     def time(self) -> float:
         """Return the time since the Unix epoch."""
         ...
 
     def monotonic(self) -> float:
-        """Return a time that never goes back; only differences mean something."""
+        """Return a monotonic time; only differences are meaningful."""
         ...
 
     def wait(self, event: threading.Event, timeout: float) -> bool:
@@ -42,23 +42,23 @@ class Clock(Protocol):
 
 
 def boottime() -> float:
-    """Return the seconds since this machine started, time asleep included where it is counted.
+    """Return the seconds since this machine started, including sleep where the system counts it.
 
-    It never goes back, whatever becomes of the time of day, and all processes of a machine
-    read the same.
+    It is monotonic, unaffected by setting the time, and the same for all processes of a
+    machine.
     """
     return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
 
 
 class RealClock:
-    """The machine's own time."""
+    """The machine's clock."""
 
     def time(self) -> float:
         """Return the time since the Unix epoch."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Return a time that never goes back."""
+        """Return a monotonic time."""
         return boottime()
 
     def wait(self, event: threading.Event, timeout: float) -> bool:
@@ -67,19 +67,19 @@ class RealClock:
 
 
 class ManualClock:
-    """A clock that only moves when somebody waits on it or calls `advance`.
+    """A clock that moves only while waiting or by `advance`.
 
-    A wait ends at once and moves the clock by its timeout, so hours pass in no time.
+    A wait returns immediately and moves the clock by its timeout, so hours take no time.
     """
 
-    simulated = True  # whatever compares times goes by it, and not by the database's
+    simulated = True  # times are compared using this clock, not the database's
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self._now = start
         self._lock = threading.Lock()
 
     def time(self) -> float:
-        """Return the clock's own idea of the time since the Unix epoch."""
+        """Return this clock's time since the Unix epoch."""
         with self._lock:
             return self._now
 
@@ -100,5 +100,5 @@ class ManualClock:
 
 
 def day_of(moment: float) -> str:
-    """Return the day of a moment (Unix seconds), in UTC."""
+    """Return the UTC day of a Unix time (seconds)."""
     return datetime.fromtimestamp(moment, UTC).date().isoformat()

@@ -61,14 +61,14 @@ from sim_devin.text import did_you_mean, nearest
 
 
 class SimDevinError(Exception):
-    """Base of every error raised on purpose here. `hint` says what to do about it."""
+    """Base of all errors raised deliberately by this package. `hint` says what to do."""
 
     exit_code = 1
     _meaning: ClassVar[Meaning] = Meaning()
 
     @property
     def means(self) -> Meaning:
-        """What the error says about the call that ended in it."""
+        """How the error classifies the call that raised it."""
         return self._meaning
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -80,7 +80,7 @@ class SimDevinError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from positional arguments alone, which keyword arguments break.
+        # The default rebuilds from positional arguments only, which keyword arguments break.
         return (_rebuild, (type(self), self.args, dict(self.__dict__)))
 
     def to_json(self) -> dict[str, Any]:
@@ -109,14 +109,14 @@ def _rebuild(
 
 
 class CallerError(SimDevinError):
-    """What the caller passed is wrong; nothing was sent."""
+    """Invalid input from the caller; nothing was sent."""
 
     exit_code = 2
     _meaning = WRONG
 
 
 class InvalidParams(CallerError):
-    """Parameters of a call are wrong. `problems` lists every one of them."""
+    """Invalid parameters of a call. `problems` lists all of them."""
 
     def __init__(self, subject: str, problems: Iterable[str], *, hint: str = "") -> None:
         self.subject = subject
@@ -138,7 +138,7 @@ class UnknownName(CallerError):
 
 
 class InvalidSpec(CallerError):
-    """A spec file does not fit the closed language. `problems` are ``place: what``."""
+    """A spec file is invalid. `problems` are ``place: what``."""
 
     def __init__(self, place: str, problems: Iterable[str], *, hint: str = "") -> None:
         self.place = place
@@ -148,7 +148,7 @@ class InvalidSpec(CallerError):
 
 
 class InvalidWorkflow(CallerError):
-    """A workflow document cannot be run. `problems` lists every one of them."""
+    """A workflow document cannot be run. `problems` lists every reason."""
 
     def __init__(self, problems: Iterable[str], *, hint: str = "") -> None:
         self.problems = list(problems)
@@ -156,7 +156,7 @@ class InvalidWorkflow(CallerError):
 
 
 class NotAllowed(CallerError):
-    """The policy refuses the call; nothing was sent."""
+    """The policy denies the call; nothing was sent."""
 
     _meaning = DECIDED
 
@@ -166,7 +166,7 @@ class AddressRefused(NotAllowed):
 
 
 class Declined(NotAllowed):
-    """The call needs a person's yes, and there is none; nothing was sent."""
+    """The call requires approval, which was not given; nothing was sent."""
 
 
 class PluginError(CallerError):
@@ -194,35 +194,35 @@ class CredentialsError(SimDevinError):
 
 
 class MissingCredentials(CredentialsError):
-    """A credential is not set anywhere it could be."""
+    """A required credential is not set."""
 
 
 class TransportError(SimDevinError):
-    """No usable answer came back from the service."""
+    """Network error, or no usable response from the service."""
 
     exit_code = 4
     _meaning = PASSING
 
 
 class NotSent(TransportError):
-    """The request provably never reached the service, so repeating it is safe."""
+    """The request certainly never reached the service, so repeating it is safe."""
 
     _meaning = UNTAKEN
 
 
 class NothingSent(NotSent):
-    """What has to be read before a message cannot be read for a whole grace window."""
+    """A message was not sent, since the session could not be read for a whole grace window."""
 
 
 class LocalFault(NotSent):
-    """This machine refuses what a call needs: descriptors, threads, memory; nothing was sent.
+    """This machine lacks a resource: descriptors, threads, memory; nothing was sent.
 
-    It passes, or is mended from outside; the hint says how.
+    It is temporary, or has to be fixed outside of this program; the hint says how.
     """
 
 
 class TimedOut(TransportError):
-    """The deadline passed before an answer came; unless `sent`, before anything went out."""
+    """The deadline passed before a response; unless `sent`, before the request was sent."""
 
     def __init__(self, message: str, *, sent: bool = True, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -230,15 +230,15 @@ class TimedOut(TransportError):
 
     @property
     def means(self) -> Meaning:
-        """Nothing was done if nothing was sent."""
+        """A request that was not sent had no effect."""
         return PASSING if self.sent else UNTAKEN
 
 
 class AmbiguousResult(TransportError):
-    """The request may or may not have taken effect. Do not repeat it; the hint says how to look.
+    """The request may or may not have taken effect. Do not repeat it; the hint says how to check.
 
     Attributes:
-        status: HTTP status of the answer; None when none came.
+        status: HTTP status of the response; None without a response.
         retry_after: seconds the service asked to wait, or None.
     """
 
@@ -258,17 +258,17 @@ class AmbiguousResult(TransportError):
 
 
 class UncertainResult(AmbiguousResult):
-    """The lookup found nothing before the grace window closed. A human has to decide."""
+    """Not found within the grace window. A person has to decide."""
 
 
 class ApiError(SimDevinError):
-    """The service answered with an error.
+    """The service returned an error.
 
     Attributes:
         status: HTTP status.
-        detail: the service's own explanation, redacted; empty when it gave none.
+        detail: the service's own explanation, redacted; empty without one.
         problems: field-level problems, ``place: what``.
-        request_id: id to quote to the vendor's support, when the answer carried one.
+        request_id: id to quote to the vendor's support, if the response had one.
         retry_after: seconds the service asked to wait, or None.
     """
 
@@ -294,7 +294,7 @@ class ApiError(SimDevinError):
 
     @property
     def means(self) -> Meaning:
-        """What the status says where the class leaves it open, such as 408 and 425."""
+        """Classified by the status if the class does not decide, as for 408 and 425."""
         return self._meaning if type(self) is not ApiError else meaning_of_status(self.status)
 
 
@@ -306,20 +306,20 @@ class AuthenticationFailed(ApiError, CredentialsError):
 
 
 class PermissionDenied(ApiError, CredentialsError):
-    """403: the key lacks a permission. The hint names it when it is known."""
+    """403: the key lacks a permission. The hint names it if known."""
 
     exit_code = 3
     _meaning = ACCESS
 
 
 class OutOfQuota(ApiError):
-    """The organization's money or quota ran out. A billing matter, not a wrong key."""
+    """The organization is out of money or quota. A billing problem, not a wrong key."""
 
     _meaning = replace(ACCESS, final=True)
 
 
 class BadRequest(ApiError):
-    """400 or 422: the service refused the parameters."""
+    """400 or 422: the service rejected the parameters."""
 
     _meaning = WRONG
 
@@ -331,13 +331,13 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: the session's state does not allow this."""
+    """409: the session's state does not allow the request."""
 
     _meaning = meaning_of_status(409)
 
 
 class RateLimited(ApiError):
-    """429: too many requests. `retry_after` holds the wait in seconds when the service gave one."""
+    """429: rate limited. `retry_after` is the wait in seconds if the service gave one."""
 
     _meaning = PASSING
 
@@ -349,9 +349,9 @@ class ServerError(ApiError):
 
 
 class UnreadableResponse(SimDevinError):
-    """The service reported success in a shape we cannot read.
+    """The service reported success, but the response cannot be read.
 
-    `accepted` is true when the request may have changed something: do not repeat it.
+    `accepted` is true if the request may have changed something: do not repeat it.
     """
 
     exit_code = 5
@@ -365,14 +365,14 @@ class UnreadableResponse(SimDevinError):
 
     @property
     def means(self) -> Meaning:
-        """Look first if it was accepted; else another look may find another shape."""
+        """Check first if it was accepted; otherwise it can be retried."""
         if self.accepted:
             return UNCERTAIN
         return meaning_of_status(self.status) if self.status >= 300 else UNTAKEN
 
 
 class WaitTimedOut(SimDevinError):
-    """A wait reached its deadline. The sessions go on; wait again with the same ids."""
+    """A wait reached its deadline. The sessions continue; wait again with the same ids."""
 
 
 class RunFailed(SimDevinError):
@@ -384,9 +384,9 @@ class StoreError(SimDevinError):
 
 
 class StoreUnavailable(StoreError):
-    """The run store cannot be used now: busy, a full disk, no permission, a lost connection.
+    """The run store is temporarily unusable: busy, disk full, no permission, connection lost.
 
-    Nothing is wrong with what is stored. It passes, or is mended from outside; the hint says how.
+    The stored data is intact. The condition passes or has to be fixed outside; the hint says how.
     """
 
     _meaning = PASSING

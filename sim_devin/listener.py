@@ -1,7 +1,7 @@
-"""What every server here listens with: a socket, and how many connections it keeps how long.
+"""The listening socket of all servers here, and the limits on their connections.
 
-It is below the simulator as well, which shares nothing else with the rest: there is no client's
-code in it.
+It is below the simulator too, which otherwise shares nothing with the rest: it contains no client
+code.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-BACKLOG = 128  # connections that wait to be accepted
+BACKLOG = 128  # connections waiting to be accepted
 MOST = 512  # connections at a time
 LEAST = 8
 
-# What a connection is told when all others are at work.
+# The response to a connection when all others are being served.
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\n"
     b"Retry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -28,17 +28,17 @@ C = TypeVar("C")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a TCP socket that listens; port 0 takes a free one.
+    """Return a listening TCP socket; port 0 selects a free one.
 
-    Nagle's algorithm is off for what it accepts. Answers would take 40 ms more otherwise: the
-    algorithm holds back their second part until the client, which waits for more, acknowledges
-    the first.
+    Nagle's algorithm is off for accepted connections. Otherwise responses would take 40 ms more:
+    the algorithm delays their second part until the client, which waits for more, acknowledges the
+    first.
 
     Raises:
         OSError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio looks for the protocol here before it turns the algorithm off; others inherit.
+    # asyncio checks for the protocol here before it turns the algorithm off; others inherit.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,9 +54,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def most_connections() -> int:
-    """Return how many connections a server keeps: a third of what the process may open, or 512.
+    """Return how many connections a server keeps: a third of what the process may open, up to 512.
 
-    The rest is for the store, for requests to Devin, and for connections that come and go.
+    The rest is for the store, for requests to Devin, and for short-lived connections.
     """
     try:
         import resource
@@ -68,13 +68,13 @@ def most_connections() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many connections a server keeps, and how long it waits for what they send.
+    """How many connections a server keeps, and how long it waits for data from them.
 
     Attributes:
-        connections: most of them at a time.
-        head: seconds from the connection to the end of the first request's headers.
+        connections: maximum number at a time.
+        head: seconds from connecting to the end of the first request's headers.
         body: seconds from there to the end of the body.
-        idle: seconds from an answer to the end of the next request's headers.
+        idle: seconds from a response to the end of the next request's headers.
     """
 
     connections: int = field(default_factory=most_connections)
@@ -84,14 +84,14 @@ class Limits:
 
 
 class Connections(Generic[C]):
-    """The open connections of a server: which wait for their client, and until when.
+    """The open connections of a server: which ones wait for their client, and until when.
 
-    May be used from several threads.
+    Thread-safe.
 
     Args:
         limits: how many, and how long.
-        close: closes a connection; `left` has to be called for it afterwards.
-        clock: seconds that only go forward.
+        close: closes a connection; `left` must be called for it afterwards.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Connections(Generic[C]):
         self._close = close
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: dict[C, float] = {}  # until the head is there; those longest first
-        self._sending: dict[C, float] = {}  # until the body is there
+        self._waiting: dict[C, float] = {}  # until the headers arrive; longest first
+        self._sending: dict[C, float] = {}  # until the body arrives
         self._working: set[C] = set()
         self._closing: set[C] = set()
 
@@ -114,10 +114,10 @@ class Connections(Generic[C]):
             return len(self._open()) + len(self._closing)
 
     def admit(self, connection: C) -> bool:
-        """Count a new connection, which has to send a request now.
+        """Count a new connection, which must now send a request.
 
-        At the limit the one is closed that has waited longest for its client. Return False, and
-        do not count it, when there is none: all requests are being worked on.
+        At the limit, close the one that has waited longest for its client. Return False, without
+        counting it, if there is none: all requests are being served.
         """
         with self._changed:
             full = len(self._open()) >= self.limits.connections
@@ -134,11 +134,11 @@ class Connections(Generic[C]):
         self._move(connection, self._waiting, self.limits.idle)
 
     def sends(self, connection: C) -> None:
-        """Note that a request's headers are there and its body is not."""
+        """Note that a request's headers have arrived but not its body."""
         self._move(connection, self._sending, self.limits.body)
 
     def works(self, connection: C) -> None:
-        """Note that a request is there as a whole."""
+        """Note that a complete request has arrived."""
         with self._changed:
             if connection in self._waiting or connection in self._sending:
                 self._forget(connection)
@@ -172,7 +172,7 @@ class Connections(Generic[C]):
             self._end(connection)
 
     def wait_until_closed(self, seconds: float) -> None:
-        """Wait until what was closed here has left, but no longer than `seconds`."""
+        """Wait until the closed connections have left, at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._closing, seconds)
 
@@ -180,7 +180,7 @@ class Connections(Generic[C]):
         return [*self._waiting, *self._sending, *self._working]
 
     def _move(self, connection: C, deadlines: dict[C, float], seconds: float) -> None:
-        """Start a connection's wait; one that is under way goes on, whatever trickles in."""
+        """Start a connection's wait; a wait in progress continues, even if data trickles in."""
         with self._changed:
             if connection in deadlines or connection not in self._open():
                 return

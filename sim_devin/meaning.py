@@ -1,4 +1,4 @@
-"""What an error means for whoever decides what comes next: decided here and nowhere else."""
+"""Classification of errors for callers that decide what to do next. The only place for it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an error says about the call that ended in it.
+    """What an error says about the call that raised it.
 
     Attributes:
-        temporary: the same call may succeed later although nobody changes anything: the
-            network, a time-out, 408, 425, 429, 5xx.
-        did_nothing: the call certainly changed and cost nothing. Only a refusal of what was
-            asked for proves that. A 409, a 429 or a 5xx does not: a gateway may
-            answer so after the service has done the work.
-        callers_fault: the call cannot succeed as it stands; it has to be changed.
-        access: a key, a permission or money is missing; the same call succeeds once a person
-            has mended that.
-        uncertain: the call may have taken effect: look before it is repeated.
-        final: the answer is a decision (the policy's, a person's), a property of this
-            installation, or money that is gone; trying again only asks again.
+        temporary: the same call may succeed later without any change: the network, a timeout, 408,
+            425, 429, 5xx.
+        did_nothing: the call certainly changed and cost nothing. Only a rejection of the request
+            itself proves that. A 409, a 429 or a 5xx does not: a gateway may return those after
+            the service has done the work.
+        callers_fault: the call cannot succeed as it is; it has to be changed.
+        access: a key, a permission or money is missing; the same call succeeds once a person has
+            fixed that.
+        uncertain: the call may have taken effect: check before repeating it.
+        final: the error is a decision (by the policy or a person), a property of this
+            installation, or a lack of money; trying again only asks again.
     """
 
     temporary: bool = False
@@ -38,12 +38,12 @@ PASSING = Meaning(temporary=True)
 UNTAKEN = Meaning(temporary=True, did_nothing=True)
 UNCERTAIN = Meaning(uncertain=True)
 
-# Answers of the 4xx kind that say nothing of the request itself: it may be under way, or done.
+# 4xx statuses that say nothing about the request itself: it may be in progress, or done.
 _DOUBTFUL = frozenset((408, 409, 425, 429, 499))
 
 
 def meaning_of_status(status: int) -> Meaning:
-    """Return what an HTTP status means that is not a success."""
+    """Return the classification of a non-success HTTP status."""
     if status in (401, 402, 403):
         return ACCESS
     if status in (408, 425, 429) or status >= 500:

@@ -1,4 +1,4 @@
-"""Keep secrets out of every text and value that leaves: by name and by value."""
+"""Remove secrets from all text and values that leave the program: by name and by value."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sim_devin.errors import SimDevinError
 from sim_devin.secret_names import is_secret_name
 
 MASK = "***"
-SHORTEST = 6  # a shorter value would blot out ordinary text; it is still masked by name
-_SHORTEST_ODD = 4  # the same of a value with characters that ordinary text has none of
+SHORTEST = 6  # a shorter value would hide ordinary text; it is still masked by name
+_SHORTEST_ODD = 4  # the same for a value with characters that ordinary text does not have
 _ODD = re.compile(r"[^\w\s.,:;/'()-]")
 
 # Devin's credentials start with cog_ (v3) or apk_ (v1, v2): mask them wherever they come from.
@@ -35,7 +35,7 @@ _MEMBER = re.compile(
 
 
 def stands_out(value: str) -> bool:
-    """Return whether a secret can be told from ordinary text wherever it stands."""
+    """Return whether a secret can be recognized in ordinary text."""
     least = _SHORTEST_ODD if _ODD.search(value) else SHORTEST
     return len(value) >= least
 
@@ -44,7 +44,7 @@ def _percent(value: str, safe: str = "") -> str:
     return quote(value.encode("utf-8", "replace"), safe=safe)
 
 
-# The ways a secret is spelled inside other texts, by name: the names are stored.
+# The ways a secret is spelled inside other text, by name: the names are stored.
 SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "": lambda value: value,
     "stripped": str.strip,
@@ -65,22 +65,22 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
     "form": lambda value: quote_plus(value.encode("utf-8", "replace")),
     "html": html.escape,
     "repr": lambda value: repr(value)[1:-1],
-    "repr-quoted": lambda value: repr("'\"" + value)[4:-1],  # where both kinds of quotes are
+    "repr-quoted": lambda value: repr("'\"" + value)[4:-1],  # with both kinds of quotes
 }
 
 
 class Credentials(dict[str, str]):
-    """Credential fields and their values, with a repr that shows the names alone."""
+    """Credential fields and their values, with a repr that shows only the names."""
 
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self)})"
 
 
 class Redactor:
-    """Masks a set of known secret values, and whatever looks like a secret by its name.
+    """Masks a set of known secret values, and values whose names look secret.
 
-    Values shorter than six characters are masked by name only, unless there are characters in
-    them that ordinary text has none of (``stands_out``).
+    Values shorter than six characters are masked by name only, unless they contain characters
+    that ordinary text does not have (``stands_out``).
     """
 
     def __init__(self, secrets: Iterable[object] = ()) -> None:
@@ -94,9 +94,9 @@ class Redactor:
         return f"Redactor({len(self._values)} spellings)"
 
     def text(self, text: str, *, queries: bool = True) -> str:
-        """Return `text` with every known secret, key-like token and secret by name masked.
+        """Return `text` with every known secret, key-like token and named secret masked.
 
-        Without `queries` an address keeps its signature, for a reader who is to fetch it.
+        Without `queries` a URL keeps its signature, for a reader who has to fetch it.
         """
         text = self._known(text)
         text = _DEVIN_KEY.sub(MASK, text)
@@ -107,14 +107,14 @@ class Redactor:
         return _MEMBER.sub(_member, text) if ":" in text else text
 
     def _known(self, text: str) -> str:
-        # A mask may complete another secret (one with asterisks in it), so look again.
+        # A mask may complete another secret (one with asterisks in it), so repeat.
         while found := [value for value in self._values if value in text]:
             for value in found:
                 text = text.replace(value, MASK)
         return text
 
     def data(self, value: Any, *, queries: bool = True) -> Any:
-        """Return a copy of JSON data in which secrets are masked; `queries` as for `text`."""
+        """Return a copy of JSON data with secrets masked; `queries` as for `text`."""
         if isinstance(value, str):
             return self.text(value, queries=queries)
         if isinstance(value, Mapping):
@@ -138,7 +138,7 @@ class Redactor:
         }
 
     def error(self, error: SimDevinError) -> SimDevinError:
-        """Mask secrets in an error's texts, in place, and return it."""
+        """Mask secrets in an error's text, in place, and return it."""
         error.args = tuple(self._masked(item) for item in error.args)
         for name, value in list(error.__dict__.items()):
             error.__dict__[name] = self._masked(value)
@@ -149,7 +149,7 @@ class Redactor:
 
 
 def spans_by_name(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where in a text secrets stand by name: passwords and queries of addresses, members."""
+    """Yield where a text contains named secrets: passwords and queries of URLs, members."""
     for found in _USER_INFO.finditer(text):
         yield found.span(2)
     for found in _QUERY.finditer(text):
@@ -163,15 +163,15 @@ def spans_by_name(text: str) -> Iterator[tuple[int, int]]:
 
 
 def texts_by_name(value: Any, place: str = "", *, named: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield the texts in JSON data that stand in places whose names say that they are secret.
+    """Yield the strings in JSON data at places whose names say that they are secret.
 
-    Those are values of keys and of rows of tables; members, queries and passwords inside a text.
-    With each comes where it stands, as a path.
+    These are values of keys and of table rows, and members, queries and passwords inside text. Each
+    comes with its path.
 
     Args:
         value: the data.
-        place: what the paths begin with.
-        named: whether all of the data stands in such a place.
+        place: prefix of the paths.
+        named: whether all of the data is at such a place.
     """
     if isinstance(value, str):
         if named:
@@ -208,7 +208,7 @@ def _says_something(value: Any) -> bool:
 
 
 def _row(row: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return a row ``{"Key": name, "Value": …}`` of a table with the value of a secret masked."""
+    """Return a table row ``{"Key": name, "Value": …}`` with a secret value masked."""
     keys = {str(key).lower(): key for key in row}
     name = row.get(keys.get("key", keys.get("name")))
     if not isinstance(name, str) or "value" not in keys or not is_secret_name(name):

@@ -37,7 +37,7 @@ from sim_devin.text import did_you_mean, nearest
 
 APP_NAME = "sim-devin"
 
-# What the config file has, and what of it limits something.
+# The sections of the config file, and those of them that set limits.
 _SECTIONS = ("credentials", "settings", "policy", "network", "hooks", "schedules", "reminders")
 _LIMITS = (
     *("max_acu", "max_acu_day", "max_sessions_run", "max_sessions_day", "max_minutes"),
@@ -59,40 +59,40 @@ _FALSE = ("", "0", "false", "no", "off")
 
 @dataclass(frozen=True)
 class Settings:
-    """What an app goes by. Its repr hides the credentials.
+    """The settings of an app. The repr hides the credentials.
 
     Attributes:
         credentials: connection id -> field -> value, from the config file.
         env: the environment that was read.
         base_url: overrides the connection's base URL; empty for none.
         max_acu: ceiling for the ACU limit of every session; None for none.
-        max_acu_day: ceiling for what the caps of one day (UTC) may add up to, of the policy's and
-            this the stricter; None for none.
-        max_sessions_run: most sessions that one run may create; None for any number.
-        max_sessions_day: most sessions of one day (UTC); None for any number.
-        max_minutes: minutes after its creation at which a session that is not over yet is
-            ended; None for never.
-        max_sessions: most sessions of an organization that the durable runs of a store may
-            have under way at once; None for no limit.
-        max_creates_per_minute: most sessions of an organization that they may create within
-            a minute; None for no limit.
-        retries: tries after the first; None for the default.
+        max_acu_day: daily ACU limit (UTC) for the sum of the caps; the stricter of this and the
+            policy's applies; None for none.
+        max_sessions_run: maximum number of sessions created by one run; None for no limit.
+        max_sessions_day: maximum number of sessions per day (UTC); None for no limit.
+        max_minutes: minutes after its create at which an unfinished session is ended; None for
+            never.
+        max_sessions: maximum number of sessions of an organization in progress at once for the
+            durable runs of a store; None for no limit.
+        max_creates_per_minute: maximum number of sessions of an organization that they create
+            within a minute; None for no limit.
+        retries: attempts after the first; None for the default.
         settle: how an ambiguous create or message is settled.
         specs: folders of spec files to load as plugins.
-        disabled: names of plugins that are not loaded.
+        disabled: names of plugins not to load.
         strict: whether a broken plugin is fatal.
-        simulate: whether to talk to the built-in simulator.
-        otel: whether to make OpenTelemetry spans (extra ``otel``).
+        simulate: whether to use the built-in simulator.
+        otel: whether to create OpenTelemetry spans (extra ``otel``).
         hooks: the config file's ``[hooks]``, see `sim_devin.service.hooks`.
         schedules: the config file's ``[schedules]``, see `sim_devin.service.schedules`.
         reminders: the config file's ``[reminders]``, see `sim_devin.runs.reminders`.
         policy: the config file's ``[policy]``: what agents and workflows may do.
-        network: the config file's ``[network]``: what requests of workflows may reach besides
-            public addresses.
-        model: the language model of blocks that name none; empty for none.
-        model_url: an OpenAI-compatible endpoint that is asked instead of the providers.
+        network: the config file's ``[network]``: addresses that workflow requests may reach
+            besides public ones.
+        model: the language model for blocks that do not name one; empty for none.
+        model_url: an OpenAI-compatible endpoint used instead of the providers.
         model_api_key: the endpoint's key.
-        unread: what stands in the config file or the environment and nothing reads, in words.
+        unread: messages about unknown entries in the config file or the environment.
     """
 
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -123,7 +123,7 @@ class Settings:
     unread: tuple[str, ...] = ()
 
     def ceilings(self) -> Policy:
-        """Return the ceilings of the settings, as a policy that has nothing else."""
+        """Return the ceilings of the settings, as a policy with nothing else."""
         return Policy(
             acu_per_call=self.max_acu,
             acu_per_day=self.max_acu_day,
@@ -149,7 +149,7 @@ class Settings:
 
 
 def config_path(env: Mapping[str, str]) -> Path:
-    """Return where the config file is: ``SIM_DEVIN_CONFIG`` or the user's config folder."""
+    """Return the path of the config file: ``SIM_DEVIN_CONFIG`` or in the user's config folder."""
     named = env.get("SIM_DEVIN_CONFIG", "")
     if named:
         return Path(named).expanduser()
@@ -159,10 +159,10 @@ def config_path(env: Mapping[str, str]) -> Path:
 
 
 def load_settings(env: Mapping[str, str] | None = None, config: Path | None = None) -> Settings:
-    """Return the settings of the environment and the config file; the environment wins.
+    """Return the settings from the environment and the config file; the environment wins.
 
     Raises:
-        CallerError: a value cannot be used, or the config file is readable by others.
+        CallerError: a value is invalid, or the config file is readable by others.
     """
     env = os.environ if env is None else env
     document = _read_config(config or config_path(env), named=config is not None)
@@ -174,7 +174,7 @@ def load_settings(env: Mapping[str, str] | None = None, config: Path | None = No
         return env.get(f"SIM_DEVIN_{name.upper()}", table.get(name, default))
 
     def at_least(least: int, name: str) -> int | None:
-        # A variable that is set to nothing takes no ceiling of the file away.
+        # A variable set to an empty string does not remove a ceiling of the file.
         given = env.get(f"SIM_DEVIN_{name.upper()}", "").strip() or table.get(name)
         return None if given is None else _integer(name, given, least)
 
@@ -225,10 +225,11 @@ def _credentials(table: Any) -> Mapping[str, Mapping[str, str]]:
 def _unread(
     document: Mapping[str, Any], table: Mapping[str, Any], env: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield what nothing reads, with the nearest name.
+    """Yield a message for each unknown entry, with the nearest known name.
 
     Raises:
-        CallerError: what it looks like is a limit, or a section of limits: it would not hold.
+        CallerError: the entry looks like a limit, or a section of limits, which would not be
+            enforced.
     """
     prefix = "SIM_DEVIN_"
     variables = [f"{prefix}{name.upper()}" for name in _SETTINGS] + list(_VARIABLES)
@@ -255,7 +256,7 @@ def _unread(
                 raise CallerError(
                     f"{said} It looks like a limit, which would not be enforced.", hint=hint
                 )
-            if close or found is not asked:  # variables of that prefix may be those of others
+            if close or found is not asked:  # variables with that prefix may belong to others
                 yield f"{said} {hint}"
 
 
@@ -288,7 +289,7 @@ def _read_config(path: Path, *, named: bool) -> dict[str, Any]:
 
 
 def _policy(table: Mapping[str, Any]) -> Policy:
-    """Return the policy that the table of a config file stands for. A list may be one text."""
+    """Return the policy defined by a config file's table. A list may be a single string."""
     if not isinstance(table, Mapping):
         raise CallerError("[policy] must be a table.")
     known = {item.name: item.default for item in fields(Policy)}
@@ -313,7 +314,7 @@ def _policy(table: Mapping[str, Any]) -> Policy:
 
 
 def _network(table: Any, variable: str | None) -> NetworkPolicy:
-    """Return what the table of a config file allows, or the environment's variable instead."""
+    """Return the addresses allowed by a config file's table, or by the environment's variable."""
     if not isinstance(table, Mapping):
         raise CallerError("[network] must be a table.")
     for name in table:
@@ -342,7 +343,7 @@ def _position(error: Exception) -> str:
 
 
 def _from_keyring(name: str, *, wanted: bool) -> str:
-    """Return a secret kept by the operating system, when the keyring library is installed."""
+    """Return a secret kept by the operating system, if the keyring library is installed."""
     if not wanted:
         return ""
     try:
