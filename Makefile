@@ -52,6 +52,7 @@ fix: $(READY) ## mend what a machine can mend
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/cli_docs.py
 	$(BIN)/python scripts/conformance.py --write > /dev/null
+	$(BIN)/python scripts/javascript_table.py
 
 pin: $(READY) ## write anew the list of names that must not change by accident
 	$(BIN)/python -m tests.pinned_names

@@ -55,6 +55,11 @@ EXPRESSIONS = {
     "Object.groupBy([1, 2], x => x > 1 ? 'big' : 'small').big[0]": 2,
     "/(?<y>\\d+)/.exec('a12').groups.y": "12",
     "[typeof fetch, typeof require, typeof process].join()": "undefined,undefined,undefined",
+    "(f => f(f, 5000))((f, n) => n ? 1 + f(f, n - 1) : 0)": 5000,
+    "new Date('2024-05-06T07:08:09z').getHours()": 7,
+    "'a'.localeCompare('B')": -1,
+    "(1234.5).toLocaleString('de-DE')": "1.234,5",
+    "new Date(0).toLocaleString('en-US', { timeZone: 'Asia/Tokyo' })": "1/1/1970, 9:00:00 AM",
 }
 HOSTILE = {
     "endless loop": "(() => { for (;;); })()",
@@ -131,21 +136,21 @@ def ours() -> Evaluate:
     )
 
 
-CANDIDATES: dict[str, tuple[str, Callable[[], Evaluate]]] = {
-    "sim_devin": ("quickjs-ng", ours),
-    "quickjs-ng": ("quickjs-ng", quickjs),
-    "quickjs": ("quickjs", quickjs),
-    "mini-racer": ("mini-racer", mini_racer),
-    "jsbox": ("jsbox", jsbox),
-    "quickjs-rs": ("quickjs-rs", quickjs_rs),
+# What each needs, the engine first, and how it is asked.
+CANDIDATES: dict[str, tuple[tuple[str, ...], Callable[[], Evaluate]]] = {
+    "sim_devin": (("quickjs-ng", "mini-racer"), ours),
+    "quickjs-ng": (("quickjs-ng",), quickjs),
+    "quickjs": (("quickjs",), quickjs),
+    "mini-racer": (("mini-racer",), mini_racer),
+    "jsbox": (("jsbox",), jsbox),
+    "quickjs-rs": (("quickjs-rs", "wasmtime"), quickjs_rs),
 }
 
 
-def size(package: str) -> str:
-    """Return what the package, with what it needs, takes on disk."""
-    names = [package, "wasmtime"] if package == "quickjs-rs" else [package]
+def size(packages: tuple[str, ...]) -> str:
+    """Return what the packages take on disk."""
     total = 0
-    for name in names:
+    for name in packages:
         for file in files(name) or ():
             path = Path(str(file.locate()))
             total += path.stat().st_size if path.exists() else 0
@@ -208,9 +213,9 @@ def others_run(evaluate: Evaluate) -> str:
     return "yes" if waited < 0.3 else "no"
 
 
-CHECKS: dict[str, Callable[[str, Evaluate], str]] = {
-    "version": lambda package, _: version(package),
-    "installed": lambda package, _: size(package),
+CHECKS: dict[str, Callable[[tuple[str, ...], Evaluate], str]] = {
+    "version": lambda packages, _: version(packages[0]),
+    "installed": lambda packages, _: size(packages),
     "expressions": lambda _, evaluate: correct(evaluate),
     "one evaluation": lambda _, evaluate: cost(evaluate),
     "other threads run": lambda _, evaluate: others_run(evaluate),
@@ -223,8 +228,8 @@ CHECKS: dict[str, Callable[[str, Evaluate], str]] = {
 
 def check(candidate: str, name: str) -> str:
     """Run one check in an environment and a process of its own."""
-    package = CANDIDATES[candidate][0]
-    command = ["uv", "run", "--quiet", "--isolated", "--no-project", "--with", package]
+    packages = ",".join(CANDIDATES[candidate][0])
+    command = ["uv", "run", "--quiet", "--isolated", "--no-project", "--with", packages]
     command += ["python", __file__, "--probe", candidate, name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE + 2)
@@ -241,8 +246,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.probe:
         candidate, name = arguments.probe
-        package, load = CANDIDATES[candidate]
-        print(CHECKS[name](package, load()), flush=True)
+        packages, load = CANDIDATES[candidate]
+        print(CHECKS[name](packages, load()), flush=True)
         return
     print("|", " | ".join(["", *arguments.candidates]), "|")
     print("|", " | ".join(["---"] * (len(arguments.candidates) + 1)), "|")

@@ -77,7 +77,7 @@ def test_a_condition_is_javascript(expression, expected):
         ("null.x", "type", 1, "Cannot read properties of null (reading 'x')"),
         ("undefinedVar > 1", "reference", 1, "undefinedVar is not defined"),
         ("1 +\nundefinedVar", "reference", 2, "undefinedVar is not defined"),
-        ("true;", "syntax", 1, "Syntax Error: Line 1: `true;` - Unexpected token ';'"),
+        ("true;", "syntax", 1, "Syntax Error: Line 1: `true;` - missing ) after argument list"),
         ("this is not js", "syntax", 1, "Syntax Error: Line 1: `this is not js` - "),
         ('{{NOPE}} === "x"', "syntax", 1, 'Syntax Error: Line 1: `{{NOPE}} === "x"` - '),
         ("n > 1 &&\n<ghost.x> === 2", "syntax", 2, "Syntax Error: Line 2: `<ghost.x> === 2` - "),
@@ -278,7 +278,7 @@ def test_bindings_count_as_memory():
     [
         "const f = (n) => f(n + 1) + 1; return f(0)",
         "function* g() { yield* g() }\nreturn [...g()]",
-        "let a = 1; for (let i = 0; i < 50000; i++) a = [a]\nreturn JSON.stringify(a).length",
+        "const g = (n) => JSON.stringify({ toJSON: () => g(n + 1) }); return g(0)",
     ],
 )
 def test_recursion_is_limited(body):

@@ -10,7 +10,7 @@ import sim_devin
 from sim_devin import Specs, hookimpl
 from sim_devin.calls.response import Response
 from sim_devin.engine.workflow_check import check
-from sim_devin.errors import InvalidParams, SimDevinError
+from sim_devin.errors import InvalidParams, InvalidWorkflow, SimDevinError
 from sim_devin.runs.services import AppServices
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import SimClock, Simulator
@@ -157,7 +157,7 @@ def test_a_block_fails_before_it_sends(operation, as_text, schema):
     assert CANARY not in json.dumps(result.to_json())
 
 
-def test_a_durable_wait_fails_before_it_waits(schema):
+def test_a_durable_wait_is_refused_before_it_starts(schema):
     clock = SimClock(speed=0)
     transport = SimulatedTransport(clock, Simulator(clock=clock, seed=1))
     app = sim_devin.open_app(
@@ -165,9 +165,10 @@ def test_a_durable_wait_fails_before_it_waits(schema):
     )
     session = app.call("devin_create_session", {"prompt": "p"})["sessionId"]
     values = {"structuredOutputSchema": schema, "apiKey": "{{DEVIN_API_KEY}}", "orgId": "org-test"}
-    run_id = app.runs.start(flow(block("w", "devin_wait", sessionId=session, **values)), env=ENV)
-    result = app.runs.follow(run_id)
-    says_which(result.error, schema)
+    with pytest.raises(InvalidWorkflow) as caught:
+        app.runs.start(flow(block("w", "devin_wait", sessionId=session, **values)), env=ENV)
+    says_which(str(caught.value), schema)
+    assert app.runs.list() == []
     app.close()
 
 

@@ -1,12 +1,13 @@
 """JavaScript of conditions, while conditions and Function blocks, in an embedded engine.
 
-The engine is QuickJS (package ``quickjs-ng``, extra ``[js]``). Each evaluation has a context
-of its own, which has the language and nothing else: no network, files, modules, timers or
-environment. The engine lives in a small helper process, so a limit holds even where the engine
-does not look at it, and code that breaks the engine breaks the helper, not the caller. Helpers
-start when first needed, are reused and end with the caller. Every function here may be called
-from several threads at once; each gets its own helper. ``docs/javascript.md`` has the reasons
-and the measurements.
+The engine is QuickJS (package ``quickjs-ng``, extra ``[js]``). What depends on languages and zones,
+and the words of some errors, V8 is asked for (package ``mini-racer``), which Sim runs code in. Each
+evaluation has a context of its own, which has the language and nothing else: no network, files,
+modules, timers or environment. Both live in a small helper process, so a limit holds even where the
+engine does not look at it, and code that breaks the engine breaks the helper, not the caller.
+Helpers start when first needed, are reused and end with the caller. Every function here may be
+called from several threads at once; each gets its own helper. The reasons and the measurements are
+in ``docs/javascript.md``.
 """
 
 from __future__ import annotations
@@ -35,11 +36,20 @@ from sim_devin.specs.json_input import NotJson, parse_json
 DEFAULT_TIMEOUT = 5.0
 DEFAULT_MEMORY = 64 * 1024 * 1024
 
+# Sections of javascript_built_ins.js, and what code mentions that needs them.
+_BUILT_INS = {
+    "RegExp": re.compile("RegExp"),
+    "Date": re.compile("Date"),
+    "cbrt": re.compile("cbrt"),
+    "locale": re.compile("Intl|[lL]ocale"),
+}
+_MAKES_CODE = re.compile(r"\beval\b|\bFunction\b|\bconstructor\b|\bglobal(This)?\b|\bthis\b")
+# Not the machine's zone and language, which must not show in what a workflow gives.
+_PLACE = (("TZ", "UTC"), ("LC_ALL", "en_US.UTF-8"))
 _WORKER = Path(__file__).with_name("javascript_worker.py")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*\Z", re.ASCII)
 _FRAME = re.compile(r"^\s*at .*\(<input>:(\d+)", re.MULTILINE)  # a call
-_SYNTAX_FRAME = re.compile(r"^\s*at <input>:(\d+)", re.MULTILINE)  # a place in a text
 
 _KINDS: Mapping[str, Kind] = {
     "SyntaxError": "syntax",
@@ -53,18 +63,6 @@ _LABELS = {
     "ReferenceError": "Reference Error: ",
     "TypeError": "Type Error: ",
 }
-# The engine's words, and those that people know from browsers and Node.
-_WORDING = tuple(
-    (re.compile(pattern + r"\Z", re.DOTALL), words)
-    for pattern, words in (
-        (r"cannot read property '(.*)' of (\w+)", r"Cannot read properties of \2 (reading '\1')"),
-        (r"cannot set property '(.*)' of (\w+)", r"Cannot set properties of \2 (setting '\1')"),
-        (r"'.*' is read-only", r"Assignment to constant variable."),
-        (r"unexpected token in expression: ''", r"Unexpected end of input"),
-        (r"unexpected token in expression: ('.*')", r"Unexpected token \1"),
-        (r"unexpected end of string", r"Invalid or unexpected token"),
-    )
-)
 _NO_HOST = (
     "workflow code has no network, files, modules, timers or environment; "
     "use an API block for requests and a Wait block for time"
@@ -166,6 +164,7 @@ def _ask(
         "names": ",".join(bindings),
         "bindings": bindings,
         "compileOnly": compile_only,
+        "builtIns": [] if compile_only else _built_ins(source),
     }
     timeout = min(max(float(timeout), 0.0), LONGEST)
     try:
@@ -193,6 +192,12 @@ def _ask(
         # Often the engine has no memory left for an error of its own, and throws null instead.
         raise _out_of_memory(memory)
     raise _failure(source, kind, report)
+
+
+def _built_ins(source: str) -> list[str]:
+    """Return the sections of ``javascript_built_ins.js`` that code may need."""
+    anything = _MAKES_CODE.search(source)
+    return [name for name, used in _BUILT_INS.items() if anything or used.search(source)]
 
 
 def _exchange(request: bytes, timeout: float) -> bytes:
@@ -228,9 +233,11 @@ def _failure(source: str, source_kind: SourceKind, report: Mapping[str, Any]) ->
     detail = _worded(error["message"])
     kind: Kind = _KINDS.get(name or "", "thrown")
     line = None
-    if stage != "result":  # a result that JSON has no form for comes from no line of the user's
-        frames = _SYNTAX_FRAME if stage == "compile" else _FRAME
-        line = _line(frames.search(error.get("stack", "")), source)
+    if stage == "compile":
+        line = _line(error.get("line"), source)
+    elif stage == "run":  # a result that JSON has no form for comes from no line of the user's
+        frame = _FRAME.search(error.get("stack", ""))
+        line = _line(frame and frame[1], source)
     if name is None or (source_kind == "expression" and stage != "compile"):
         message = detail
     else:
@@ -240,17 +247,14 @@ def _failure(source: str, source_kind: SourceKind, report: Mapping[str, Any]) ->
     )
 
 
-def _line(frame: re.Match[str] | None, source: str) -> int | None:
-    if frame is None:
+def _line(line: str | int | None, source: str) -> int | None:
+    if line is None:
         return None
     # The code can write its own stack, and the wrapper ends one line below the source.
-    return max(1, min(int(frame[1]), source.count("\n") + 1))
+    return max(1, min(int(line), source.count("\n") + 1))
 
 
 def _worded(message: str) -> str:
-    for pattern, words in _WORDING:
-        if pattern.match(message):
-            return pattern.sub(words, message)
     missing = message.removesuffix(" is not defined")
     return f"{message} ({_NO_HOST})" if missing in _HOST_NAMES and missing != message else message
 
@@ -260,7 +264,8 @@ def _start() -> Process:
     if engine is None or engine.origin is None:
         raise MissingDependency("JavaScript in a workflow", "js")
     with starting():
-        return start(str(_WORKER), str(Path(engine.origin).parent.parent))
+        folder = str(Path(engine.origin).parent.parent)
+        return start(str(_WORKER), folder, env=_PLACE)
 
 
 _pool = HelperPool(_start)

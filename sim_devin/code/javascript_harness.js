@@ -11,9 +11,26 @@
   const text = String;
   const compile = eval; // called by another name, eval sees globals only and is not strict
   const isError = (value) => value instanceof Error;
+  const { host } = globalThis; // asks the process around the engine
+  delete globalThis.host;
 
   const lines = [];
   let report;
+
+  let running; // the text that runs
+  let tools; // what only some code needs, loaded for it
+  const need = () => (tools ??= compile(host("load", "tools"))(compile, host, () => running, JSON));
+  Error.prepareStackTrace = (error, sites) => need().stack(error, sites);
+  for (const name of ["parse", "stringify"]) {
+    const native = JSON[name];
+    JSON[name] = function (value, how, space) {
+      try {
+        return native(value, how, space);
+      } catch (error) {
+        throw need().unwritten(error, name, value);
+      }
+    };
+  }
 
   const shown = (value) => {
     if (typeof value !== "object") return text(value);
@@ -55,37 +72,43 @@
     report = stringify({ __proto__: null, stage, stdout: text(lines.join("\n")), ...result });
   };
 
+  let end; // how the code ended: [stage, what came of it]
   const run = async (code, bindings) => {
-    let value;
     try {
-      value = await code(bindings);
+      end = ["done", { value: await code(bindings) }];
     } catch (thrown) {
-      finish("run", { error: described(thrown) });
-      return;
+      end = ["run", { error: described(thrown) }];
     }
+  };
+  const told = () => {
+    if (end === undefined) return undefined;
     try {
-      finish("done", { value });
+      finish(end[0], end[1]);
     } catch (thrown) {
       finish("result", { error: described(thrown) });
     }
+    return report;
   };
 
   return (request) => {
-    if (request === undefined) return report;
+    if (request === undefined) return told();
     let given;
     let code;
+    let body;
     try {
       given = parse(request);
-      const { source, kind, names } = given;
+      const { source, kind, names, builtIns } = given;
       const declared = names ? `const {${names}} = arguments[0];` : "";
       // The code starts on the first line, so the lines of errors are those of the user's text.
-      const body = kind === "expression" ? `return Boolean(${source}\n)` : source;
-      code = compile(`(async function () {${declared}return await (async () => {${body}\n})()})`);
+      body = kind === "expression" ? `return Boolean(${source}\n)` : source;
+      running = `(async function () {${declared}return await (async () => {${body}\n})()})`;
+      for (const name of builtIns) need().install(name);
+      code = compile(running);
     } catch (thrown) {
-      finish("compile", { error: described(thrown) });
+      end = ["compile", { error: { ...described(thrown), ...tools?.unread(thrown, body) } }];
       return undefined;
     }
-    if (given.compileOnly) finish("done", {});
+    if (given.compileOnly) end = ["done", {}];
     else run(code, given.bindings);
     return undefined;
   };

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sim_devin.code import javascript
 from sim_devin.engine.code_templates import code_text
 from sim_devin.engine.graph import option_rows
+from sim_devin.engine.javascript_check import differences
 from sim_devin.engine.javascript_text import Scanner
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import Program
@@ -88,6 +89,15 @@ def code_problems(
                 block_id=piece.block.id,
                 hint=_line(piece.source, line),
                 level="error" if piece.matters else "warning",
+            )
+            continue
+        for line, what in differences(piece.source):
+            yield Problem(
+                f"the JavaScript, line {line}: {what}",
+                place=f"{piece.block.name}.{piece.field}",
+                block_id=piece.block.id,
+                hint=_line(piece.source, line),
+                level="warning",
             )
 
 

@@ -73,15 +73,17 @@ def program_problems(
 
     `starting` says that a run is about to begin: what it is allowed is known.
     """
+    fields = list(field_problems(program, env))
+    told = {problem.place for problem in fields if problem.level == "error"}
     return _sorted(
         [
             *_document_problems(program.workflow),
-            *field_problems(program, env),
+            *fields,
             *unread_problems(program),
             *_graph_problems(program),
             *reference_problems(program, env),
             *model_input_problems(program),
-            *schema_problems(program),
+            *(problem for problem in schema_problems(program) if problem.place not in told),
             *code_problems(program, env, starting=starting),
             *address_problems(program),
         ]
