@@ -121,7 +121,7 @@ def test_a_question_in_marks_is_asked_and_answered_as_it_stands(open_one, simula
 
 
 def test_inputs_answers_and_forks_keep_marks_as_text(open_one, simulator):
-    form = block("form", "human_in_the_loop", inputFormat=[{"name": "x", "type": "object"}])
+    form = block("form", "human_in_the_loop", inputFormat=[{"name": "x", "type": "array"}])
     end = block("end", "response", dataMode="json", data='{"in": <start.x>, "form": <form.x>}')
     given = {"x": [MARKS, *REFERENCES]}
     run_id = open_one().runs.start(flow(form, end), given, env=ENVIRONMENT)
