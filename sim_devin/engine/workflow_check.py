@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
@@ -10,9 +11,10 @@ from sim_devin.engine.address_check import address_problems
 from sim_devin.engine.code_check import code_problems, require_extras
 from sim_devin.engine.containers import written_collection
 from sim_devin.engine.document import load_workflow
-from sim_devin.engine.field_check import field_problems
+from sim_devin.engine.field_check import field_problems, is_open
 from sim_devin.engine.graph import Graph, option_rows, reachable, surely_run
 from sim_devin.engine.model_input_check import model_input_problems
+from sim_devin.engine.origins import CHILD_TYPES
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import UNKNOWN_TYPE_HINT, Program, needs_plugin
 from sim_devin.engine.reference_check import reference_problems
@@ -25,6 +27,8 @@ from sim_devin.engine.workflow import NOTE, Block, Workflow
 from sim_devin.errors import InvalidWorkflow
 from sim_devin.specs.schema import shorten
 from sim_devin.text import did_you_mean
+
+logger = logging.getLogger("sim_devin")
 
 RESERVED_NAMES = ("loop", "parallel", "variable")
 SOURCES = ("manual", "external", "api", "chat")  # all are tried when none is given
@@ -95,6 +99,7 @@ def require(
     env: Mapping[str, str],
     blocks: Container[str] | None = None,
     *,
+    children: Iterable[str] | None = None,
     named: str = "",
 ) -> None:
     """Check, before anything runs, that nothing would fail or be left out that is known by then.
@@ -103,6 +108,7 @@ def require(
         program: the compiled workflow.
         env: what ``{{NAME}}`` stands for.
         blocks: ids of those that will run; all unless given.
+        children: ids of the workflows that its Workflow blocks can run; None if not known.
         named: what to put before each problem, to tell one workflow from another.
 
     Raises:
@@ -112,10 +118,16 @@ def require(
     require_extras(program)
     errors = [
         problem
-        for problem in program_problems(program, env, starting=True)
+        for problem in (
+            *program_problems(program, env, starting=True),
+            *_child_problems(program, children),
+        )
         if problem.level == "error"
         and (blocks is None or problem.block_id is None or problem.block_id in blocks)
     ]
+    for problem in (*document_problems(program.workflow), *unread_problems(program)):
+        if problem.level == "warning":
+            logger.warning("%s%s. %s", named, problem, problem.hint)
     if errors:
         raise InvalidWorkflow(
             [
@@ -123,6 +135,25 @@ def require(
                 for problem in errors
             ]
         )
+
+
+def _child_problems(program: Program, children: Iterable[str] | None) -> Iterator[Problem]:
+    """Yield the Workflow blocks that every run comes to and whose workflow it was not given."""
+    known = None if children is None else list(children)
+    for block_id in surely_run(program.graph) if known is not None else ():
+        block, node = program.workflow.blocks[block_id], program.graph.node(block_id)
+        chosen = block.values.get("workflowId") or block.values.get("manualWorkflowId")
+        if block.type not in CHILD_TYPES or not isinstance(chosen, str) or is_open(chosen):
+            continue
+        if chosen in (known or ()) or (node is not None and node.has_error_port):
+            continue
+        if program.services.workflow(chosen) is None:
+            yield Problem(
+                f"there is no workflow {chosen!r}",
+                place=f"{block.name}.workflowId",
+                block_id=block.id,
+                hint=did_you_mean(chosen, known or ()) or f"Give it: --child {chosen}=FILE.",
+            )
 
 
 def _sorted(found: Iterable[Problem]) -> list[Problem]:

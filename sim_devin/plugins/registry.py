@@ -34,6 +34,9 @@ class Registry:
     owners: Mapping[str, str]
     report: tuple[Loaded, ...] = field(repr=False, default=())
     jobs: Mapping[str, JobSpec] = field(default_factory=dict)
+    _forms: dict[str, tuple[over_tools.FormField, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def tool(self, tool_id: str) -> ToolSpec:
         """Return a tool by its id.
@@ -91,7 +94,11 @@ class Registry:
 
     def form(self, block_type: str) -> tuple[over_tools.FormField, ...]:
         """Return the computed form of a block."""
-        return over_tools.form(self.block(block_type), self.tools, self.connections)
+        found = self._forms.get(block_type)
+        if found is None:
+            block = self.block(block_type)
+            found = self._forms[block_type] = over_tools.form(block, self.tools, self.connections)
+        return found
 
     def owner_of(self, tool: ToolSpec) -> str:
         """Return the plugin that brought a tool; empty for the one of Devin, which is ours."""
@@ -100,7 +107,9 @@ class Registry:
 
     def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the tool and the parameters that a block's values stand for."""
-        return over_tools.plan(self.block(block_type), self.tools, self.connections, values)
+        block = self.block(block_type)
+        fields = self.form(block_type) if block.operations else ()
+        return over_tools.plan(block, self.tools, self.connections, values, fields)
 
     def outputs(self, block_type: str, operation: str | None = None) -> dict[str, Schema]:
         """Return the outputs of a block, of one operation or of all."""

@@ -93,8 +93,10 @@ def new_run(
     if request.as_sim and stop is not None and stop not in document.blocks:
         raise UnknownName("block", stop, document.blocks)
     program.require_fields(env)
+    children = list(request.children or ())
     if not request.as_sim:
-        workflow_check.require(program, env, _running(program, request.from_block))
+        running = _running(program, request.from_block)
+        workflow_check.require(program, env, running, children=children)
     external = program.start.type not in start.START_TYPES
     inputs = request.inputs
     start.start_output(program.start, inputs, external=external)
@@ -115,7 +117,7 @@ def new_run(
             continue
         programs[f"{key}/"] = child
         if not request.as_sim:
-            workflow_check.require(child, env, named=f"workflow {key!r}, ")
+            workflow_check.require(child, env, children=children, named=f"workflow {key!r}, ")
     every = {**app.environment(), **env}
     given = app.secrets(every, [f"env:{name}" for name in request.secret_names])
     given |= known_of(programs, env)

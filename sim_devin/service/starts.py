@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.engine.document import load_workflow
-from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES
+from sim_devin.engine.program import Program
+from sim_devin.engine.reference_check import reads_input
+from sim_devin.engine.start import EXTERNAL_TYPES, START_TYPES, input_fields
+from sim_devin.engine.typed_inputs import read_inputs
 from sim_devin.engine.workflow import Workflow
+from sim_devin.engine.workflow_check import require
 from sim_devin.errors import CallerError, CredentialsError
+from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import RunRequest
 
 if TYPE_CHECKING:
     from sim_devin.app import App
+
+log = logging.getLogger(__name__)
 
 
 def start_once(
@@ -46,6 +55,25 @@ def start_once(
             return False
         raise
     return True
+
+
+def warn_of(app: App, what: str, workflow: Path, inputs: Mapping[str, Any] | None) -> None:
+    """Log why a run of a workflow would be refused, before anything starts it.
+
+    `inputs` are those of a schedule; None for a hook, which learns them with each delivery.
+    """
+    try:
+        document = load_workflow(workflow)
+        trigger = _trigger(document)
+        services = AppServices(app)
+        program = Program(document, services, kind=trigger)
+        require(program, app.environment())
+        fields = input_fields(program.start)
+        if inputs is not None and program.start.type in START_TYPES:
+            is_read = reads_input(program, everything=False)
+            read_inputs(fields, inputs, place=program.start.name, is_read=is_read)
+    except CallerError as error:
+        log.warning("%s: %s would be refused: %s", what, workflow.name, error)
 
 
 def is_known(app: App, run_id: str) -> bool:

@@ -7,7 +7,7 @@ block and its tools cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -281,8 +281,11 @@ def plan(
     tools: Mapping[str, ToolSpec],
     connections: Mapping[str, Connection],
     values: Mapping[str, Any],
+    fields: Iterable[FormField] | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Return which tool a block's `values` call, and with which parameters.
+
+    `fields` are those of the block's form, where they are known already.
 
     Only what the tool takes is handed on, converted to the declared type where the text
     allows it; leftovers of other operations are dropped, as Sim's tools ignore them.
@@ -302,7 +305,7 @@ def plan(
     chosen = {**values, block.operation_field: operation}
     params: dict[str, Any] = {}
     ids = set()
-    for item in form(block, tools, connections):
+    for item in form(block, tools, connections) if fields is None else fields:
         ids.add(item.id)
         if item.param is not None and item.id in values and item.shown(chosen):
             params[item.param] = values[item.id]

@@ -296,6 +296,28 @@ def test_a_model_without_a_key_is_found_before_a_run():
         assert check(flow(keyed), AppServices(app), env={"MINE": "k"}) == []
 
 
+def test_a_child_that_was_not_given_is_found_before_a_run(app):
+    child = flow()
+    made = flow(block("a", "workflow", "A", workflowId="nightly"))
+    with pytest.raises(InvalidWorkflow, match=r"A.workflowId: there is no workflow 'nightly'"):
+        app.runs.start(made, {"task": "x"}, children={"nightli": child})
+    assert app.runs.start(made, {"task": "x"}, children={"nightly": child})
+    assert check(made, AppServices(app), env={}) == []  # a run may be given it
+
+
+def test_what_is_wrong_in_a_child_names_the_child(app):
+    made = flow(block("a", "workflow", "A", workflowId="nightly"))
+    bad = flow(create(maxAcuLimit="abc"))
+    with pytest.raises(InvalidWorkflow, match=r"workflow 'nightly', A\.maxAcuLimit"):
+        app.runs.start(made, {"task": "x"}, children={"nightly": bad})
+
+
+def test_a_run_that_starts_tells_of_what_nothing_reads(app, caplog):
+    app.runs.start(flow(create(promt2="x")), {"task": "x"})
+    [record] = [item for item in caplog.records if "promt2" in item.getMessage()]
+    assert record.levelname == "WARNING"
+
+
 # -- what is installed -----------------------------------------------------------------------------
 
 

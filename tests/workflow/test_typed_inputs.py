@@ -11,7 +11,7 @@ from sim_devin.engine.references import MISSING
 from sim_devin.engine.typed_inputs import read_answer, read_inputs, typed_value
 from sim_devin.errors import InvalidParams
 from sim_devin.runs.starting import RunRequest
-from sim_devin.service.starts import start_once
+from sim_devin.service.starts import start_once, warn_of
 from workflow.fakes import block, document, edge
 
 FIELDS = [
@@ -193,3 +193,34 @@ def test_a_default_answer_that_does_not_fit_fails_the_block_and_says_so():
         clock.advance(61)
         app.runs.work(once=True)
         assert "ok: got 'perhaps'" in app.runs.show(run_id)["error"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs", "told"),
+    [
+        (FIELDS, {"tsk": "x"}, "'tsk'"),
+        (FIELDS, None, None),
+        ([], {"anything": 1}, None),
+    ],
+)
+def test_a_worker_tells_at_its_start_what_would_be_refused(
+    app, tmp_path, caplog, fields, inputs, told
+):
+    file = tmp_path / "flow.json"
+    file.write_text(json.dumps(flow(fields=fields, data="1")))
+    warn_of(app, "schedule nightly", file, inputs)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == bool(told)
+    assert told is None or ("schedule nightly" in messages[0] and told in messages[0])
+
+
+def test_a_worker_tells_of_a_workflow_that_cannot_work(app, tmp_path, caplog):
+    file = tmp_path / "flow.json"
+    made = flow()
+    made["state"]["blocks"]["bad"] = block("bad", "wait", "Bad", timeValue="soon")
+    made["state"]["edges"].append(edge("start", "bad"))
+    file.write_text(json.dumps(made))
+    warn_of(app, "hook deploy", file, None)
+    [record] = caplog.records
+    assert "hook deploy: flow.json would be refused" in record.getMessage()
+    assert "Bad.timeValue" in record.getMessage()

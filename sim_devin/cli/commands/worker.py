@@ -91,8 +91,12 @@ def _schedules(app: App) -> Callable[[], bool]:
         return lambda: False
     from sim_devin.service.scheduler import Scheduler
     from sim_devin.service.schedules import read_schedules
+    from sim_devin.service.starts import warn_of
 
-    return Scheduler(app, read_schedules(app.settings.schedules)).start_due
+    schedules = read_schedules(app.settings.schedules)
+    for schedule in schedules:
+        warn_of(app, f"schedule {schedule.name}", schedule.workflow, schedule.inputs)
+    return Scheduler(app, schedules).start_due
 
 
 @contextmanager
@@ -106,9 +110,12 @@ def _served(app: App, address: tuple[str, int], other: Listener | None) -> Itera
         from sim_devin.service import server
         from sim_devin.service.hooks import read_hooks
         from sim_devin.service.metrics import CountedTransport, Metrics
+        from sim_devin.service.starts import warn_of
     except ImportError:
         raise MissingDependency("worker --http", "metrics") from None
     hooks = read_hooks(app.settings.hooks, app.settings.env)
+    for hook in hooks.values():
+        warn_of(app, f"hook {hook.name}", hook.workflow, None)
     app.runs  # noqa: B018 - made once, and before two threads ask for it
     metrics = Metrics(app)
     app.sender = replace(app.sender, transport=CountedTransport(app.transport, metrics))
