@@ -370,3 +370,11 @@ def test_what_is_not_simulated_is_said():
     assert "example.com is not simulated" in other.error
     assert other.hint == "Run the workflow without --simulate."
     assert "Status: 404" in ours.error
+
+
+@pytest.mark.parametrize(("allowed", "times"), [(True, 3), (False, 1)])
+def test_a_post_without_an_answer_is_repeated_only_where_the_block_allows_it(allowed, times):
+    transport = Answers(TransportError("broke"), TimedOut("slow"), OK)
+    result, _ = run(transport, method="POST", retries=3, retryNonIdempotent=allowed)
+    assert len(transport.requests) == times
+    assert result.success is allowed
