@@ -85,9 +85,7 @@ def test_it_lists_every_tool(inspect, era):
     for tool in tools.values():
         assert tool["inputSchema"]["type"] == tool["outputSchema"]["type"] == "object"
         assert set(tool["annotations"]) >= {"readOnlyHint", "destructiveHint"}
-    # Its portability check: no errors, and no remark on what a model is shown.
-    assert "inputSchema" not in remarks
-    assert "\n0 errors" in remarks
+    assert remarks.strip() == ""  # its portability check has nothing to say
 
 
 @pytest.mark.parametrize("era", ERAS)
