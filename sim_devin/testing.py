@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sim_devin.calls.response import Response
     from sim_devin.plugins.registry import Registry
     from sim_devin.simulator import Simulator
+    from sim_devin.specs.jobs import JobSpec
     from sim_devin.specs.models import BlockSpec, ToolSpec
 
 
@@ -178,6 +179,18 @@ def assert_block_conforms(block: BlockSpec, registry: Registry) -> None:
     from sim_devin.plugins.conformance import block_violations
 
     _assert_none(f"block {block.type}", block_violations(block, registry))
+
+
+def assert_job_conforms(job: JobSpec, registry: Registry) -> None:
+    """Check a kind of job: its tools exist and have the effects that their roles imply.
+
+    Raises:
+        AssertionError: with everything that is wrong.
+    """
+    __tracebackhide__ = True
+    from sim_devin.plugins.conformance import job_violations
+
+    _assert_none(f"job {job.id}", job_violations(job, registry))
 
 
 def _assert_none(subject: str, violations: Iterable[str]) -> None:

@@ -18,6 +18,8 @@ from sim_devin.plugins.registry import Registry
 from sim_devin.secret_names import is_secret_name
 from sim_devin.specs import forms as blocks
 from sim_devin.specs import json_schema
+from sim_devin.specs.job_check import job_problems
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.models import BlockSpec, Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker, publish
 from sim_devin.specs.spec_problems import connection_problems, tool_problems
@@ -175,6 +177,31 @@ def _wire_sample(schema: Schema) -> Any:
     if kind == "array":
         return [_wire_sample(schema["items"])] if "items" in schema else []
     return _SAMPLES[kind]
+
+
+# -- jobs ------------------------------------------------------------------------------------
+
+
+def job_violations(job: JobSpec, registry: Registry) -> Iterator[str]:
+    """Yield what is wrong with a kind of job."""
+    if JobSpec.model_validate(job.to_json()).to_json() != job.to_json():
+        yield "it does not come back the same from its JSON"
+    inconsistent = list(job_problems(job, registry.tools))
+    yield from inconsistent
+    if inconsistent:
+        return
+    traits = {role: registry.tools[tool].traits for role, tool in job.tools.items()}
+    for role in ("look", "look_many", "find", "messages"):
+        if role in traits and not traits[role].read_only:
+            yield f"{role}: {job.tools[role]} is not readOnly, and is called again and again"
+    for role in ("create", "answer"):
+        if role in traits and (traits[role].read_only or traits[role].idempotent):
+            yield f"{role}: {job.tools[role]} must be neither readOnly nor idempotent"
+    if "end" in traits and not traits["end"].idempotent:
+        yield f"end: {job.tools['end']} is not idempotent, and may be called twice"
+    for cap in filter(None, [job.create.cap]):
+        if cap not in traits["create"].ceilings:
+            yield f"create.cap: {cap!r} is not among the ceilings of {job.create.tool}"
 
 
 # -- blocks ----------------------------------------------------------------------------------

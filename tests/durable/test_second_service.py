@@ -13,7 +13,7 @@ from sim_devin.errors import NotAllowed, UncertainResult
 from sim_devin.policy.rules import Policy
 from sim_devin.simulator import SimClock
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.testing import assert_block_conforms, assert_tool_conforms
+from sim_devin.testing import assert_block_conforms, assert_job_conforms, assert_tool_conforms
 from tests.durable.flows import block, flow
 from tests.durable.test_crashes import Killed, Life, MortalFile, MortalTransport
 from tests.render_farm import CREDENTIALS, FOLDER, RenderFarm, broken
@@ -84,6 +84,8 @@ def test_the_spec_files_conform(app):
     for tool in registry.tools.values():
         if tool.id.startswith("farm_"):
             assert_tool_conforms(tool, registry)
+    for job in registry.jobs.values():
+        assert_job_conforms(job, registry)
     for name in ("farm", "farm_wait"):
         assert_block_conforms(registry.blocks[name], registry)
 
