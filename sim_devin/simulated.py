@@ -1,8 +1,8 @@
-"""What ``--simulate`` means: the built-in simulator in place of the wire, and a simulated model.
+"""Implements ``--simulate``: the built-in simulator instead of the network, and a simulated model.
 
-The simulated model answers in the shape it was asked for, calls the tool it has to or once the
-first it may, so that a workflow can be tried to its end without an account. What it makes up is
-valid and says that it is simulated.
+The simulated model responds in the requested shape and calls the forced tool, or else the first
+allowed one once, so that a workflow can run to its end without an account. Its output is valid and
+says that it is simulated.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SAID = "This reply is simulated: no language model was called."
 
 
 class SimulatedTransport:
-    """A transport that hands requests to a simulator in this process.
+    """A transport that passes requests to a simulator in this process.
 
     Attributes:
-        simulates: id of the connection whose service it stands in for.
+        simulates: id of the connection whose service it replaces.
         simulator: the simulated Devin.
-        clock: the time both live in. Unless given one, it moves only when somebody waits,
-            so that hours pass in no time.
+        clock: the clock they share. By default it moves only while something waits, so hours take
+            no time.
     """
 
     simulates = SIMULATED
@@ -45,12 +45,12 @@ class SimulatedTransport:
         self.simulator = simulator or Simulator(clock=self.clock)
 
     def send(self, request: Request, *, timeout: float) -> Response:
-        """Return the simulator's answer.
+        """Return the simulator's response.
 
         Raises:
-            TimedOut: the simulator was told to be silent, or slower than `timeout` seconds.
+            TimedOut: the simulator was told not to respond, or to take longer than `timeout` seconds.
             TransportError: it was told to break the connection.
-            NotAllowed: a request of a workflow asks another service.
+            NotAllowed: a workflow's request is for another service.
         """
         parts = urlsplit(request.url)
         answer = self.simulator.handle(
@@ -78,7 +78,7 @@ class SimulatedTransport:
 
 
 class SimulatedModel:
-    """Answers at once, the same to the same; see `engine.services.Model`."""
+    """Responds immediately and deterministically; see `engine.services.Model`."""
 
     def complete(
         self,
@@ -89,7 +89,7 @@ class SimulatedModel:
         response_format: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return a call of a tool, or an answer in the shape that is asked for."""
+        """Return a tool call, or a response in the requested shape."""
         settings = settings or {}
         results = [item for item in messages if item.get("role") == "tool"]
         about = {"model": NAME, "cost": COST}
@@ -120,13 +120,13 @@ def _required(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _asked(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the user said last."""
+    """Return the last user message."""
     said = [str(item.get("content") or "") for item in messages if item.get("role") == "user"]
     return said[-1] if said else SAID
 
 
 def _known(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the tools answered, by name, so that an id leads to what it stands for."""
+    """Return the tool outputs, by name, so that an id leads to its object."""
     known: dict[str, Any] = {}
     for result in results:
         answer = json.loads(result["content"])
@@ -136,7 +136,7 @@ def _known(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _filled(schema: Mapping[str, Any], known: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Return a valid object: what is known by its name, `text` where any text will do."""
+    """Return a valid object: known values by name, `text` where any text will do."""
     made = instance(schema)
     fitting = json_schema.validator(schema)
     for name, example in made.items():

@@ -1,25 +1,25 @@
-"""A kit for testing plugins; pytest loads it by itself wherever this package is installed.
+"""A kit for testing plugins; pytest loads it automatically wherever this package is installed.
 
 Fixtures:
 
-- `sim_devin_plugins`: override it to say what is under test::
+- `sim_devin_plugins`: override it to return the plugins under test::
 
       @pytest.fixture
       def sim_devin_plugins():
           return [acme_devin]
 
-- `sim_devin_app`: an app with these plugins and the built-in ones, over the simulator. It
-  finds no installed plugins, reads neither environment nor config file, and is strict.
+- `sim_devin_app`: an app with these plugins and the built-in ones, using the simulator. It
+  discovers no installed plugins, reads neither environment nor config file, and is strict.
 - `sim_devin_registry`: that app's registry.
-- `devin_simulator`: the simulator behind it. Its time stands still until somebody waits or
+- `devin_simulator`: its simulator. The clock moves only while something waits or when
   ``devin_simulator.clock.advance(seconds)`` is called.
 
 Functions: `assert_tool_conforms`, `assert_block_conforms`, and `offline_app` with
-`StubTransport` for tools that talk to another service than Devin.
+`StubTransport` for tools of a service other than Devin.
 """
 
-# pytest imports this module at start, in every project of whoever has the package installed,
-# and before coverage looks. So nothing else of the package is imported until it is needed.
+# pytest imports this module at startup, in every project where the package is installed, and before
+# coverage starts. So nothing else of the package is imported until it is needed.
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 
 class StubTransport:
-    """A transport that hands out prepared answers in order and keeps the requests.
+    """A transport that returns prepared responses in order and records the requests.
 
-    An answer is a JSON value (sent with status 200), a `Response`, or an exception to raise.
+    A response is a JSON value (sent with status 200), a `Response`, or an exception to raise.
 
     Attributes:
-        requests: what was sent, in order.
+        requests: the requests sent, in order.
     """
 
     def __init__(self, *answers: Any) -> None:
@@ -55,7 +55,7 @@ class StubTransport:
         self.requests: list[Request] = []
 
     def send(self, request: Request, *, timeout: float) -> Response:  # noqa: ARG002 - the contract
-        """Return the next answer.
+        """Return the next response.
 
         Raises:
             AssertionError: there is none left.
@@ -81,14 +81,14 @@ def offline_app(
     credentials: Mapping[str, str] | None = None,
     **options: Any,
 ) -> App:
-    """Return an app that depends on nothing of this machine and reaches nothing outside.
+    """Return an app that does not depend on this machine and makes no connections.
 
     Args:
         plugins: modules or objects with hooks; a path is a folder of spec files.
-        transport: answers instead of the simulator, such as a `StubTransport`.
-        simulator: the simulator to talk to; a new one unless given.
-        credentials: fields of further connections; Devin's are made up.
-        options: as in `sim_devin.open_app`; the model is a simulated one unless given.
+        transport: responds instead of the simulator, such as a `StubTransport`.
+        simulator: the simulator to use; default: a new one.
+        credentials: fields of additional connections; Devin's are filled in.
+        options: as in `sim_devin.open_app`; the default model is simulated.
 
     Raises:
         PluginError: a plugin is broken.
@@ -114,7 +114,7 @@ def offline_app(
     )
 
 
-# An empty config file instead of the user's; credentials, so that nobody asks the keyring.
+# An empty config file instead of the user's, and credentials, so that the keyring is not used.
 _EMPTY_HANDED = {
     "SIM_DEVIN_CONFIG": os.devnull,
     "DEVIN_API_KEY": "cog_simulated_key",
@@ -130,7 +130,7 @@ def sim_devin_plugins() -> Iterable[object]:
 
 @pytest.fixture
 def devin_simulator() -> Simulator:
-    """A simulated Devin whose time stands still until somebody waits or advances it."""
+    """A simulated Devin whose clock moves only by waiting or advancing."""
     from sim_devin.simulator import SimClock, Simulator
 
     return Simulator(clock=SimClock(speed=0), seed=0)
@@ -138,30 +138,30 @@ def devin_simulator() -> Simulator:
 
 @pytest.fixture
 def sim_devin_app(sim_devin_plugins: Iterable[object], devin_simulator: Simulator) -> Iterator[App]:
-    """An app with the plugins under test over the simulator."""
+    """An app with the plugins under test and the simulator."""
     with offline_app(sim_devin_plugins, simulator=devin_simulator) as app:
         yield app
 
 
 @pytest.fixture
 def sim_devin_registry(sim_devin_app: App) -> Registry:
-    """The built-in tools and blocks with those of the plugins under test."""
+    """The built-in tools and blocks together with those of the plugins under test."""
     return sim_devin_app.registry
 
 
 def assert_tool_conforms(
     spec: ToolSpec, registry: Registry, *, answers: Iterable[Any] = ()
 ) -> None:
-    """Check a tool: consistent, documented, safe to retry, readable, and it keeps secrets.
+    """Check that a tool is consistent, documented, safe to retry, readable, and keeps secrets.
 
     Args:
         spec: the tool.
-        registry: where its connection is.
-        answers: bodies as the service gives them (JSON values or bytes), to be read into
-            outputs that fit the schema. Without them one is made up from the schema.
+        registry: contains its connection.
+        answers: response bodies of the service (JSON values or bytes), which must be read into
+            outputs that match the schema. By default one is generated from the schema.
 
     Raises:
-        AssertionError: with everything that is wrong.
+        AssertionError: lists every problem.
     """
     __tracebackhide__ = True
     from sim_devin.plugins.conformance import tool_violations
@@ -170,10 +170,10 @@ def assert_tool_conforms(
 
 
 def assert_block_conforms(block: BlockSpec, registry: Registry) -> None:
-    """Check a block: its fields and operations fit its tools, and examples pass through it.
+    """Check that a block's fields and operations match its tools, and examples pass through it.
 
     Raises:
-        AssertionError: with everything that is wrong.
+        AssertionError: lists every problem.
     """
     __tracebackhide__ = True
     from sim_devin.plugins.conformance import block_violations

@@ -1,4 +1,4 @@
-"""The toolbox: what is needed to make calls. All that runs and functions see of an app."""
+"""The toolbox: everything needed to make calls, and all that runs and functions see of an app."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from sim_devin.settings import Settings
 from sim_devin.specs.models import Connection, Schema, ToolSpec
 from sim_devin.specs.schema import Checker
 
-MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which no connection has
+MODEL_KEY = "app:model.apiKey"  # the key of the agents' model, which belongs to no connection
 NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={}))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edges:
-    """Where an app touches what is outside of it, see `open_app`."""
+    """The external dependencies of an app, see `open_app`."""
 
     transport: Transport | None
     llm: Any
@@ -49,7 +49,7 @@ class Edges:
 
 
 class Toolbox:
-    """Tools, credentials and what carries calls out; safe to use from many threads."""
+    """Tools, credentials, and everything needed to make calls; thread-safe."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Toolbox:
 
     @cached_property
     def transport(self) -> Transport:
-        """What carries requests; made when it is first needed."""
+        """The transport for requests; created on first use."""
         return self._transport or HttpTransport(network=self.settings.network)
 
     @cached_property
     def sender(self) -> invoke.Sender:
-        """What carries prepared calls out."""
+        """The sender of prepared calls."""
         return self._traced(invoke.Sender(self.transport, self.clock, self._retry_policy))
 
     def _traced(self, sender: invoke.Sender) -> invoke.Sender:
-        """Return what carries calls out and is watched; here nobody watches."""
+        """Return an observed sender; here there is no observer."""
         return sender
 
     @cached_property
@@ -104,9 +104,9 @@ class Toolbox:
         return self._target(self.registry.connections[connection_id]).credentials
 
     def environment(self) -> dict[str, str]:
-        """Return what ``{{NAME}}`` stands for unless a run says otherwise.
+        """Return the default values of ``{{NAME}}`` for runs.
 
-        That is the environment, with the app's credentials under their variables' names.
+        These are the environment, with the app's credentials under their variables' names.
         """
         own = {
             declared.env: self.credentials_of(connection.id)[name]
@@ -117,9 +117,9 @@ class Toolbox:
         return {**self.settings.env, **own}
 
     def secrets(self, env: Mapping[str, str], names: Iterable[str] = ()) -> dict[str, str]:
-        """Return name -> value of what is secret in every run.
+        """Return name -> value of everything that is secret in every run.
 
-        Variables whose name says so, or that are among the `names` (``env:…``), and the app's
+        These are variables with a secret name, variables in `names` (``env:…``), and the app's
         credentials.
         """
         variables = {name for name in env if is_secret_name(name)}
@@ -154,27 +154,27 @@ class Toolbox:
     ) -> dict[str, Any]:
         """Call a tool and return its output.
 
-        It is your own act: of the policy only the ceilings of a day and of a session's time
-        bind it. A session without a cap gets one where there is a ceiling of the day in ACUs.
+        This counts as the user's own call: of the policy, only the daily ceilings and the session
+        time limit apply. A session without a cap gets one if there is a daily ACU ceiling.
 
         Args:
             tool_id: such as ``devin_get_session``.
-            params: the tool's parameters; a connection's fields may stand among them.
-            credentials: the connection's fields, over the app's own.
-            reconcile: settle an ambiguous create or message by looking for it, instead of
-                raising `AmbiguousResult`.
-            ceilings: parameter -> the most it may be, for this call.
+            params: the tool's parameters; may include the connection's fields.
+            credentials: the connection's fields, overriding the app's own.
+            reconcile: reconcile an ambiguous create or message instead of raising
+                `AmbiguousResult`.
+            ceilings: parameter -> its maximum, for this call.
             cancel: set it to give up.
-            deadline: seconds from now in which the call has to end.
-            on_progress: told about the steps of a long call, such as a wait.
+            deadline: seconds from now within which the call has to end.
+            on_progress: receives the progress of a long call, such as a wait.
             ledger: where intents are recorded, instead of the app's own.
-            settle: how an ambiguous end is settled, instead of the app's own way.
-            confirm: called right before each try of an HTTP tool; raises if it may not be sent.
-            admitted: whether a gate or a ledger has drawn from the day for it already.
+            settle: how an ambiguous outcome is settled, instead of the app's own way.
+            confirm: called right before each attempt of an HTTP tool; raises to prevent it.
+            admitted: whether a gate or a ledger has already reserved from the day's budget.
 
         Raises:
-            NotAllowed: a ceiling of the day is used up.
-            SimDevinError: see `sim_devin.errors` for what can go wrong and what to do.
+            NotAllowed: a daily ceiling is used up.
+            SimDevinError: see `sim_devin.errors` for possible failures and what to do.
         """
         spec = self.registry.tool(tool_id)
         invoke.require_simulated(spec, self._transport, self.registry.connections)
@@ -239,9 +239,9 @@ class Toolbox:
         return invoke.act(act, prepared, context)
 
     def end_doubles(self, *, credentials: Mapping[str, str] | None = None) -> list[str]:
-        """End the jobs that turned up after their create was given up or sent again.
+        """End the jobs that appeared after their create was given up or resent.
 
-        Returns their ids. Every reconciled create does so, too; a program that creates nothing
+        Returns their ids. Every reconciled create does this too; a program that creates nothing
         more may call it later. See `sim_devin.calls.jobs.doubles`.
         """
         context = invoke.Context(
@@ -258,18 +258,18 @@ class Toolbox:
         *,
         credentials: Mapping[str, str] | None = None,
     ) -> Request:
-        """Return the request a call would send. No I/O.
+        """Return the request that a call would send. No I/O.
 
         Raises:
-            CallerError: the parameters are wrong; all problems are listed. Or they are right,
-                and the tool is no single request.
+            CallerError: the parameters are invalid, and all problems are listed; or they are valid
+                and the tool is not a single request.
             MissingCredentials: a credential is missing.
         """
         spec = self.registry.tool(tool_id)
         return self._prepare(spec, params or {}, credentials, None).request()
 
     def address_of(self, tool_id: str, credentials: Mapping[str, str] | None = None) -> str:
-        """Return where a tool's calls go with these credentials, up to its own parameters. No I/O.
+        """Return the URL prefix of a tool's calls with these credentials, before its parameters. No I/O.
 
         Raises:
             CredentialsError: no usable key or organization.
@@ -287,13 +287,13 @@ class Toolbox:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Return the output that an answer stands for. No I/O.
+        """Return the output for a response. No I/O.
 
-        Give the answer as `body` (bytes as they came) or as `payload` (parsed JSON).
+        Pass the response as `body` (raw bytes) or as `payload` (parsed JSON).
 
         Raises:
-            ApiError: the answer is an error.
-            UnreadableResponse: the answer is a success in another shape.
+            ApiError: the response is an error.
+            UnreadableResponse: the response is a success in an unexpected shape.
         """
         if body is None:
             body = json.dumps(payload).encode()
@@ -304,7 +304,7 @@ class Toolbox:
         return invoke.read(spec, answer, now=now, redactor=self.redactor, owner=owner)
 
     def plan_block(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the tool and the parameters that a block's values stand for. No I/O.
+        """Return the tool and the parameters that a block's values result in. No I/O.
 
         Raises:
             UnknownName: there is no such block or operation.
@@ -325,23 +325,22 @@ class Toolbox:
     ) -> list[wait.Outcome]:
         """Wait for sessions, or other jobs; return one outcome for each, in the order given.
 
-        A session that takes longer than the policy's `minutes_per_session` is ended, and its
-        outcome says so.
+        A session that exceeds the policy's `minutes_per_session` is ended, and its outcome says so.
 
         Args:
             session_ids: with or without the ``devin-`` prefix.
-            job: the kind of job; Devin sessions, the built-in kind, unless given.
-            until: ``settled`` (anything that does not go on by itself), ``over`` (somebody
-                else answers meanwhile), or a function of a `wait.Verdict`.
-            deadline: seconds from now; the outcome then says ``timed_out``.
-            schema: JSON Schema a structured output has to fit to count as a result.
-            cancel: set it to stop waiting; the sessions go on.
-            on_progress: told about each look.
-            credentials: the connection's fields, over the app's own.
+            job: the kind of job; default: Devin sessions, the built-in kind.
+            until: ``settled`` (any state that does not change by itself), ``over`` (someone else
+                answers in the meantime), or a function of a `wait.Verdict`.
+            deadline: seconds from now; the outcome then has ``timed_out``.
+            schema: JSON Schema that a structured output must match to count as a result.
+            cancel: set it to stop waiting; the sessions continue.
+            on_progress: receives each poll.
+            credentials: the connection's fields, overriding the app's own.
 
         Raises:
-            WaitTimedOut: nothing was heard of a session before the deadline.
-            SimDevinError: an error that waiting cannot mend, such as a wrong key.
+            WaitTimedOut: a session could not be read before the deadline.
+            SimDevinError: an error that waiting cannot fix, such as a wrong key.
         """
         kind = self.registry.job(job)
         return wait.wait(
@@ -379,7 +378,7 @@ class Toolbox:
 
     @property
     def _most(self) -> dict[str, float]:
-        """The ceilings of every call, whoever makes it."""
+        """The ceilings that apply to every call, whoever makes it."""
         return {} if self.settings.max_acu is None else {CAP: self.settings.max_acu}
 
     def _checker(self, spec: ToolSpec) -> Checker:
