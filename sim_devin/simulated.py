@@ -48,7 +48,7 @@ class SimulatedTransport:
         """Return the simulator's response.
 
         Raises:
-            TimedOut: the simulator was told not to respond, or to take longer than `timeout` seconds.
+            TimedOut: the simulator was told to be silent, or slower than `timeout` seconds.
             TransportError: it was told to break the connection.
             NotAllowed: a workflow's request is for another service.
         """

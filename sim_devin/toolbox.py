@@ -269,7 +269,7 @@ class Toolbox:
         return self._prepare(spec, params or {}, credentials, None).request()
 
     def address_of(self, tool_id: str, credentials: Mapping[str, str] | None = None) -> str:
-        """Return the URL prefix of a tool's calls with these credentials, before its parameters. No I/O.
+        """Return the URL prefix of a tool's calls, before its own parameters. No I/O.
 
         Raises:
             CredentialsError: no usable key or organization.

@@ -1,13 +1,13 @@
-"""What runs a block: the handler's contract.
+"""The contract of block handlers.
 
 A handler is a function of one argument that returns the block's output::
 
     def greet(block: BlockContext) -> dict[str, Any]:
         return {"text": f"Hello {block.values['name']}"}
 
-A plugin returns it from the hook `sim_devin_handlers` under the block's type. It runs on
-a worker thread, since it may do I/O; one that only computes says so with
-``@handler(inline=True)`` and runs in the thread that drives the run.
+A plugin returns it from the hook `sim_devin_handlers` under the block's type. It runs on a worker
+thread, since it may do I/O; one that only computes declares ``@handler(inline=True)`` and runs in
+the thread that drives the run.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Written:
 
     Attributes:
         block: the block in the document.
-        values: field id -> value, of the fields that hold no references.
-        unknown: ids of the fields that only a run knows.
+        values: field id -> value, for the fields without references.
+        unknown: ids of the fields known only during a run.
         from_env: ids of fields with values of environment variables, which no message may show.
-        is_open: tells whether only a run knows a value: for the parts of an unknown field.
-        services: what there is to run it with.
-        env: what ``{{NAME}}`` stands for; None if neither that nor credentials are known.
+        is_open: tells whether a value is known only during a run: for parts of an unknown field.
+        services: the services available to the run.
+        env: the values of ``{{NAME}}``; None if neither they nor credentials are known.
     """
 
     block: Block
@@ -67,7 +67,7 @@ class Written:
     env: Mapping[str, str] | None = field(repr=False)
 
 
-# Yields what a handler cannot use; a problem's place is the id of the field.
+# Yields invalid values; a problem's place is the id of the field.
 Check = Callable[[Written], "Iterable[Problem]"]
 
 
@@ -97,20 +97,20 @@ def handler(
     also_for_model: tuple[str, ...] = (),
     check: Check | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Return a decorator that says how the engine treats a handler.
+    """Return a decorator that sets how the engine treats a handler.
 
     Args:
-        inline: it does no I/O and returns soon, so it needs no thread.
-        modes: field id -> how its references are resolved; ``value`` unless given.
+        inline: it does no I/O and returns quickly, so it needs no thread.
+        modes: field id -> how its references are resolved; default: ``value``.
         retries: whether the block's retry policy applies.
         needs_source: whether it reads `BlockContext.source`.
-        outputs: what a block puts out, where that depends on the block; None for anything.
-            The spec's own outputs count otherwise.
+        outputs: a block's outputs, if they depend on the block; None for anything. Otherwise the
+            spec's own outputs count.
         also_for_model: fields of which a part goes to a language model; `BlockContext.for_model`
             has them without the values of environment variables. A field that a model reads as
-            a whole says ``modelInput`` in the block's spec instead.
-        check: yields a `Problem` for each value that it could not use, before anything runs; its
-            place is the id of the field. A SimDevinError that it raises is one, too.
+            a whole has ``modelInput`` in the block's spec instead.
+        check: yields a `Problem` for each invalid value, before anything runs; its place is the
+            id of the field. A SimDevinError that it raises counts as one too.
     """
 
     def decorate(function: Handler) -> Handler:
@@ -141,13 +141,13 @@ class CodeText:
 
 @dataclass(frozen=True)
 class Pause:
-    """Returned by a handler that waits for a person or a moment: the run is set aside.
+    """Returned by a handler that waits for a person or a time: suspends the run.
 
     Attributes:
         output: the block's output until then.
-        response: what the paused run answers.
+        response: what the paused run returns.
         kind: ``human`` or ``time``.
-        resume_at: Unix time from which a ``time`` pause may go on.
+        resume_at: Unix time from which a ``time`` pause may resume.
     """
 
     output: Mapping[str, Any]
@@ -158,7 +158,7 @@ class Pause:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Returned by a handler that is done after some seconds, without holding a thread."""
+    """Returned by a handler that finishes after some seconds, without holding a thread."""
 
     seconds: float
     output: Mapping[str, Any]
@@ -166,7 +166,7 @@ class Sleep:
 
 
 class BlockError(Exception):
-    """A block failed: `output` is added to the ``error`` that it puts out."""
+    """A block failed: `output` is added to the ``error`` in its output."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class BlockError(Exception):
 
 
 class RunAccess(Protocol):
-    """What a handler may reach of the run it is part of, through its `BlockContext`."""
+    """The parts of the run that a handler can access, through its `BlockContext`."""
 
     services: Services
     run_id: str
@@ -195,7 +195,7 @@ class RunAccess(Protocol):
     def call_tool(
         self, tool_id: str, params: Mapping[str, Any], on_progress: Callable[[Any], None]
     ) -> dict[str, Any]:
-        """Call a tool under the run's ceilings, deadline and cancel event."""
+        """Call a tool within the run's ceilings, deadline and cancel event."""
 
     def remaining(self) -> float | None:
         """Return the seconds left until the run's deadline, or None without one."""
@@ -217,11 +217,11 @@ class RunAccess(Protocol):
         """Pass on an event of a child run; from any thread."""
 
     def origins_of(self, block_id: str) -> Mapping[str, bool]:
-        """Return which environment variables the fields of a block may hold."""
+        """Return the environment variables that a block's fields may contain."""
         ...
 
     def without_variables(self, value: Any, block_id: str) -> Any:
-        """Return data without the values of environment variables that a block has."""
+        """Return data without the values of a block's environment variables."""
         ...
 
     def waiting(self, log: BlockLog, reason: str, data: Mapping[str, Any]) -> None:
@@ -234,17 +234,17 @@ class RunAccess(Protocol):
 
 
 class BlockContext:
-    """One running of a block, as its handler sees it.
+    """One execution of a block, as its handler sees it.
 
     Attributes:
         block: the block in the document.
         node: its place in the graph: `node.targets` maps handles to block ids.
-        node_id: its id in this pass, which tells branches and clones apart.
+        node_id: its id in this pass, which distinguishes branches and clones.
         values: the resolved fields: field id -> value.
         source: output of the first block connected into it when it started, {} without one
             (only for handlers with ``needs_source``).
         scope: the passes around it.
-        for_model: fields as a language model may read them, for those of the handler's
+        for_model: fields as a language model may read them, for those in the handler's
             ``also_for_model``.
     """
 
@@ -271,7 +271,7 @@ class BlockContext:
         self.for_model = for_model or {}
 
     def over(self, run: RunAccess) -> BlockContext:
-        """Return the same block with another access to its run."""
+        """Return the same block with different access to its run."""
         return BlockContext(
             run,
             self._log,
@@ -285,12 +285,12 @@ class BlockContext:
 
     @property
     def run(self) -> RunAccess:
-        """What the block may reach of its run; handlers use the methods here instead."""
+        """The block's access to its run; handlers use the methods here instead."""
         return self._run
 
     @property
     def log(self) -> BlockLog:
-        """The block's log entry, which is filled in once the handler has returned."""
+        """The block's log entry, which is completed after the handler has returned."""
         return self._log
 
     @property
@@ -300,7 +300,7 @@ class BlockContext:
 
     @property
     def services(self) -> Services:
-        """Everything outside: tools, transport, model, clock."""
+        """The external services: tools, transport, model, clock."""
         return self._run.services
 
     @property
@@ -310,17 +310,17 @@ class BlockContext:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The variables that ``{{NAME}}`` stands for."""
+        """The variables for ``{{NAME}}``."""
         return self._run.env
 
     @property
     def clock(self) -> Clock:
-        """The time; wait with ``block.clock.wait(block.cancel, seconds)``."""
+        """The clock; wait with ``block.clock.wait(block.cancel, seconds)``."""
         return self._run.services.clock
 
     @property
     def cancel(self) -> threading.Event:
-        """Set when the run is to stop."""
+        """Set when the run has to stop."""
         return self._run.stop
 
     @property
@@ -344,7 +344,7 @@ class BlockContext:
         return self._run.remaining()
 
     def call_tool(self, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a tool under the run's ceilings, deadline and cancel event.
+        """Call a tool within the run's ceilings, deadline and cancel event.
 
         Raises:
             SimDevinError: the call failed.
@@ -356,7 +356,7 @@ class BlockContext:
         self.waiting("waiting", progress=describe() if describe else str(progress))
 
     def plan(self, values: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Return which tool the block's values call, and with which parameters."""
+        """Return the tool that the block's values call, and its parameters."""
         chosen = self.values if values is None else values
         return self._run.services.plan(self.block.type, chosen)
 
@@ -386,8 +386,8 @@ class BlockContext:
     def without_variables(self, value: Any) -> Any:
         """Return JSON data as a language model may read it.
 
-        The values of environment variables that the block's fields hold are set back to
-        ``{{NAME}}``, as where a service repeats a key that it was sent.
+        Values of environment variables in the block's fields are replaced by ``{{NAME}}`` again, for
+        example if a service echoes a key that it was sent.
         """
         return self._run.without_variables(value, self.block.id)
 

@@ -1,7 +1,7 @@
-"""The hooks of a plugin. They return values and are only ever added to.
+"""The hooks of a plugin. They return values, and are never removed or changed.
 
 A plugin is a module (or object) named in the entry-point group ``sim_devin.plugins``. It
-implements what it needs with `hookimpl`; pluggy hands a hook only the arguments it names.
+implements the hooks it needs with `hookimpl`; pluggy passes a hook only the arguments it names.
 """
 
 from __future__ import annotations

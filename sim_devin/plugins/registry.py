@@ -1,4 +1,4 @@
-"""What there is, who brought it, and what failed to load."""
+"""Everything that plugins provide, its owners, and what failed to load."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Registry:
     """Tools, kinds of jobs, blocks, connections and handlers by id, in a fixed order.
 
     Attributes:
-        owners: ``kind:id`` -> name of the plugin that brought it.
-        report: one entry a plugin, with what it brings and what failed.
+        owners: ``kind:id`` -> name of the plugin that provides it.
+        report: one entry per plugin, with what it provides and what failed.
     """
 
     tools: Mapping[str, ToolSpec]
@@ -42,7 +42,7 @@ class Registry:
         """Return a tool by its id.
 
         Raises:
-            UnknownName: there is none; names the nearest.
+            UnknownName: there is none; suggests the nearest.
         """
         try:
             return self.tools[tool_id]
@@ -50,10 +50,10 @@ class Registry:
             raise UnknownName("tool", tool_id, self.tools, hint=self._failed()) from None
 
     def job(self, job_id: str | None = None) -> JobSpec:
-        """Return a kind of job by its id; without one the first, which is the built-in one.
+        """Return a kind of job by its id; the default is the first, which is built in.
 
         Raises:
-            UnknownName: there is none; names the nearest.
+            UnknownName: there is none; suggests the nearest.
         """
         job_id = next(iter(self.jobs), "") if job_id is None else job_id
         try:
@@ -62,7 +62,7 @@ class Registry:
             raise UnknownName("kind of job", job_id, self.jobs, hint=self._failed()) from None
 
     def job_of(self, tool_id: str) -> JobSpec | None:
-        """Return the kind of job that a tool has to do with; None if it is none."""
+        """Return the kind of job that a tool belongs to; None without one."""
         tool = self.tools.get(tool_id)
         return self.jobs.get(tool.job) if tool is not None else None
 
@@ -72,9 +72,9 @@ class Registry:
         return tuple(job.create.tool for job in self.jobs.values())
 
     def job_seen(self, output: Any) -> JobSpec | None:
-        """Return of which kind the job is that an output of a tool shows; None if it shows none.
+        """Return the kind of job that a tool's output describes; None without one.
 
-        One whose state the output has goes before one of which it has the id alone.
+        A kind whose state is in the output takes precedence over one with only its id there.
         """
         if not isinstance(output, Mapping):
             return None
@@ -85,7 +85,7 @@ class Registry:
         """Return a block by its type.
 
         Raises:
-            UnknownName: there is none; names the nearest.
+            UnknownName: there is none; suggests the nearest.
         """
         try:
             return self.blocks[block_type]
@@ -93,7 +93,7 @@ class Registry:
             raise UnknownName("block", block_type, self.blocks, hint=self._failed()) from None
 
     def form(self, block_type: str) -> tuple[over_tools.FormField, ...]:
-        """Return the computed form of a block."""
+        """Return the derived form of a block."""
         found = self._forms.get(block_type)
         if found is None:
             block = self.block(block_type)
@@ -101,12 +101,12 @@ class Registry:
         return found
 
     def owner_of(self, tool: ToolSpec) -> str:
-        """Return the plugin that brought a tool; empty for the one of Devin, which is ours."""
+        """Return the plugin that provides a tool; empty for the built-in Devin plugin."""
         owner = self.owners.get(f"tool:{tool.id}", "")
         return "" if owner == SIMULATED else owner
 
     def plan(self, block_type: str, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the tool and the parameters that a block's values stand for."""
+        """Return the tool and the parameters that a block's values result in."""
         block = self.block(block_type)
         fields = self.form(block_type) if block.operations else ()
         return over_tools.plan(block, self.tools, self.connections, values, fields)
@@ -116,7 +116,7 @@ class Registry:
         return over_tools.outputs(self.block(block_type), self.tools, operation)
 
     def unread_credentials(self, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-        """Yield what is wrong with connection -> fields as the config file has them."""
+        """Yield the problems in the config file's connection -> fields."""
         for name, stored in given.items():
             connection = self.connections.get(name)
             if connection is None:
@@ -139,12 +139,12 @@ EMPTY = Registry({}, {}, {}, {}, {})
 
 
 def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
-    """Return the registry of what the plugins bring.
+    """Return the registry of what the plugins provide.
 
-    An item that does not fit the rest is left out and reported, each by itself: a tool whose
-    connection is missing, a block whose tool is missing, a handler of somebody else's block.
-    Of two that claim one id the first stays and the second is left out; the report names
-    both owners. Nothing is renamed or replaced.
+    An item that does not fit the others is skipped and reported by itself: a tool whose connection
+    is missing, a block whose tool is missing, a handler for another plugin's block. If two items
+    claim one id, the first is kept and the second is skipped; the report names both owners.
+    Nothing is renamed or replaced.
 
     Raises:
         PluginError: in strict mode, instead of reporting.
@@ -167,7 +167,7 @@ def build(plugins: Iterable[Loaded], *, strict: bool = False) -> Registry:
     return collection.registry()
 
 
-# In this order, so that each can refer to those before it.
+# In this order, so that each can refer to the ones before it.
 _OFFERS: Mapping[str, Callable[[Loaded], Iterable[tuple[str, Any]]]] = {
     "connection": lambda plugin: ((item.id, item) for item in plugin.specs.connections),
     "tool": lambda plugin: ((item.id, item) for item in plugin.specs.tools),
@@ -178,7 +178,7 @@ _OFFERS: Mapping[str, Callable[[Loaded], Iterable[tuple[str, Any]]]] = {
 
 
 class _Collection:
-    """A registry being filled."""
+    """A registry under construction."""
 
     def __init__(self, plugins: list[Loaded]) -> None:
         self.plugins = plugins
@@ -186,11 +186,11 @@ class _Collection:
         self.owners: dict[str, Loaded] = {}
 
     def add(self, kind: str, name: str, item: Any, plugin: Loaded) -> None:
-        """Take an item in.
+        """Add an item.
 
         Raises:
             PluginError: another plugin has that id.
-            InvalidSpec: it does not fit what was taken in before.
+            InvalidSpec: it does not fit the items added before.
         """
         owner = self.owners.get(f"{kind}:{name}")
         if owner is not None:
@@ -213,7 +213,7 @@ class _Collection:
         self.owners[f"{kind}:{name}"] = plugin
 
     def registry(self) -> Registry:
-        for plugin in self.plugins:  # a report lists what is in use, not what was left out
+        for plugin in self.plugins:  # a report lists what is in use, not what was skipped
             plugin.specs = Specs(
                 tuple(t for t in plugin.specs.tools if self.items["tool"].get(t.id) is t),
                 tuple(b for b in plugin.specs.blocks if self.items["block"].get(b.type) is b),
@@ -267,7 +267,7 @@ def _tool_problems(tool: ToolSpec, connections: Mapping[str, Connection]) -> Ite
 
 
 def _job_problems(job: JobSpec, tools: Mapping[str, ToolSpec]) -> Iterator[str]:
-    """Yield which of a job's tools are not there, or are those of another plugin."""
+    """Yield the tools of a job that are missing, or belong to another plugin."""
     for role, tool in job.tools.items():
         if tool not in tools or tools[tool].job != job.id:
             yield f"{role}.tool: the tool {tool!r} is not in use"

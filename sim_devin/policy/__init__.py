@@ -1,4 +1,4 @@
-"""Rules, approvals and the account of spending."""
+"""Rules, approvals and the spending account."""
 
 from sim_devin.policy.rules import COSTS_MONEY, DESTRUCTIVE, Policy
 

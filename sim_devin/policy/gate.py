@@ -1,4 +1,4 @@
-"""A policy at work: it admits calls, asks for a yes, and keeps what they may spend."""
+"""Applies a policy: admits calls, asks for approval, and tracks spending."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NOBODY_TO_ASK = (
 
 
 class Gate:
-    """A policy at work: admits calls, and reserves what they may spend. Safe to share.
+    """Applies a policy: admits calls and reserves what they may spend. Safe to share.
 
-    What one run may spend is counted by the gate itself: a gate stands for one run, one server,
-    or one conversation with a model. What may be spent on a day is counted by `spending`.
+    The gate counts the spending of one run: it belongs to one run, one server, or one conversation
+    with a model. `spending` counts that of a day.
 
     Attributes:
         policy: the policy.
-        spending: the account of the day; in memory unless given.
+        spending: the account of the day; default: in memory.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Gate:
     def admit(
         self, spec: ToolSpec, params: Mapping[str, Any], *, approved: bool = False
     ) -> Allowed | NeedsApproval:
-        """Return whether a call may go on, having reserved for it if it may.
+        """Return whether a call may proceed, having reserved its budget if it may.
 
         Raises:
-            NotAllowed: the policy refuses it.
+            NotAllowed: the policy denies it.
         """
         policy = replace(self.policy, confirm=()) if approved else self.policy
         verdict: Verdict = Refused("")
@@ -87,13 +87,13 @@ class Gate:
     def admitted(
         self, spec: ToolSpec, params: Mapping[str, Any], approve: Approve | None = None
     ) -> Iterator[Allowed]:
-        """Admit a call for the body to carry out; what it surely did not spend is given back.
+        """Admit a call that the body makes; refund what was certainly not spent.
 
-        `approve` is asked where a person's yes is needed; without it the answer is no.
+        `approve` is called if the policy requires approval; without it the call is declined.
 
         Raises:
-            NotAllowed: the policy refuses it.
-            Declined: nobody said yes.
+            NotAllowed: the policy denies it.
+            Declined: it was not approved.
         """
         verdict = self.admit(spec, params)
         if isinstance(verdict, NeedsApproval):
@@ -103,7 +103,7 @@ class Gate:
                     f"{spec.id} requires approval, which was not given: {how}.",
                     hint=NOBODY_TO_ASK if approve is None else NOT_SENT,
                 )
-            # The yes was to these ceilings; more may be left by now.
+            # The approval covers these ceilings, even if more budget is left by now.
             verdict = self.admit(spec, {**params, **verdict.ceilings}, approved=True)
             assert not isinstance(verdict, NeedsApproval)  # noqa: S101 - it was approved
         try:
@@ -113,15 +113,15 @@ class Gate:
             raise
 
     def over_runs(self) -> Gate:
-        """Return a gate for workflows that shares the day: what a run may spend is the run's."""
+        """Return a gate for workflows that shares the day's account; the run counts its own spending."""
         return Gate(self.policy.over_runs(), self.spending)
 
     def of_own_act(self) -> Gate:
-        """Return the gate of a person's own calls, which shares the day."""
+        """Return the gate for a person's own calls, which shares the day's account."""
         return Gate(self.policy.of_own_act(), self.spending)
 
     def draws_for(self, other: Gate) -> bool:
-        """Return whether what this gate admits keeps to the other's day, too."""
+        """Return whether this gate's calls also count towards the other's day."""
         mine, theirs = self.policy, other.policy
         return self.spending is other.spending and all(
             least(getattr(mine, name), getattr(theirs, name)) == getattr(mine, name)
@@ -129,7 +129,7 @@ class Gate:
         )
 
     def settle(self, allowed: Allowed, error: SimDevinError) -> None:
-        """Give back what was reserved if `error` says that the call surely did nothing."""
+        """Refund the reservation if `error` shows that the call certainly had no effect."""
         if not error.means.did_nothing:
             return
         with self._lock:
@@ -139,5 +139,5 @@ class Gate:
 
 
 def drawn(allowed: Allowed) -> Drawn:
-    """Return what a call that may go on takes off the day and the run."""
+    """Return what an allowed call deducts from the day and the run."""
     return Drawn(allowed.reserve, allowed.sessions)

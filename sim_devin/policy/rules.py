@@ -1,13 +1,13 @@
-"""What agents and workflows may do: which tools, what needs a person's yes, what may be spent.
+"""What agents and workflows may do: allowed tools, approvals, spending limits.
 
-A `Policy` is data and decides; a `gate.Gate` applies it and keeps what was spent. ACUs are
-reserved by a session's cap when it is created: what the caps of a day add up to is the most
-that the day can cost. A message to a session spends within that session's own cap. Plans that
-are billed by quota report no ACUs: there, sessions and minutes are what can be bounded.
+A `Policy` is data and makes decisions; a `gate.Gate` applies them and tracks spending. ACUs are
+reserved by a session's cap when it is created: the sum of a day's caps is the most that the day can
+cost. A message to a session spends within that session's own cap. Plans billed by quota report no
+ACUs; there, limit sessions and minutes instead.
 
-It binds what acts on its own: models that call functions, MCP clients, the blocks of a
-workflow. `App.call` and ``sim-devin call`` are your own act: of the policy only what may be
-spent on a day, and in one session, binds them.
+It applies to automated callers: models that call functions, MCP clients, the blocks of a workflow.
+`App.call` and ``sim-devin call`` are the user's own calls: only the limits of a day and of one
+session apply to them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sim_devin.errors import CallerError, NotAllowed
 from sim_devin.specs.models import ToolSpec
 from sim_devin.text import did_you_mean
 
-# Words that stand for every tool with a trait, among the patterns of `Policy.confirm`.
+# Words in `Policy.confirm` that stand for every tool with a trait.
 DESTRUCTIVE = "destructive"
 COSTS_MONEY = "costs-money"
 
-# The fields of a `Policy` that say how much, each with None for no ceiling.
+# The limits among the fields of a `Policy`; None means no limit.
 CEILINGS = (
     "acu_per_call",
     "acu_per_run",
@@ -37,12 +37,12 @@ CEILINGS = (
     "minutes_per_session",
 )
 
-QUOTED = 1000  # characters of a value that a question shows
+QUOTED = 1000  # characters of a value shown in a question
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What is reserved so far: ACUs and sessions, of one run and of this day (UTC)."""
+    """Reservations so far: ACUs and sessions, of one run and of this day (UTC)."""
 
     run: float = 0.0
     day: float = 0.0
@@ -52,14 +52,14 @@ class Spent:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The call may go on.
+    """The call may proceed.
 
     Attributes:
-        ceilings: parameter -> the most it may be.
+        ceilings: parameter -> its maximum.
         reserve: ACUs to reserve for it.
         sessions: sessions to count for it.
-        dry_run: only say what would be sent.
-        receipt: what gives back what was reserved of the day, set by `Gate.admit`.
+        dry_run: only show what would be sent.
+        receipt: refunds the day's reservation; set by `Gate.admit`.
     """
 
     ceilings: Mapping[str, float] = field(default_factory=dict)
@@ -71,15 +71,15 @@ class Allowed:
 
 @dataclass(frozen=True)
 class NeedsApproval:
-    """A person has to say yes first.
+    """The call requires approval.
 
     Attributes:
-        question: says to what.
-        ceilings: parameter -> the most it may be.
+        question: the question to ask.
+        ceilings: parameter -> its maximum.
         tool: id of the tool.
         title: its name.
-        parameters: what it is called with; nothing that is the user's own, such as secrets.
-        why: what makes it worth asking, such as ``cannot be undone``.
+        parameters: its parameters, without the user's private values such as secrets.
+        why: the reason, such as ``cannot be undone``.
     """
 
     question: str
@@ -92,7 +92,7 @@ class NeedsApproval:
 
 @dataclass(frozen=True)
 class Refused:
-    """The call may not go on."""
+    """The call is denied."""
 
     reason: str
     hint: str = ""
@@ -108,18 +108,17 @@ class Policy:
 
     Attributes:
         read_only: only tools that change nothing.
-        allow: patterns of the tools that may be called; empty for all.
-        deny: patterns of tools that may not be called, whatever `allow` says.
-        confirm: patterns of tools that need a person's yes; ``destructive`` and
-            ``costs-money`` stand for all tools with that trait.
-        acu_per_call: most ACUs that one session may be capped at.
-        acu_per_run: most ACUs that the caps of one run may add up to.
-        acu_per_day: most ACUs that the caps of one day (UTC) may add up to.
-        sessions_per_run: most sessions that one run may create.
-        sessions_per_day: most sessions that may be created on one day (UTC).
-        minutes_per_session: minutes after its creation at which a session that is not over yet
-            is ended.
-        dry_run: nothing that changes anything is sent.
+        allow: patterns of allowed tools; empty allows all.
+        deny: patterns of denied tools, overriding `allow`.
+        confirm: patterns of tools that require approval; ``destructive`` and ``costs-money``
+            stand for all tools with that trait.
+        acu_per_call: maximum ACU cap of one session.
+        acu_per_run: maximum sum of the ACU caps of one run.
+        acu_per_day: maximum sum of the ACU caps of one day (UTC).
+        sessions_per_run: maximum number of sessions created by one run.
+        sessions_per_day: maximum number of sessions created in one day (UTC).
+        minutes_per_session: minutes after its create at which an unfinished session is ended.
+        dry_run: nothing that makes changes is sent.
     """
 
     read_only: bool = False
@@ -141,22 +140,22 @@ class Policy:
             if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
                 raise CallerError(f"{name} is {getattr(self, name)}; it must be a whole number.")
         for name in ("allow", "deny", "confirm"):
-            # The letters of a text would be patterns, the one of its "*" for every tool.
+            # Each letter of a string would be a pattern, and the one in "*" would match every tool.
             if isinstance(getattr(self, name), str):
                 text = getattr(self, name)
                 raise CallerError(f"{name} is a string; it must be a tuple: ({text!r},).")
 
     def offers(self, spec: ToolSpec) -> bool:
-        """Return whether a tool is to be offered at all."""
+        """Return whether a tool is offered at all."""
         return self._refusal(spec) is None
 
     def offered(
         self, specs: Mapping[str, ToolSpec], chosen: Iterable[str] | None = None
     ) -> list[str]:
-        """Return the ids of the tools to offer: those chosen, or all that may be called.
+        """Return the ids of the tools to offer: the selected ones, or all that are allowed.
 
         Raises:
-            NotAllowed: a chosen one may not be called.
+            NotAllowed: a selected tool is not allowed.
         """
         if chosen is None:
             return [name for name, spec in specs.items() if self.offers(spec)]
@@ -168,10 +167,10 @@ class Policy:
         return chosen
 
     def tightened(self, other: Policy) -> Policy:
-        """Return this policy with what another adds to it.
+        """Return this policy combined with another.
 
-        The other can only tighten, with one exception: its `allow`, if it has one, goes in
-        the place of this one's. What is denied here stays denied.
+        The other can only tighten it, with one exception: its `allow`, if set, replaces this one's.
+        What is denied here stays denied.
         """
         lowest: dict[str, Any] = {
             name: least(getattr(self, name), getattr(other, name)) for name in CEILINGS
@@ -187,19 +186,19 @@ class Policy:
 
     @property
     def bounds_day(self) -> bool:
-        """Whether there is a ceiling on what may be spent on one day."""
+        """Whether there is a daily limit."""
         return self.acu_per_day is not None or self.sessions_per_day is not None
 
     def of_one_call(self) -> Policy:
-        """Return the policy without what calls may spend together, which is kept elsewhere."""
+        """Return the policy without limits on total spending, which are tracked elsewhere."""
         return replace(self.over_runs(), acu_per_day=None, sessions_per_day=None)
 
     def over_runs(self) -> Policy:
-        """Return the policy without what one run may spend, which is kept with the run."""
+        """Return the policy without limits of one run, which are tracked with the run."""
         return replace(self, acu_per_run=None, sessions_per_run=None)
 
     def of_own_act(self) -> Policy:
-        """Return what of the policy binds a person's own call: what holds for everybody."""
+        """Return the part of the policy that applies to a person's own calls, as to everyone's."""
         return Policy(
             acu_per_day=self.acu_per_day,
             sessions_per_day=self.sessions_per_day,
@@ -207,20 +206,20 @@ class Policy:
         )
 
     def call_ceilings(self) -> dict[str, float]:
-        """Return parameter -> the most that it may be in one call."""
+        """Return parameter -> its maximum in one call."""
         return {} if self.acu_per_call is None else {CAP: math.floor(self.acu_per_call)}
 
     def run_ceilings(self, asked: float | None = None) -> dict[str, float]:
-        """Return parameter -> the most that one run may have of it; `asked` can only lower it."""
+        """Return parameter -> its maximum for one run; `asked` can only lower it."""
         limit = least(checked("max_acu", asked), self.acu_per_run)
         return {} if limit is None else {CAP: math.floor(limit)}
 
     def slips(self, tools: Iterable[str]) -> list[str]:
-        """Return what is wrong with the patterns that match none of the tools, in words.
+        """Return messages about patterns that match no tool.
 
         Raises:
-            CallerError: one that denies, or wants a confirmation, is of a service whose tools are
-                here: what it was to hold back would go on.
+            CallerError: a pattern in `deny` or `confirm` is for a service whose tools are loaded:
+                the call it should have stopped would proceed.
         """
         known = [*tools, DESTRUCTIVE, COSTS_MONEY]
         services = {item.partition("_")[0] for item in known if "_" in item}
@@ -238,9 +237,9 @@ class Policy:
         return found
 
     def check(self, spec: ToolSpec, params: Mapping[str, Any], spent: Spent = Spent()) -> Verdict:
-        """Return whether a call may go on. Pure.
+        """Return whether a call may proceed. Pure.
 
-        A ceiling lowers a cap that was asked for, and sets one where none was.
+        A ceiling lowers a requested cap, and sets one if there was none.
         """
         refusal = self._refusal(spec)
         if refusal is not None:
@@ -295,9 +294,9 @@ class Policy:
 
 
 def starts_session(spec: ToolSpec) -> bool:
-    """Return whether a call of the tool itself creates a job, or something else that can be capped.
+    """Return whether a call of the tool itself creates a job, or something else with a cap.
 
-    A tool that stands for a workflow takes a cap as well, but its blocks start the sessions.
+    A tool that stands for a workflow also takes a cap, but its blocks start the sessions.
     """
     acts = spec.request is not None or spec.run is not None
     return spec.creates_job or (bool(cap_of(spec)) and acts)
@@ -341,7 +340,7 @@ def _needed(
 
 
 def _quoted(value: Any) -> str:
-    """Return a value so that no text in it passes for another value, or steers a terminal."""
+    """Return a value with no text that could pass for another value or manipulate a terminal."""
     text = repr(value)
     more = len(text) - QUOTED
     return text if more <= 0 else f"{text[:QUOTED]}… ({more} more characters)"

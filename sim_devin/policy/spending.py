@@ -1,8 +1,7 @@
-"""The account of a day: what all calls and runs together have reserved of it.
+"""The account of a day: what all calls and runs together have reserved.
 
-A day is one of UTC, by the clock of whatever keeps the account. Where runs are kept in a store,
-the account is in the store (`sim_devin.store.account`), so that every process over it draws from
-the same one.
+A day is a UTC day by the clock of whatever keeps the account. If runs are kept in a store, so is the
+account (`sim_devin.store.account`), and all processes that use the store share it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from sim_devin.clock import Clock, RealClock, day_of
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is taken off a day, or has been: ACUs and sessions."""
+    """A deduction from a day: ACUs and sessions."""
 
     acus: float = 0.0
     sessions: int = 0
@@ -30,14 +29,14 @@ class Drawn:
         return bool(self.acus or self.sessions)
 
 
-Decide = Callable[[Drawn], Drawn]  # what has been drawn today -> what is to be drawn now
+Decide = Callable[[Drawn], Drawn]  # today's reservations -> the reservation to add
 
 
 class Spending(Protocol):
-    """Keeps what was drawn. `reserve` decides and records in one step that nobody can split."""
+    """Keeps the account. `reserve` decides and records in one atomic step."""
 
     def reserve(self, decide: Decide) -> str:
-        """Add what `decide` answers to what has been drawn today; return a receipt for it.
+        """Add what `decide` returns to today's reservations; return a receipt.
 
         Raises:
             StoreError: the account cannot be read or written; nothing may be sent.
@@ -45,15 +44,15 @@ class Spending(Protocol):
         ...
 
     def give_back(self, receipt: str) -> None:
-        """Take off again what the receipt stands for."""
+        """Refund the reservation of the receipt."""
         ...
 
 
 class MemorySpending:
-    """The account of this process. A new process starts from nothing.
+    """The account of this process. A new process starts from zero.
 
     Args:
-        clock: says which day it is; the machine's unless given.
+        clock: determines the day; default: the machine's clock.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -62,7 +61,7 @@ class MemorySpending:
         self._lock = threading.Lock()
 
     def reserve(self, decide: Decide) -> str:
-        """Add what `decide` answers to what has been drawn today; return a receipt for it."""
+        """Add what `decide` returns to today's reservations; return a receipt."""
         receipt = secrets.token_hex(8)
         with self._lock:
             today = self._days.setdefault(day_of(self._clock.time()), {})
@@ -70,7 +69,7 @@ class MemorySpending:
         return receipt
 
     def give_back(self, receipt: str) -> None:
-        """Take off again what the receipt stands for."""
+        """Refund the reservation of the receipt."""
         with self._lock:
             for day in self._days.values():
                 day.pop(receipt, None)

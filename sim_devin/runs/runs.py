@@ -1,8 +1,7 @@
-"""Durable runs: started, driven, set aside, woken, answered, resumed. `App.runs` returns them.
+"""Durable runs: start, drive, suspend, resume, answer. `App.runs` returns them.
 
 A run is driven by at most one process at a time (`carrier`); when it dies, another takes over.
-Driving plays back what is recorded and goes on from
-there, so a waiting run is a row in the store and nothing else.
+Driving replays the record and continues from there, so a suspended run is only a row in the store.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Runs:
         app: makes the calls.
         store: keeps the runs.
         carry: returns what brings runs to this process, given the store and the process's name.
-        owns_store: whether nobody else closes the store.
+        owns_store: whether this object closes the store.
     """
 
     def __init__(
@@ -88,21 +87,19 @@ class Runs:
     ) -> str:
         """Record a run and return its id. A worker, or `follow`, drives it.
 
-        A `RunRequest` in the place of the workflow says everything at once. The arguments are
-        those of `App.run`, with these differences: the documents of the
-        workflow and of its children are kept as they are now; `env` is not stored, and
-        another process uses its own; `deadline` counts from now, waiting included.
-        `on_question` says what a Devin Wait block does when Devin asks something: ``return``
-        ends the wait with that outcome, ``hold`` sets the run aside until `answer`. A block's
-        own field ``onQuestion`` goes before it. A question or form that nobody answers
-        within `answer_within` seconds is answered by a worker with `default_answer`; without
-        one its block fails, and a call that waits for a yes is declined. Workers remind of it
-        every `remind_every` seconds, unless given as often as their config file says.
-        `secret_names` are of variables that are secret though neither their name nor the
-        fields they stand in say so.
+        A `RunRequest` in place of the workflow combines all arguments. The arguments are those of
+        `App.run`, with these differences: the documents of the workflow and of its children are kept
+        as they are now; `env` is not stored, and another process uses its own; `deadline` counts from
+        now, including waits. `on_question` sets what a Devin Wait block does when Devin asks
+        something: ``return`` ends the wait with that outcome, ``hold`` suspends the run until
+        `answer`. A block's own field ``onQuestion`` takes precedence. A question or form not answered
+        within `answer_within` seconds is answered by a worker with `default_answer`; without one its
+        block fails, and a call that requires approval is declined. Workers send reminders every
+        `remind_every` seconds; default: the interval in their config file. `secret_names` are
+        variables that are secret although neither their name nor their fields say so.
 
         Raises:
-            InvalidWorkflow: the document cannot be run; every problem is listed.
+            InvalidWorkflow: the document cannot be run; lists every problem.
             CredentialsError: a credential refers to a variable that is not set.
             StoreError: the run cannot be recorded.
         """
@@ -132,7 +129,7 @@ class Runs:
             )
         )
         env = self.app.environment() if asked.env is None else asked.env
-        # At once, so that nobody forgets a document that the run is about to use.
+        # Immediately, so that no process deletes a document that the run is about to use.
         with self.store.database.write():
             run, given = new_run(self.app, self.store, asked, env)
             self.secrets.add(run.id, given, env)
@@ -144,9 +141,9 @@ class Runs:
     def list(
         self, states: tuple[str, ...] = (), *, limit: int = 100, before: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return runs as JSON data, newest first, with the kinds of what they wait for.
+        """Return runs as JSON data, newest first, with the kinds of their waits.
 
-        `before` is the id of a run; only older ones are returned, for the next page.
+        `before` is the id of a run; only older runs are returned, for the next page.
 
         Raises:
             UnknownName: there is no run `before`.
@@ -157,7 +154,7 @@ class Runs:
         return [{**run.to_json(), "waitsFor": kinds.get(run.id, [])} for run in found]
 
     def show(self, run_id: str) -> dict[str, Any]:
-        """Return a run with its blocks, what it waits for, and its result, as JSON data.
+        """Return a run with its blocks, waits and result, as JSON data.
 
         Raises:
             UnknownName: there is no such run.
@@ -183,7 +180,7 @@ class Runs:
         return body
 
     def events(self, run_id: str, *, after: int = 0) -> Sequence[Event]:
-        """Return the events of a run that come after the one of an id."""
+        """Return the events of a run after the event with this id."""
         return self.store.events(self.store.run(run_id).id, after=after)
 
     # -- steering ----------------------------------------------------------------------------------
@@ -195,15 +192,15 @@ class Runs:
         env: Mapping[str, str] | None = None,
         bindings: Mapping[str, str] | None = None,
     ) -> str:
-        """Let a run go on that failed, is held or is uncertain; return its id.
+        """Resume a failed, held or uncertain run; return its id.
 
-        Failed blocks run again. What is uncertain is looked for once more, never repeated.
-        A run that is ready, waits or is under way stays as it is. `bindings` hands secrets in
-        again, ``"block id.field"`` -> value; `env` as for `start`, for this process.
+        Failed blocks run again. An uncertain request is looked up once more, never repeated. A run
+        that is ready, waiting or running is unchanged. `bindings` supplies secrets again,
+        ``"block id.field"`` -> value; `env` as for `start`, for this process.
 
         Raises:
             UnknownName: there is no such run.
-            CallerError: it is over.
+            CallerError: it has ended.
         """
         run = self.store.run(run_id)
         now = self.app.clock.time()
@@ -224,15 +221,15 @@ class Runs:
         return run.id
 
     def fork(self, run_id: str, from_block: str, *, new_id: str | None = None) -> str:
-        """Start a run on the record of another, and let it go its own way from a block on.
+        """Start a run on the record of another one, diverging from a given block.
 
-        What was recorded before that block is taken over and not done again; the block and
-        what follows it run anew, with sessions of their own. The other run stays as it is.
+        The record before that block is copied and not executed again; the block and those after it run
+        again, with their own sessions. The other run is unchanged.
 
         Args:
-            run_id: the run whose document, inputs, options and record are taken.
+            run_id: the run whose document, inputs, options and record are copied.
             from_block: id or name of a block of the workflow itself.
-            new_id: the new run's id; made up unless given.
+            new_id: the new run's id; generated by default.
 
         Raises:
             UnknownName: there is no such run or block.
@@ -260,11 +257,11 @@ class Runs:
         return run.id
 
     def cancel(self, run_id: str) -> str:
-        """Cancel a run; return its state. One under way ends soon; Devin's sessions go on.
+        """Cancel a run; return its state. A running one ends soon; Devin's sessions continue.
 
         Raises:
             UnknownName: there is no such run.
-            CallerError: it is over.
+            CallerError: it has ended.
         """
         run = self.store.run(run_id)
         if run.state in ENDED:
@@ -272,17 +269,17 @@ class Runs:
         return self.store.cancel_run(run.id, self.app.clock.time())
 
     def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> str:
-        """Answer what a run asks; return its id. Each question takes one answer.
+        """Answer a run's question; return its id. Each question takes one answer.
 
-        A form takes its fields; Devin's question takes a text, which is sent to the session
-        exactly once; a call that waits for a yes takes ``{"approved": true}``, or false with a
-        ``reason`` if you like; what is uncertain takes ``{"sessionId": …}``, ``{"repeat": true}``,
+        A form takes its fields; a question from Devin takes text, which is sent to the session exactly
+        once; a call that requires approval takes ``{"approved": true}``, or false with an optional
+        ``reason``; an uncertain request takes ``{"sessionId": …}``, ``{"repeat": true}``,
         ``{"output": {…}}`` or ``{"fail": true}``.
 
         Raises:
-            UnknownName: there is no such run, or nothing of that `context_id` is asked.
-            CallerError: the run asks nothing, several things, or has the answer already.
-            UncertainResult: nobody knows whether the message arrived; the run asks on.
+            UnknownName: there is no such run, or no question with that `context_id`.
+            CallerError: the run has no open question, several, or has the answer already.
+            UncertainResult: it is unknown whether the message arrived; the question stays open.
         """
         run = self.store.run(run_id)
         require_json(answer, "The answer")
@@ -290,10 +287,10 @@ class Runs:
         return run.id
 
     def opened(self, run_id: str, value: Any) -> Any:
-        """Return data of a run as the store gave it with its secrets put back in place.
+        """Return stored data of a run with its secrets restored.
 
         Raises:
-            MissingCredentials: one of them is not known here.
+            MissingCredentials: one of them is not available here.
         """
         return self.secrets.seal(run_id).open(value)
 
@@ -304,11 +301,11 @@ class Runs:
         cancel: threading.Event | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> int:
-        """Forget the runs that ended before a moment (Unix seconds); return how many.
+        """Delete the runs that ended before a Unix time (seconds); return how many.
 
-        A run that counts against today's ceiling stays until tomorrow (UTC). Takes many small
-        steps, between which others write; `on_progress` is told after each how many runs are
-        forgotten by now. Setting `cancel` ends it after the step that is under way.
+        A run that counts against today's ceiling stays until tomorrow (UTC). Deletes in many small
+        steps, between which others can write; `on_progress` receives the total after each. Setting
+        `cancel` ends it after the current step.
         """
         forgotten = 0
         for count in self.store.prune(before, day_of(self.store.now(self.app.clock))):
@@ -320,15 +317,15 @@ class Runs:
 
     @property
     def reminders(self) -> Reminders:
-        """What reminds people of what runs ask; made when it is first needed.
+        """Sends reminders for open questions; created on first use.
 
         Raises:
-            CallerError: the config file's ``[reminders]`` cannot be used.
+            CallerError: the config file's ``[reminders]`` is invalid.
         """
         return self.worker.reminders
 
     def close(self) -> None:
-        """Wait a while for reminders that are being sent, and close a store of its own."""
+        """Wait briefly for reminders being sent, and close the store if it is owned."""
         self.worker.close()
         if self._owns_store:
             self.store.close()
@@ -342,10 +339,10 @@ class Runs:
         cancel: threading.Event | None = None,
         on_event: Listener | None = None,
     ) -> RunResult | None:
-        """Drive a run here until it is over or needs somebody; return the latest result.
+        """Drive a run here until it ends or needs a person; return the latest result.
 
-        None if another process drove it to its end. See the run's state for what it needs.
-        Setting `cancel` cancels the run.
+        None if another process drove it to its end. See the run's state for what it needs. Setting
+        `cancel` cancels the run.
 
         Raises:
             StoreError: the store failed; nothing recorded is lost.
@@ -361,14 +358,14 @@ class Runs:
         on_event: Listener | None = None,
         each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Drive all runs of the store that can go on, until `cancel` is set; return how many times.
+        """Drive all runs in the store that are ready, until `cancel` is set; return how many times.
 
-        With `once` only until nothing can go on at this moment. Several workers share the
-        runs. A worker that is stopped gives its runs back. `each_turn` is called before each
-        look at the store, every second or so; it returns whether it has made a run ready.
+        With `once`, only until no run can proceed at the moment. Several workers share the runs. A
+        worker that is stopped releases its runs. `each_turn` is called before each poll of the store,
+        about every second; it returns whether it has made a run ready.
 
         Raises:
-            CallerError: the config file's ``[reminders]`` cannot be used.
+            CallerError: the config file's ``[reminders]`` is invalid.
             StoreError: the store failed; nothing recorded is lost.
         """
         return self.worker.work(

@@ -1,6 +1,6 @@
-"""Read folders of spec files, and say precisely what is wrong in them.
+"""Read folders of spec files, and report problems precisely.
 
-A folder holds ``*.tool.json``, ``*.block.json``, ``*.connection.json``, ``*.job.json`` and, if
+A folder contains ``*.tool.json``, ``*.block.json``, ``*.connection.json``, ``*.job.json`` and, if
 outputs are shared, one ``shapes.json``.
 """
 
@@ -36,9 +36,9 @@ _KINDS: dict[str, type[Model]] = {
 
 @dataclass(frozen=True)
 class Specs:
-    """What one plugin brings, and `problems` with its files.
+    """What one plugin provides, and the `problems` of its files.
 
-    That is tools, blocks, connections, and the kinds of jobs that its tools deal with.
+    It provides tools, blocks, connections, and the kinds of jobs that its tools handle.
     """
 
     tools: tuple[ToolSpec, ...] = ()
@@ -50,8 +50,8 @@ class Specs:
     def attach(self, tool_id: str, **functions: Callable[..., Any]) -> Specs:
         """Return the specs with Python functions attached to one of the tools.
 
-        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`. Where files
-        are broken, a tool that is not there is taken to be in one of them.
+        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`. If files are broken,
+        a missing tool is assumed to be in one of them.
 
         Raises:
             UnknownName: there is no such tool here, or a tool has no such function.
@@ -70,7 +70,7 @@ class Specs:
         return replace(self, tools=tuple(tools))
 
     def attach_judge(self, job_id: str, judge: Callable[..., Any]) -> Specs:
-        """Return the specs with the function that says what a job's state means.
+        """Return the specs with the function that interprets a job's state.
 
         See `JobSpec.judge`.
 
@@ -90,7 +90,7 @@ class Specs:
 
 
 def builtin_folder() -> Path:
-    """Return the folder of the built-in specs: inside the installed package, else beside it."""
+    """Return the folder of the built-in specs: inside the installed package, or beside it."""
     package = Path(__file__).parent.parent
     installed = package / "tool_specs"
     return installed if installed.is_dir() else package.parent / "tool_specs"
@@ -99,7 +99,7 @@ def builtin_folder() -> Path:
 def load_specs(folder: Path | Traversable) -> Specs:
     """Return the specs of a folder, for a plugin's hook `sim_devin_specs`.
 
-    A broken file costs only itself: it stands in `Specs.problems`, which the registry reports
+    A broken file disables only itself: it is listed in `Specs.problems`, which the registry reports
     and which strict mode makes fatal.
     """
     return read_folder(folder)
@@ -134,7 +134,7 @@ def read_folder(folder: Path | Traversable, *, thorough: bool = True) -> Specs:
     tools = {tool.id: tool for tool in found[ToolSpec]}
     for job in [*found[JobSpec]] if thorough else ():
         wrong = list(job_problems(job, tools))
-        if wrong:  # of a tool whose own file is broken, that file says what to mend
+        if wrong:  # if the tool's own file is broken, that file's error says what to fix
             problems.append(InvalidSpec(named[job.id], wrong))
             found[JobSpec].remove(job)
     return Specs(
@@ -156,7 +156,7 @@ def read_file(
     """Return one spec file as its model.
 
     Raises:
-        InvalidSpec: not JSON, not of the language, or inconsistent in itself.
+        InvalidSpec: not JSON, not in the spec language, or inconsistent.
     """
     document = _json_object(file)
     try:
@@ -194,7 +194,7 @@ def _words(item: Any, kind: type[Model]) -> str:
 
 
 def _model_at(place: Sequence[str | int], kind: type[Model]) -> Mapping[str, FieldInfo]:
-    """Return the fields of the model that holds the key at a place of a file."""
+    """Return the fields of the model that holds the key at a place in a file."""
     fields = kind.model_fields
     for part in place[:-1]:
         named = next((f for name, f in fields.items() if part in (name, f.alias)), None)
@@ -204,7 +204,7 @@ def _model_at(place: Sequence[str | int], kind: type[Model]) -> Mapping[str, Fie
 
 
 def _models(annotation: Any) -> Iterator[type[Model]]:
-    """Yield the models that a field's type is made of."""
+    """Yield the models in a field's type."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         yield annotation
     for part in get_args(annotation):

@@ -1,8 +1,8 @@
-"""The spec files as frozen models: what a tool, a connection and a block are.
+"""The spec files as frozen models: tools, connections and blocks.
 
-A spec is pure data and round-trips to the JSON it came from. The language is closed;
-what does not fit it is a Python function that a plugin attaches with `model_copy`
-(`prepare`, `read` or `run`), never a new keyword.
+A spec is pure data and round-trips to its JSON. The language is closed; anything else is a Python
+function that a plugin attaches with `model_copy` (`prepare`, `read` or `run`), never a new
+keyword.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ JSON = Any  # a JSON value
 Schema = dict[str, Any]  # a JSON Schema, draft 2020-12
 
 TOOL_ID = r"^[a-z][a-z0-9_]{0,55}$"
-PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"  # a name that every model provider takes
-# A parameter of one of these names is the escape hatch: an object merged into the request.
+PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"  # a name that every model provider accepts
+# A parameter with one of these names is the escape hatch: an object merged into the request.
 EXTRA_BODY = "extraBody"
 EXTRA_QUERY = "extraQuery"
-SIMULATED = "devin"  # id of the connection that the simulator stands in for
-SHAPES = "shapes.json"  # the file of outputs that the tools of a folder share
+SIMULATED = "devin"  # id of the connection that the simulator replaces
+SHAPES = "shapes.json"  # the file of outputs shared by the tools of a folder
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -31,7 +31,7 @@ RetryReason = Literal["connect", "reset", "timeout", "429", "5xx"]
 
 
 class Model(BaseModel):
-    """Base of all spec models: frozen, no unknown keys, keys as written in the files."""
+    """Base of all spec models: frozen, no unknown keys, keys as in the files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -45,11 +45,11 @@ class RequestSpec(Model):
 
     Attributes:
         method: the HTTP method.
-        path: below the connection's base URL, such as `/sessions/{sessionId}`; a value
+        path: relative to the connection's base URL, such as `/sessions/{sessionId}`; a value
             becomes one percent-encoded segment.
-        query: name in the query -> `{parameter}`; left out when the parameter is absent,
-            repeated for each item of a list.
-        body: name in the JSON body -> `{parameter}`; left out when the parameter is absent.
+        query: query key -> `{parameter}`; omitted if the parameter is absent, repeated for each
+            item of a list.
+        body: key in the JSON body -> `{parameter}`; omitted if the parameter is absent.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -59,11 +59,11 @@ class RequestSpec(Model):
 
 
 class SuccessOn(Model):
-    """An error answer that means success.
+    """An error response that means success.
 
     Attributes:
         status: the HTTP status.
-        contains: text that has to be in the answer, in any case of letters; empty for none.
+        contains: text that must be in the response, ignoring case; empty for none.
     """
 
     status: int
@@ -71,7 +71,7 @@ class SuccessOn(Model):
 
 
 class Traits(Model):
-    """What a tool does to the world. Drives retries, confirmations, annotations and docs.
+    """The effects of a tool. Determines retries, approvals, annotations and docs.
 
     Attributes:
         read_only: it changes nothing.
@@ -79,15 +79,14 @@ class Traits(Model):
         idempotent: doing it twice is the same as doing it once.
         costs_money: it may be billed.
         paginated: it returns one page of a longer list.
-        retry_on: when to try again. `connect`: the request never left. `reset`, `timeout`,
-            `429` (and 425), `5xx` (and 408): nobody knows whether it happened, so only for what
-            may be done twice, that is `read_only` or `idempotent`.
-        success_on: error answers that mean success.
+        retry_on: when to retry. `connect`: the request was never sent. `reset`, `timeout`, `429`
+            (and 425), `5xx` (and 408): the outcome is unknown, so only for tools that may be
+            repeated, that is `read_only` or `idempotent`.
+        success_on: error responses that mean success.
         model_input: parameters that a language model reads, such as a prompt. A workflow never
-            puts the value of an environment variable into them: ``{{NAME}}`` is sent as it stands.
-        ceilings: parameters that bound what a call may spend or how long it may take. One that a
-            workflow fills from something that has no value fails the block instead of being left
-            out.
+            inserts the value of an environment variable there: ``{{NAME}}`` is sent unchanged.
+        ceilings: parameters that limit the cost or duration of a call. If a workflow fills one
+            from something without a value, the block fails instead of omitting it.
     """
 
     read_only: bool = Field(default=False, alias="readOnly")
@@ -102,31 +101,32 @@ class Traits(Model):
 
 
 class ToolSpec(Model):
-    """One tool. Exactly one of `request` (HTTP) and `run` (a plugin's function) acts.
+    """One tool. Exactly one of `request` (HTTP) and `run` (a plugin's function) is set.
 
     Attributes:
-        schema_: where the JSON Schema of this file is, for editors.
+        schema_: location of this file's JSON Schema, for editors.
         id: unique among all tools; starts with the plugin's name.
         title: a few words for people.
-        description: what it does and when to use it; a model chooses by it.
-        connection: id of the connection that says where to send the request and as whom.
+        description: what it does and when to use it; models choose tools by it.
+        connection: id of the connection, which defines the server and the credentials.
         request: the HTTP request.
-        params: JSON Schema of what a caller may pass. Besides the standard keywords a
-            property may carry `x-visibility` (`user-only` hides it from models), `x-advanced`
-            and `x-keepEmpty` (an empty list or object is not the same as left out).
-        output: JSON Schema of what comes back, with `x-from` naming the wire key, or a
-            reference into the folder's shapes.json.
-        traits: what it does to the world.
-        permission: what the key needs; named when the service answers 403.
-        examples: parameters of sensible calls; documentation and tests use them.
+        params: JSON Schema of the parameters. Besides the standard keywords a property may have
+            `x-visibility` (`user-only` hides it from models), `x-advanced` and `x-keepEmpty` (an
+            empty list or object differs from an omitted one).
+        output: JSON Schema of the output, with `x-from` naming the wire key, or a reference into
+            the folder's shapes.json.
+        traits: its effects.
+        permission: the permission the key needs; named if the service responds with 403.
+        examples: parameters of realistic calls; used by documentation and tests.
         prepare: `(params, build) -> Request`, wraps the building of the request.
-        read: `(response, read) -> output`, wraps the reading of the answer.
-        run: `(params, context) -> output`, for a tool that is not one HTTP request.
-        reconcile: `(params, context) -> output`, a call that settles an ambiguous end itself.
+        read: `(response, read) -> output`, wraps the reading of the response.
+        run: `(params, context) -> output`, for a tool that is not a single HTTP request.
+        reconcile: `(params, context) -> output`, a call that reconciles an ambiguous outcome
+            itself.
         shapes: the output shapes of the file's folder, by name.
-        job: the kind of job that it has to do with, see `sim_devin.specs.jobs`; empty for none.
+        job: the kind of job it belongs to, see `sim_devin.specs.jobs`; empty for none.
         creates_job: whether it creates one.
-        cap: the parameter that bounds what a call may spend; empty for none.
+        cap: the parameter that limits a call's cost; empty for none.
     """
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -213,29 +213,29 @@ class Connection(Model):
 class BlockField(Model):
     """A sub-block: one widget of a block's form.
 
-    For a block over tools a field overlays a parameter (`param`, the field's id unless
-    given): what is left out here (title, when it is shown or required) is computed from
-    the tools. For a block of its own (`operations` empty) the field says it all.
+    For a block with tools a field overlays a parameter (`param`, default: the field's id):
+    anything omitted here (title, when it is shown or required) is derived from the tools. For a
+    block without tools (`operations` empty) the field defines everything.
 
     Attributes:
         id: key of the value in a workflow document.
-        param: the tool parameter it sets; the field's id unless given. ``""`` for a field that
-            no tool takes, only whatever runs the block.
+        param: the tool parameter it sets; default: the field's id. ``""`` for a field that no
+            tool takes, only the code that runs the block.
         title: its label.
         widget: such as short-input, long-input, dropdown, switch, code or table.
         description: help beside the field.
         placeholder: shown while it is empty.
         type: string, integer, number, boolean, array or object.
         options: choices of a dropdown, each with id and label.
-        default: value of a new block.
+        default: value in a new block.
         required: whether it must have a value.
-        advanced: whether it is folded away at first.
+        advanced: whether it is collapsed at first.
         secret: whether it is masked.
-        model_input: whether a language model reads it (see `Traits.model_input`); a field over
-            tools has this from them.
-        ceiling: whether it bounds something (see `Traits.ceilings`); a field over tools has this
-            from them.
-        shown_for: other field's id -> values for which this one is shown.
+        model_input: whether a language model reads it (see `Traits.model_input`); derived from
+            the tools for a field over tools.
+        ceiling: whether it is a limit (see `Traits.ceilings`); derived from the tools for a
+            field over tools.
+        shown_for: other field's id -> values for which this field is shown.
     """
 
     id: str
@@ -259,18 +259,18 @@ class BlockSpec(Model):
     """One block of the canvas: an operation dropdown over tools, or a block with a handler.
 
     Attributes:
-        schema_: where the JSON Schema of this file is, for editors.
+        schema_: location of this file's JSON Schema, for editors.
         type: unique among all blocks.
         title: a few words for people.
-        description: what it is for.
+        description: its purpose.
         category: group in the list of blocks.
         color: of its icon, as #rrggbb.
         icon: an emoji or a few letters.
-        docs: address of its documentation.
+        docs: URL of its documentation.
         operation_field: id of the dropdown.
-        default_operation: the operation of a new block; the first unless given.
-        operations: operation id -> tool id, in the dropdown's order; empty for a block
-            whose handler is its own.
+        default_operation: the operation of a new block; default: the first.
+        operations: operation id -> tool id, in the dropdown's order; empty for a block with its
+            own handler.
         labels: operation id -> text shown in the dropdown.
         fields: overlays and order of the form's fields.
         outputs: output name -> JSON Schema, for a block without tools.
