@@ -386,8 +386,8 @@ class BlockContext:
     def without_variables(self, value: Any) -> Any:
         """Return JSON data as a language model may read it.
 
-        Values of environment variables in the block's fields are replaced by ``{{NAME}}`` again, for
-        example if a service echoes a key that it was sent.
+        Values of environment variables in the block's fields are replaced by ``{{NAME}}`` again,
+        for example if a service echoes a key that it was sent.
         """
         return self._run.without_variables(value, self.block.id)
 

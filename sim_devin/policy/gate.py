@@ -113,7 +113,7 @@ class Gate:
             raise
 
     def over_runs(self) -> Gate:
-        """Return a gate for workflows that shares the day's account; the run counts its own spending."""
+        """Return a gate for workflows that shares the day's account but not the run's."""
         return Gate(self.policy.over_runs(), self.spending)
 
     def of_own_act(self) -> Gate:

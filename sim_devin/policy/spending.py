@@ -1,7 +1,7 @@
 """The account of a day: what all calls and runs together have reserved.
 
-A day is a UTC day by the clock of whatever keeps the account. If runs are kept in a store, so is the
-account (`sim_devin.store.account`), and all processes that use the store share it.
+A day is a UTC day by the clock of whatever keeps the account. If runs are kept in a store, so is
+the account (`sim_devin.store.account`), and all processes that use the store share it.
 """
 
 from __future__ import annotations

@@ -88,15 +88,16 @@ class Runs:
         """Record a run and return its id. A worker, or `follow`, drives it.
 
         A `RunRequest` in place of the workflow combines all arguments. The arguments are those of
-        `App.run`, with these differences: the documents of the workflow and of its children are kept
-        as they are now; `env` is not stored, and another process uses its own; `deadline` counts from
-        now, including waits. `on_question` sets what a Devin Wait block does when Devin asks
-        something: ``return`` ends the wait with that outcome, ``hold`` suspends the run until
-        `answer`. A block's own field ``onQuestion`` takes precedence. A question or form not answered
-        within `answer_within` seconds is answered by a worker with `default_answer`; without one its
-        block fails, and a call that requires approval is declined. Workers send reminders every
-        `remind_every` seconds; default: the interval in their config file. `secret_names` are
-        variables that are secret although neither their name nor their fields say so.
+        `App.run`, with these differences: the documents of the workflow and of its children are
+        kept as they are now; `env` is not stored, and another process uses its own; `deadline`
+        counts from now, including waits. `on_question` sets what a Devin Wait block does when Devin
+        asks something: ``return`` ends the wait with that outcome, ``hold`` suspends the run until
+        `answer`. A block's own field ``onQuestion`` takes precedence. A question or form not
+        answered within `answer_within` seconds is answered by a worker with `default_answer`;
+        without one its block fails, and a call that requires approval is declined. Workers send
+        reminders every `remind_every` seconds; default: the interval in their config file.
+        `secret_names` are variables that are secret although neither their name nor their fields
+        say so.
 
         Raises:
             InvalidWorkflow: the document cannot be run; lists every problem.
@@ -223,8 +224,8 @@ class Runs:
     def fork(self, run_id: str, from_block: str, *, new_id: str | None = None) -> str:
         """Start a run on the record of another one, diverging from a given block.
 
-        The record before that block is copied and not executed again; the block and those after it run
-        again, with their own sessions. The other run is unchanged.
+        The record before that block is copied and not executed again; the block and those after it
+        run again, with their own sessions. The other run is unchanged.
 
         Args:
             run_id: the run whose document, inputs, options and record are copied.
@@ -271,9 +272,9 @@ class Runs:
     def answer(self, run_id: str, answer: Any, *, context_id: str | None = None) -> str:
         """Answer a run's question; return its id. Each question takes one answer.
 
-        A form takes its fields; a question from Devin takes text, which is sent to the session exactly
-        once; a call that requires approval takes ``{"approved": true}``, or false with an optional
-        ``reason``; an uncertain request takes ``{"sessionId": …}``, ``{"repeat": true}``,
+        A form takes its fields; a question from Devin takes text, which is sent to the session
+        exactly once; a call that requires approval takes ``{"approved": true}``, or false with an
+        optional ``reason``; an uncertain request takes ``{"sessionId": …}``, ``{"repeat": true}``,
         ``{"output": {…}}`` or ``{"fail": true}``.
 
         Raises:
@@ -361,8 +362,8 @@ class Runs:
         """Drive all runs in the store that are ready, until `cancel` is set; return how many times.
 
         With `once`, only until no run can proceed at the moment. Several workers share the runs. A
-        worker that is stopped releases its runs. `each_turn` is called before each poll of the store,
-        about every second; it returns whether it has made a run ready.
+        worker that is stopped releases its runs. `each_turn` is called before each poll of the
+        store, about every second; it returns whether it has made a run ready.
 
         Raises:
             CallerError: the config file's ``[reminders]`` is invalid.

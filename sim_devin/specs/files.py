@@ -50,8 +50,8 @@ class Specs:
     def attach(self, tool_id: str, **functions: Callable[..., Any]) -> Specs:
         """Return the specs with Python functions attached to one of the tools.
 
-        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`. If files are broken,
-        a missing tool is assumed to be in one of them.
+        `functions` are `prepare`, `read`, `run` or `reconcile`, see `ToolSpec`. If files are
+        broken, a missing tool is assumed to be in one of them.
 
         Raises:
             UnknownName: there is no such tool here, or a tool has no such function.
