@@ -2,13 +2,7 @@
 
 import pytest
 
-from tests.web.test_canvas_durable import (  # noqa: F401 - fixtures
-    canvas,
-    open_app,
-    simulator,
-    start,
-    store,
-)
+from tests.web.test_canvas_durable import canvas, start  # noqa: F401 - a fixture
 
 ROWS = [
     ("runs", "options", "{broken"),
@@ -20,7 +14,7 @@ ROWS = [
 ]
 
 
-def damage(store, run, table, column, value):  # noqa: F811
+def damage(store, run, table, column, value):
     key = "id" if table == "runs" else "run_id"
     with store.database.write() as connection:
         query = f'UPDATE {table} SET "{column}" = ? WHERE {key} = ?'
