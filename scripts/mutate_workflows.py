@@ -29,13 +29,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sim_devin.wiring import SIMULATED_CREDENTIALS
-
 import sim_devin
-from sim_devin.app import App
+from sim_devin.app import SIMULATED_CREDENTIALS, App
 from sim_devin.calls.request import Request
 from sim_devin.calls.response import Response
-from sim_devin.engine.problem import Problem
 from sim_devin.engine.workflow_check import check
 from sim_devin.errors import SimDevinError
 from sim_devin.runs.services import AppServices
@@ -305,12 +302,6 @@ def _misspelt(rng: random.Random, name: str) -> str:
 # -- what comes of them --------------------------------------------------------------------------
 
 
-def widens(problem: Problem) -> bool:
-    """Return whether a problem is that something would go on which was to be held back."""
-    words = ("a ceiling", "a filter", "would not filter", "is read by nothing", "above 0")
-    return any(word in problem.text for word in words)
-
-
 def judge(app: App, case: Case, told: str, tally: Tally) -> None:
     """Check and run one mutant."""
     tally.mutants += 1
@@ -324,7 +315,7 @@ def judge(app: App, case: Case, told: str, tally: Tally) -> None:
     ended, why, block = outcome(app, case)
     if ended == "well":
         tally.well += 1
-        if errors and not all(map(widens, errors)):
+        if any(not problem.widens for problem in errors):
             tally.refused_well.append(f"{told}: {errors[0]}")
     elif ended == "failed" and not errors and all(item.block_id != block for item in found):
         known = next((name for name, text in CANNOT_KNOW.items() if re.search(text, why)), None)

@@ -245,6 +245,7 @@ def _own_problems(program: Program, block: Block, written: Written) -> Iterator[
                 place=place,
                 block_id=block.id,
                 hint="The field is a ceiling: leave it empty for no ceiling.",
+                widens=True,
             )
         elif item.options:
             yield from _option_problems(block, item, value)

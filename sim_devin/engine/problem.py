@@ -18,6 +18,8 @@ class Problem:
         hint: what to do.
         level: ``error`` (it cannot run, or fails) or ``warning`` (likely a mistake).
         block_id: the block's id.
+        widens: whether more would happen without the error than was asked for: a limit, a filter
+            or a switch would not apply.
     """
 
     text: str
@@ -25,6 +27,7 @@ class Problem:
     hint: str = ""
     level: Level = "error"
     block_id: str | None = None
+    widens: bool = False
 
     def __str__(self) -> str:
         return " ".join(

@@ -81,6 +81,7 @@ def _keys(
                 block_id=block_id,
                 hint=f"Did you mean {close!r}?",
                 level="error" if close in _WIDENING else "warning",
+                widens=close in _WIDENING,
             )
 
 
@@ -132,6 +133,7 @@ def _unknown_fields(
             if close
             else did_you_mean(name, ids) or f"Remove it. The block has: {', '.join(ids)}.",
             level="error" if widens else "warning",
+            widens=widens,
         )
 
 
@@ -157,6 +159,7 @@ def _other_field(program: Program, block: Block, form: tuple[FormField, ...]) ->
             block_id=block.id,
             hint=f"Its field here is {item.id!r} ({item.title}). Move the value, or remove it.",
             level="error" if widens else "warning",
+            widens=widens,
         )
 
 
