@@ -106,7 +106,7 @@ class ToolEntry:
             The answer, and what of it the model may read.
 
         Raises:
-            Declined: a person's yes is needed, and there is none: no model may argue with that.
+            Declined: approval is needed, and there is none: no model may argue with that.
         """
         try:
             params = block.services.function_params(self.tool_id, arguments, self.bound)

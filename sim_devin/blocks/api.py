@@ -36,7 +36,7 @@ _PHRASES = {
 }
 
 
-# Those that may be sent again although nobody knows whether they took effect.
+# Those that may be sent again although it is unknown whether they took effect.
 _IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")
 _MOST_RETRIES = 10
 

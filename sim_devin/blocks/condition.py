@@ -1,4 +1,4 @@
-"""The Condition block: the first row that holds decides which branch goes on."""
+"""The Condition block: the first row that holds decides which branch continues."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def check(written: Written) -> Iterator[Problem]:
 
 @handler(inline=True, retries=False, outputs=declared, check=check)
 def human(block: BlockContext) -> Pause:
-    """Show the data and the form; go on when they are answered."""
+    """Show the data and the form; continue when they are answered."""
     shown = [
         {"name": row["name"], "type": row.get("type"), "value": row.get("value")}
         for row in _rows(block.values.get("builderData"))

@@ -61,7 +61,7 @@ def ask(
         choices: the texts of which the answer has to be one, where the messages say so.
 
     Raises:
-        BlockError: no model was handed in.
+        BlockError: no model was passed in.
         SimDevinError: the model could not be asked.
     """
     if block.llm is None:

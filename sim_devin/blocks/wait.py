@@ -1,4 +1,4 @@
-"""The Wait block: some seconds in place, or up to a month with the run set aside."""
+"""The Wait block: some seconds in place, or up to a month with the run suspended."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def wait(block: BlockContext) -> Pause | Sleep:
 
 
 def _seconds(values: Mapping[str, Any]) -> tuple[float, bool]:
-    """Return how long to wait, and whether the run is set aside for it."""
+    """Return how long to wait, and whether the run is suspended for it."""
     is_async = values.get("async") in (True, "true")
     unit = str(values.get("timeUnitLong" if is_async else "timeUnit") or "seconds")
     seconds = _amount(values.get("timeValue")) * UNITS.get(unit, 1)

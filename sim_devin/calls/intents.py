@@ -87,7 +87,7 @@ def next_state(
 
     Args:
         intent: as it is recorded.
-        learned: what somebody has found out.
+        learned: what someone has found out.
         adopted: it was found by who may still decide that nothing else takes its place.
         sends: how often it had been sent, as far as they knew; None if that does not matter.
     """

@@ -1,6 +1,6 @@
 """What this machine refuses a process: descriptors, threads, space, permissions; and the remedy.
 
-None of it is the fault of a run: it passes, or is mended from outside, and then the same step
+None of it is the fault of a run: it passes, or is fixed from outside, and then the same step
 works.
 """
 

@@ -49,7 +49,7 @@ def plugin_function(
     except SimDevinError:
         raise
     except Exception as error:
-        # What is ours passes: it says that a run is set aside, or that its lease is lost.
+        # What is ours passes: it says that a run is suspended, or that its lease is lost.
         if not owner or type(error).__module__.partition(".")[0] == "sim_devin":
             raise
         trace = "".join(traceback.format_exception(error))

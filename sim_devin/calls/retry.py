@@ -50,7 +50,7 @@ class RetryPolicy:
 
     Attributes:
         retries: tries after the first one; 0 turns retrying off.
-        first: seconds before the second try at the most; doubles with each try.
+        first: seconds before the second try at most; doubles with each try.
         ceiling: seconds a pause can grow to.
         read_timeout: seconds for one try.
         total: seconds for all tries and pauses together.

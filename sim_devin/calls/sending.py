@@ -79,7 +79,7 @@ def send_within(
     """Return the answer to `request` that `transport` brings.
 
     A look-up of a name that hangs, a head that trickles, a transport that does not keep its
-    time: none of it holds the caller longer than `timeout` seconds. What is given up goes on in
+    time: none of it holds the caller longer than `timeout` seconds. What is given up continues in
     a thread of its own until the transport lets go of it, and its answer is not used; where
     the request has a `confirm`, it is not sent any more. An answer that comes after that is
     handed to `late`, in that thread.

@@ -201,7 +201,7 @@ def _built_ins(source: str) -> list[str]:
 
 
 def _exchange(request: bytes, timeout: float) -> bytes:
-    # The second helper is a fresh one: the first may have been killed by somebody while idle.
+    # The second helper is a fresh one: the first may have been killed by someone while idle.
     # Code has no effect outside its context, so running it again does no harm.
     for fresh in (False, True):
         started = time.monotonic()

@@ -66,7 +66,7 @@ def named_block(workflow: Workflow, name: str) -> Block:
     """Return the block of this id or name.
 
     Raises:
-        UnknownName: there is no such block; names the nearest.
+        UnknownName: there is no such block; suggests the nearest.
     """
     block = find_block(workflow, name)
     if block is None:

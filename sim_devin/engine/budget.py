@@ -24,7 +24,7 @@ class Budget:
         each: the most that any one call may have.
         sessions: the most sessions that all calls may start; None for any number.
         used: what is taken off the ceilings already; of sessions under `SESSIONS`.
-        left: what a run had left of its own when it was set aside; it gets no more.
+        left: what a run had left of its own when it was suspended; it gets no more.
 
     Raises:
         CallerError: a ceiling is not a number of at least 1.
@@ -51,7 +51,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def left(self) -> dict[str, float]:
-        """Return what is left of each ceiling, for a run that is set aside."""
+        """Return what is left of each ceiling, for a run that is suspended."""
         with self._lock:
             return dict(self._left)
 

@@ -1,4 +1,4 @@
-"""Which row of a condition holds, and whether a while loop goes on."""
+"""Which row of a condition holds, and whether a while loop continues."""
 
 from __future__ import annotations
 

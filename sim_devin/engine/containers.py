@@ -1,4 +1,4 @@
-"""What loops and parallels go over, when they go on, and what they put out. No I/O."""
+"""What loops and parallels go over, when they continue, and what they output. No I/O."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Given(Control):
     sessions: int | None = None
 
     def budget(self, left: Mapping[str, float] | None = None) -> Budget:
-        """Return the ceilings, of which a run that was set aside has this `left`."""
+        """Return the ceilings, of which a run that was suspended has this `left`."""
         return Budget(self.ceilings or {}, self.call_ceilings, sessions=self.sessions, left=left)
 
 
@@ -177,7 +177,7 @@ def resume(
     context_id: str | None = None,
     **given: Any,
 ) -> RunResult:
-    """Answer a pause of a run and let it go on.
+    """Answer a pause of a run and let it continue.
 
     Args:
         paused: the result of the paused run, or its snapshot. What the run was given (env,

@@ -56,7 +56,7 @@ class Event:
         kind: one of `KINDS`.
         run_id: id of the run.
         time: seconds since the Unix epoch.
-        log: the block's log entry, for ``block.*``; it is filled in as the block goes on.
+        log: the block's log entry, for ``block.*``; it is filled in as the block continues.
         data: what else there is to say, such as the reason of a wait or the error of a run.
     """
 

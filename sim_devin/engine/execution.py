@@ -1,4 +1,4 @@
-"""One run under way: what follows from what a block does.
+"""One run in progress: what follows from what a block does.
 
 All state changes happen in the thread that drives the run; worker threads only call
 handlers.
@@ -261,7 +261,7 @@ class Execution(RunState):
         self.emit(events.BLOCK_WAITING, log, data)
 
     def answer(self, context_id: str, answer: Any) -> None:
-        """Let a paused block go on with an answer."""
+        """Let a paused block continue with an answer."""
         task, record = self.paused.pop(context_id)
         now = self.clock.time()
         paused_at = unix(record["registeredAt"])

@@ -12,7 +12,7 @@ from sim_devin.errors import ApiError, SimDevinError
 
 @dataclass(frozen=True)
 class Failure:
-    """A block's failure in words. `output` joins ``error`` in what the block puts out."""
+    """A block's failure in words. `output` joins ``error`` in what the block outputs."""
 
     text: str
     hint: str = ""

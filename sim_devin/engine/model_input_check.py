@@ -54,7 +54,7 @@ def _found(provenance: Provenance, block_id: str, value: Any) -> set[str]:
 
 
 def _tool_inputs(program: Program, value: Any) -> list[Any]:
-    """Return what is fixed for the tools of an agent and goes on to a model."""
+    """Return what is fixed for the tools of an agent and continues to a model."""
     rows = parse_json(value) if isinstance(value, str) else value
     found: list[Any] = []
     for row in rows if isinstance(rows, list) else ():

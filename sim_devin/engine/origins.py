@@ -19,7 +19,7 @@ from sim_devin.errors import SimDevinError
 if TYPE_CHECKING:
     from sim_devin.engine.program import Program
 
-# Blocks that ask nobody: what they put out is made of what they were given.
+# Blocks that ask nobody: what they output is made of what they were given.
 COMPUTING = frozenset(
     {
         *("condition", "function", "human_in_the_loop", "response", "variables", "wait"),
@@ -59,7 +59,7 @@ class Provenance:
         self._found: dict[frozenset[Node], Origins] = {}
 
     def by_block(self) -> dict[str, Origins]:
-        """Return block id -> the origins of what it puts out, for a snapshot."""
+        """Return block id -> the origins of what it outputs, for a snapshot."""
         nodes = ((key, frozenset({("block", key)})) for key in self._program.graph.place)
         return {key: found for key, node in nodes if (found := self._all(node))}
 

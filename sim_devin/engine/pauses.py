@@ -54,7 +54,7 @@ def point(context: BlockContext, pause: Pause, now: float) -> dict[str, Any]:
 
 
 def paused_output(points: list[dict[str, Any]]) -> Any:
-    """Return what a paused run puts out: what its one pause answers, or a list of pauses."""
+    """Return what a paused run outputs: what its one pause answers, or a list of pauses."""
     if len(points) == 1:
         return points[0]["response"]
     return {"pausedBlocks": [point["response"] for point in points], "pauseCount": len(points)}

@@ -1,4 +1,4 @@
-"""The state of a run under way: what blocks have put out, how it ends, and who is told."""
+"""The state of a run in progress: the outputs of blocks, how it ends, and who is told."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class ContainerRun:
         items: what it goes over, None when it only counts.
         total: how many passes there will be, None for while loops.
         results: one list of outputs for each pass that is over.
-        open: passes under way.
+        open: passes in progress.
     """
 
     __slots__ = (
@@ -105,7 +105,7 @@ class Scope:
         self.slot = slot  # place of a branch within its batch
         self.frontier = Frontier(body)
         self.outputs: list[Any] = []  # of the blocks that ran, in order of completion
-        self.running: dict[int, ContainerRun] = {}  # containers under way, by their index here
+        self.running: dict[int, ContainerRun] = {}  # containers in progress, by their index here
         self.ids: dict[str, str] = {}
         # parallel id -> (branch, slot), of the parallels around this scope
         self.branches: Mapping[str, tuple[int, int]] = {}

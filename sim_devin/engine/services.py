@@ -1,4 +1,4 @@
-"""Everything the engine needs from outside, in one object that can be handed in."""
+"""Everything the engine needs from outside, in one object that can be passed in."""
 
 from __future__ import annotations
 

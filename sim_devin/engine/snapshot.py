@@ -1,6 +1,6 @@
 """A run's state as JSON data and back: for pauses, for resuming, for running from a block.
 
-Credentials are not in it: environment values and bindings are handed in again.
+Credentials are not in it: environment values and bindings are passed in again.
 """
 
 from __future__ import annotations

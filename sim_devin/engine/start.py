@@ -1,4 +1,4 @@
-"""Where a run starts, and what its start block puts out."""
+"""Where a run starts, and what its start block outputs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def input_fields(block: Block) -> list[Mapping[str, Any]]:
 
 
 def start_output(block: Block, inputs: Any, *, external: bool) -> dict[str, Any]:
-    """Return what a start block puts out for the inputs of a run.
+    """Return what a start block outputs for the inputs of a run.
 
     Raises:
         InvalidWorkflow: a field of the block or an input has a reserved name.

@@ -1,7 +1,7 @@
 """Fields with references, compiled once and rendered each time their block starts.
 
 Data is never scanned: only what stands in the document is looked at for ``<…>`` and
-``{{…}}``, so nothing that a block puts out can refer to a secret or to another block.
+``{{…}}``, so nothing that a block outputs can refer to a secret or to another block.
 """
 
 from __future__ import annotations

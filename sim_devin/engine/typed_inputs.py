@@ -53,7 +53,7 @@ def read_answer(fields: Fields, answer: Any, *, place: str) -> Any:
 def with_types(fields: Fields, answer: Any) -> Any:
     """Return the answer to a form with what can be of its field's type as that, refusing nothing.
 
-    So does Sim; `read_answer` is for where somebody can be told.
+    So does Sim; `read_answer` is for where someone can be told.
     """
     if not fields or not isinstance(answer, Mapping):
         return answer

@@ -119,7 +119,7 @@ def carry_out(
     """Carry out a call that was read, under the policy, and return the tool's output.
 
     `gate` is the policy to obey, and what has been spent under it; the app's own unless given.
-    `approve` is asked when the policy wants a person's yes; without it the answer is no. `act`
+    `approve` is asked when the policy wants approval; without it the answer is no. `act`
     carries the call out; `App.call` unless given, whose `options` it takes. Under a dry run the
     output is what would be sent.
 

@@ -67,7 +67,7 @@ def named(dialect: str) -> str:
     """Return `dialect` if there is one of that name.
 
     Raises:
-        UnknownName: there is none; names the nearest.
+        UnknownName: there is none; suggests the nearest.
     """
     if dialect not in DIALECTS:
         known = f"Known: {', '.join(DIALECTS)}."

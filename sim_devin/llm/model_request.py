@@ -275,7 +275,7 @@ def _settings(settings: Mapping[str, Any], forced: str, retries: int | None) -> 
 def to_reply(response: ModelResponse, *, priced: bool) -> dict[str, Any]:
     """Return the library's response as a reply.
 
-    One that calls tools has no content, since the agent goes on; what the model said beside
+    One that calls tools has no content, since the agent continues; what the model said beside
     its calls is in ``native``, which has to come back with the next request: some providers
     sign their calls and their thoughts.
 

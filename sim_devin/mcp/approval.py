@@ -1,4 +1,4 @@
-"""Ask a person through the MCP client whether a call may go on."""
+"""Ask a person through the MCP client whether a call may continue."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class _Drive:
 
 
 class Driving:
-    """Drives runs on until they are over or need somebody, each in one thread."""
+    """Drives runs on until they are over or need someone, each in one thread."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -39,9 +39,9 @@ class Driving:
         on_progress: Callable[[Any], None],
         cancels: bool,
     ) -> None:
-        """Drive a run and wait until it is over or needs somebody, `longest` real seconds at most.
+        """Drive a run and wait until it is over or needs someone, `longest` real seconds at most.
 
-        It goes on after that. Setting `cancel` ends the wait, and with `cancels` the run.
+        It continues after that. Setting `cancel` ends the wait, and with `cancels` the run.
 
         Raises:
             Cancelled: `cancel` was set.

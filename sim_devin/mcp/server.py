@@ -68,7 +68,7 @@ def build(
         app: whose tools are offered; creates and messages are reconciled.
         policy: which tools, which need a yes, and what may be spent; over the app's policy, which
             it can only tighten. It binds the clients; blocks of workflows go by the app's own.
-        longest_call: real seconds after which a wait answers that the session goes on.
+        longest_call: real seconds after which a wait answers that the session continues.
         workflows: files of workflows to offer as tools.
         model_may_answer: whether a model may answer what Devin asks in a run of a workflow.
 

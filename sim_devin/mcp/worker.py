@@ -27,7 +27,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Work(Protocol[T_co]):
-    """A blocking call that stops when `cancel` is set and tells how it goes on."""
+    """A blocking call that stops when `cancel` is set and tells how it continues."""
 
     def __call__(self, *, cancel: threading.Event, on_progress: Callable[[Any], None]) -> T_co:
         """Do the work."""

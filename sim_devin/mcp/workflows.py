@@ -1,7 +1,7 @@
 """Workflows as MCP tools: durable runs that outlive one call, the server, and a question.
 
-A run that takes longer than a call goes on and is asked for by its id; one that waits for
-somebody is answered by a person, through the client where it can ask.
+A run that takes longer than a call continues and is asked for by its id; one that waits for
+someone is answered by a person, through the client where it can ask.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class WorkflowTools:
     Args:
         app: runs the workflows, as durable runs.
         files: the workflows.
-        longest_call: real seconds after which a call answers that the run goes on.
+        longest_call: real seconds after which a call answers that the run continues.
         model_may_answer: whether a model may answer what Devin asks. Forms and approvals are
             for a person in any case.
 

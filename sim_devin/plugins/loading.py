@@ -2,7 +2,7 @@
 
 A plugin can fail in four places: when it is imported, when it is registered, when a hook is
 called, and in a single spec. A failure is written into the plugin's report and everything
-else goes on, the plugin's own other specs included; strict mode (``SIM_DEVIN_STRICT=1``)
+else continues, the plugin's own other specs included; strict mode (``SIM_DEVIN_STRICT=1``)
 makes it fatal.
 """
 
@@ -155,7 +155,7 @@ def load(
         if report.plugin is not None and any(
             other.plugin is report.plugin for other in loaded.values()
         ):
-            continue  # handed in, and installed too
+            continue  # passed in, and installed too
         reports.append(report)
         if {report.name, report.distribution} & blocked:
             report.state = "disabled"

@@ -39,7 +39,7 @@ TRY_AGAIN = 30.0  # seconds until an answer that could not be sent is tried agai
 
 
 class AnsweredAlready(CallerError):
-    """Somebody else was first: the question has its answer."""
+    """Someone else was first: the question has its answer."""
 
 
 class Answers:
@@ -213,7 +213,7 @@ class Answers:
     def _keep(self, wait: Wait, error: SimDevinError) -> bool:
         """Keep an answer that could not be sent, and try again later.
 
-        The run is held meanwhile if only a person can mend what is in the way.
+        The run is held meanwhile if only a person can fix what is in the way.
         """
         now = self._app.clock.time()
         held = error.means.access and isinstance(error, ApiError)

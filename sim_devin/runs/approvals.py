@@ -1,8 +1,8 @@
-"""Calls of durable runs that wait for a person's yes.
+"""Calls of durable runs that wait for approval.
 
 The question is a wait of its own, named after the call and recorded before anything is
 reserved or sent for it. The answer is for this call alone: when the run comes to the step with
-another tool or other parameters, it asks anew.
+another tool or other parameters, it asks again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOO_LATE = "nobody answered in time"
 def admitted(
     journal: Journal, policy: Policy, spec: ToolSpec, params: Mapping[str, Any], step: str
 ) -> Allowed:
-    """Return that a call may go on, and how.
+    """Return that a call may continue, and how.
 
     Args:
         journal: what is recorded of the run.
@@ -118,7 +118,7 @@ def is_answer(answer: Any) -> bool:
 
 
 def time_out(store: SqlStore, wait: Wait, now: float) -> bool:
-    """Take silence for a no; return False if somebody has answered."""
+    """Take silence for a no; return False if someone has answered."""
     given = {"approved": False, "reason": TOO_LATE}
     return _finish(store, wait, given, _declined(wait, TOO_LATE), now)
 

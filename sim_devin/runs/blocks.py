@@ -1,4 +1,4 @@
-"""The handlers of a durable run: each plays back what is recorded, or runs and records.
+"""The handlers of a durable run: each replays what is recorded, or runs and records.
 
 A block is known by an exact key: its id and the number of the pass of every container
 around it, child runs included. Its tries are counted from 1.
@@ -24,7 +24,7 @@ from sim_devin.runs.parked import Parked
 from sim_devin.store.records import Outcome, Wait
 from sim_devin.store.rows import LeaseLost
 
-IN_PLACE = 5.0  # seconds a run may sleep without being set aside
+IN_PLACE = 5.0  # seconds a run may sleep without being suspended
 
 
 def wrap(program: Program, around: Surroundings, *, prefix: str = "", depth: int = 0) -> None:
@@ -51,7 +51,7 @@ class _Block:
         self._depth = depth
 
     def run(self, block: BlockContext, /) -> Any:
-        """Return what the block puts out, from the record or by running it."""
+        """Return what the block outputs, from the record or by running it."""
         journal = self._journal
         key = self._prefix + _place(block)
         past = journal.past(key)

@@ -2,7 +2,7 @@
 
 Reads, and what may be done twice, simply run again. Creates and messages go through the
 intents of `reconcile`, under a tag that is a pure function of the run and the step. Of
-anything else that was under way when a process died nobody can know, so it is left to a
+anything else that was in progress when a process died nobody can know, so it is left to a
 person.
 """
 
@@ -127,7 +127,7 @@ class Calls:
         return self._run.variable(name, variable_id)
 
     def set_variable(self, variable: Variable, value: Any) -> None:
-        """Set a workflow variable, and remember it for a playback."""
+        """Set a workflow variable, and remember it for a replay."""
         self.variables[variable.id] = value
         self._run.set_variable(variable, value)
 

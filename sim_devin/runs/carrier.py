@@ -84,7 +84,7 @@ class Watched:
 
     Attributes:
         stop: set when it has to stop: cancelled, given back, or lost to another process.
-        cancelled: whether somebody asked for the run to be cancelled.
+        cancelled: whether someone asked for the run to be cancelled.
         lost: whether another process may drive it now.
         asking: which services the runs that this process drives wait for.
     """
@@ -122,7 +122,7 @@ class Drives:
         self._nothing_left = threading.Event()
 
     def claim(self, run_id: str | None = None, *, sweep: bool = False) -> Run | None:
-        """Begin a run, or that one; None if there is none that may go on and nobody drives.
+        """Begin a run, or that one; None if there is none that may continue and nobody drives.
 
         With `sweep` also one that the carrier does not know; else those are only looked for now
         and then.
@@ -147,7 +147,7 @@ class Drives:
                 return
 
     def put_back(self, run: Run, why: str) -> None:
-        """Make a run ready again that was begun here and cannot go on, unless another has it."""
+        """Make a run ready again that was begun here and cannot continue, unless another has it."""
         if not self._carrier.hold(run.id):
             return
         try:

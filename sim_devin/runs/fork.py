@@ -22,7 +22,7 @@ def record_before(store: SqlStore, run: Run, block: str, services: Services) -> 
     """Return what is recorded of a run's blocks, without a block (id or name) and what follows it.
 
     Raises:
-        UnknownName: there is no such block; names the nearest.
+        UnknownName: there is no such block; suggests the nearest.
         CallerError: it is inside a container, or disabled.
     """
     program = _program(store, run, services)

@@ -1,4 +1,4 @@
-"""What is recorded of one durable run while one process drives it, and played back to it."""
+"""What is recorded of one durable run while one process drives it, and replayed to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _Record = TypeVar("_Record", Outcome, Wait)
 class Journal:
     """The journal of a run. Safe for the threads of that run.
 
-    What a block with I/O came to is on the disk before anything goes on from it. Blocks that
+    What a block with I/O came to is on the disk before anything continues from it. Blocks that
     only compute are written together, before the next block with I/O starts.
 
     Args:
@@ -122,7 +122,7 @@ class Journal:
         """Record what a block came to; `later` lets it wait for the next write.
 
         Raises:
-            Cancelled: it could not be recorded, so nothing may go on from it.
+            Cancelled: it could not be recorded, so nothing may continue from it.
         """
         self.tally.add(outcome.key, outcome.log, outcome.output)
         with self._lock:
@@ -209,7 +209,7 @@ class Journal:
         self._waits.pop(wait.step, None)
 
     def use(self, wait: Wait) -> None:
-        """Record that the run goes on from the answer to a wait.
+        """Record that the run continues from the answer to a wait.
 
         Raises:
             Cancelled: it could not be recorded.
@@ -252,7 +252,7 @@ class Journal:
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 
-    # -- playing back ----------------------------------------------------------------------------
+    # -- replaying ----------------------------------------------------------------------------
 
     def is_last_word(self, prefix: str, variable: str, sequence: int) -> bool:
         """Return whether no block that ended later has set a variable already."""
@@ -270,7 +270,7 @@ class Journal:
             self._stamps.append((log, outcome))
 
     def settle_logs(self) -> None:
-        """Give the log entries of blocks that were played back their own times."""
+        """Give the log entries of blocks that were replayed their own times."""
         for log, outcome in self._stamps:
             log.started, log.ended, log.tries = outcome.started, outcome.ended, outcome.attempt
 
@@ -282,7 +282,7 @@ class Journal:
     # -- telling ---------------------------------------------------------------------------------
 
     def begin(self, block: BlockContext, key: str, *, inline: bool) -> None:
-        """Record that a block runs now and is not played back: before it goes on, if it does I/O.
+        """Record that a block runs now and is not replayed: before it continues, if it does I/O.
 
         Raises:
             Cancelled: it could not be recorded.

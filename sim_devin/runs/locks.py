@@ -52,7 +52,7 @@ class LockCarrier:
                 yield run_id
 
     def hold(self, run_id: str) -> bool:
-        """Take the lock of a run; False while somebody holds it."""
+        """Take the lock of a run; False while someone holds it."""
         number = self._store.lock_of(run_id)
         if number is None:  # it was made ready by a version, or a program, that knew no locks
             with self._store.database.write() as connection:

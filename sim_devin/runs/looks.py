@@ -22,8 +22,8 @@ from sim_devin.toolbox import Toolbox
 log = logging.getLogger("sim_devin")
 
 LOOK = 25.0  # real seconds that the calls of one look may take together
-PATIENCE = 3.0  # real seconds of waiting for a service after which other things go on without it
-HELD_PAUSE = 600.0  # seconds until what only a person can mend is tried again
+PATIENCE = 3.0  # real seconds of waiting for a service after which other things continue without it
+HELD_PAUSE = 600.0  # seconds until what only a person can fix is tried again
 MEND = "Fix that; the run resumes by itself within ten minutes, or at once with runs resume."
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
 
@@ -129,7 +129,7 @@ class Asking:
     """Which runs that are driven here ask which service, and for how long.
 
     A run that asks one which does not answer takes no slot of the worker meanwhile, so that others
-    go on; and there are never more than `most` of them for one service.
+    continue; and there are never more than `most` of them for one service.
     """
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Looks:
         self._failure: BaseException | None = None
 
     def begin(self, tasks: Iterable[Task]) -> None:
-        """Begin what is not under way already."""
+        """Begin what is not in progress already."""
         for task in tasks:
             with self._lock:
                 later = self._not_before.get(task.name, 0.0) > time.monotonic()
@@ -206,7 +206,7 @@ class Looks:
                 self._leave(task, cool_down=True)
 
     def busy(self, *, since: float = 0.0, run_id: str | None = None) -> bool:
-        """Return whether something is under way, for a run or for less than `since` seconds."""
+        """Return whether something is in progress, for a run or for less than `since` seconds."""
         now = time.monotonic()
         with self._lock:
             return any(
@@ -236,7 +236,7 @@ class Looks:
             task.overdue()
 
     def stop(self, within: float) -> None:
-        """Tell all tasks to stop, and wait for them `within` seconds at the most."""
+        """Tell all tasks to stop, and wait for them `within` seconds at most."""
         with self._lock:
             for _, under_way in self._under_way.values():
                 under_way.stop.set()

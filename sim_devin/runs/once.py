@@ -39,13 +39,13 @@ def once(
     now: float,
     do: Callable[[Callable[[], None]], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Do it, or say that nobody knows whether it was done.
+    """Do it, or say that it is unknown whether it was done.
 
     `do` is given what it has to call right before it acts; that raises if it may not any more.
 
     Raises:
         LeaseLost: another process drives the run now; nothing was done.
-        UncertainResult: it was under way before, and nobody knows what came of it.
+        UncertainResult: it was in progress before, and its outcome is unknown.
     """
     intent = Intent(ledger.tag("0"), name, now)
     if not ledger.claim(intent):
@@ -95,7 +95,7 @@ class Steps(Protocol):
 class CarefulSender:
     """Sends requests; one that may change something is sent once.
 
-    What is not sent, or refused as it stands, may be sent anew. Any other answer is the
+    What is not sent, or refused as it stands, may be resent. Any other answer is the
     workflow's to judge; but where no answer came, no retry of the block sends it again, and a
     run that is resumed asks a person before it does.
     """

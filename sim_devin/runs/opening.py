@@ -73,7 +73,7 @@ class Recorders:
 
     @property
     def records(self) -> Any:
-        """The object that was handed in to keep runs; else what loads those of `App.run`."""
+        """The object that was passed in to keep runs; else what loads those of `App.run`."""
         return self if self._snapshots is None else self._snapshots
 
     def load(self, run_id: str) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ class Recorders:
         return {"result": run.result, "state": run.state}
 
     def close(self) -> None:
-        """Close the store of durable runs, unless it was handed in. Attended runs stay."""
+        """Close the store of durable runs, unless it was passed in. Attended runs stay."""
         with self._lock:
             runs, self._durable = self._durable, None
         if runs is not None:
@@ -131,7 +131,7 @@ class Recorders:
 
 
 def open_runs(app: Toolbox, handed_in: SqlStore | None = None) -> Runs:
-    """Return runs that an app drives, in a store that was handed in or in that of the settings.
+    """Return runs that an app drives, in a store that was passed in or in that of the settings.
 
     Raises:
         StoreError: the store cannot be opened.

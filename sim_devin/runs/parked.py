@@ -1,4 +1,4 @@
-"""How a block says that it cannot go on now."""
+"""How a block says that it cannot continue now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sim_devin.store.records import Wait
 
 
 class Parked(BaseException):
-    """A block cannot go on now. Not an `Exception`: no handler may take it for a failure.
+    """A block cannot continue now. Not an `Exception`: no handler may take it for a failure.
 
     `wait` is what it waits for; None when that is recorded already, by a child run.
     """

@@ -34,7 +34,7 @@ def credentials_here(
 
 
 def credentials_in(app: Toolbox, tool_id: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the credentials that the parameters of a call hand in, by name."""
+    """Return the credentials that the parameters of a call pass in, by name."""
     fields = app.registry.connections[app.registry.tool(tool_id).connection or ""].fields
     return {name: params[name] for name in fields if params.get(name)}
 

@@ -113,7 +113,7 @@ class Poller:
         return call.calls
 
     def _time_out(self, place: str, credentials: str | None, run_id: str | None) -> None:
-        """End the waits whose time is over although the look at them is still under way."""
+        """End the waits whose time is over although the look at them is still in progress."""
         now = self._app.clock.time()
         look = _Look(self._app, self._store, Caller(self._app, {}, UnderWay()))
         for wait in self._store.overdue_sessions(place, credentials, now, run_id=run_id):

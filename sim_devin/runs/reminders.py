@@ -108,7 +108,7 @@ def read_reminders(table: object, env: Mapping[str, str]) -> Reminding:
     """Return what a config file's ``[reminders]`` table says; an empty one reminds of nothing.
 
     Raises:
-        CallerError: it cannot be used; says how to mend it.
+        CallerError: it cannot be used; says how to fix it.
     """
     if not isinstance(table, Mapping):
         raise CallerError(

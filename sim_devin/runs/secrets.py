@@ -58,7 +58,7 @@ def _own(field: str, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 class SecretsHere:
-    """What this process knows of the secrets of runs: handed in, or from an environment.
+    """What this process knows of the secrets of runs: passed in, or from an environment.
 
     Nothing of it is stored but the names. Another process finds the same by name in its own
     environment, or is handed it again.
@@ -146,7 +146,7 @@ def finder(
 ) -> Callable[[str], str | None]:
     """Return how a process that did not start a run finds a secret by its name.
 
-    `given` holds what was handed in again: ``set:block.field`` -> value.
+    `given` holds what was passed in again: ``set:block.field`` -> value.
     """
 
     def find(name: str) -> str | None:

@@ -28,7 +28,7 @@ logger = logging.getLogger("sim_devin")
 
 
 class _WithoutSettings:
-    """A model that was handed in and has settings of its own."""
+    """A model that was passed in and has settings of its own."""
 
     def __init__(self, model: Model) -> None:
         self._model = model

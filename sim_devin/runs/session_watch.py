@@ -32,7 +32,7 @@ SELDOM = 60.0  # seconds between two looks at a session that no run waits for
 RARELY = 600.0  # the same for one that sleeps, or waits for a person
 COUNTED_AFTER = 300.0  # seconds after its end by which the service has counted what it used
 BRIEF = 60.0  # seconds in which a session can have used nothing
-AT_ONCE = 150  # sessions that are looked at together at the most
+AT_ONCE = 150  # sessions that are looked at together at most
 
 
 def note(store: SqlStore, job: JobSpec, session: Mapping[str, Any], now: float) -> None:
@@ -59,7 +59,7 @@ def _note(
 ) -> None:
     verdict = classify(job, session)
     working = verdict.state == "in_flight"
-    blocked = job.meaning(session)[0] == "blocked_on_user"  # may go on, result or not
+    blocked = job.meaning(session)[0] == "blocked_on_user"  # may continue, result or not
     over = is_over(verdict) and not blocked
     over_since = None if not over else now if ours.over_since is None else ours.over_since
     has_share = store.has_share(ours)

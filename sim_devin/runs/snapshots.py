@@ -1,6 +1,6 @@
-"""Runs whose state is a snapshot: in a `RunStore` that was handed in, or of an earlier version.
+"""Runs whose state is a snapshot: in a `RunStore` that was passed in, or of an earlier version.
 
-Everything else is recorded step by step, and goes on from its record.
+Everything else is recorded step by step, and continues from its record.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def resume(
     context_id: str | None,
     env: Mapping[str, str] | None,
 ) -> RunResult:
-    """Answer a run that is not recorded here, and let it go on from its snapshot.
+    """Answer a run that is not recorded here, and let it continue from its snapshot.
 
     Raises:
         CallerError: it is not paused, or has no such pause.

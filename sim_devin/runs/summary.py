@@ -31,7 +31,7 @@ def verdict_of(registry: Registry, log: Mapping[str, Any], output: Any) -> Verdi
     Args:
         registry: knows the tools and the kinds of jobs.
         log: the block's log entry.
-        output: what the block put out.
+        output: what the block output.
     """
     found = _verdicts(registry, log, output).values()
     return max(found, key=lambda verdict: _URGENT.index(verdict.state), default=None)
@@ -103,7 +103,7 @@ class Tally:
         Args:
             key: which block, in which passes.
             log: its log entry.
-            output: what it put out.
+            output: its output.
         """
         if log.get("blockType") in CONTAINERS:
             return

@@ -130,7 +130,7 @@ class RunSpans:
     def _hear_of_block(self, event: Event, log: BlockLog) -> None:
         known = self._blocks.get(id(log))
         if known is None and event.kind == events.BLOCK_WAITING:
-            return  # told of a block whose run is set aside: its span has ended
+            return  # told of a block whose run is suspended: its span has ended
         if known is None:
             known = event.run_id, log, self._block(event, log)
             self._blocks[id(log)] = known

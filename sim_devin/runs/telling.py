@@ -18,7 +18,7 @@ SHOWN = (*IDENTIFIES, "error", "durationMs", "attempt")
 
 
 class Telling:
-    """Tells a listener what happens in a drive, without what is only played back.
+    """Tells a listener what happens in a drive, without what is only replayed.
 
     Args:
         run_id: the run.
@@ -66,7 +66,7 @@ class Telling:
         self._played_back.add(id(log))
 
     def is_news(self, log: BlockLog) -> bool:
-        """Return whether a block was neither played back nor run by its handler."""
+        """Return whether a block was neither replayed nor run by its handler."""
         return id(log) not in self._live and id(log) not in self._played_back
 
     def begin(self, log: BlockLog, key: str, block: BlockContext | None = None) -> None:

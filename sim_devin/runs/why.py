@@ -54,7 +54,7 @@ class WaitReporter:
         self._told: dict[str, tuple[str, float]] = {}
 
     def tell(self, run_id: str, now: float) -> None:
-        """Tell what is new about the waits of a run that this process set aside."""
+        """Tell what is new about the waits of a run that this process suspended."""
         if self._listener is None:
             return
         for wait in self._store.waits(run_id, only_open=True):

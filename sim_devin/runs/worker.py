@@ -92,7 +92,7 @@ class Worker:
         cancel: threading.Event | None = None,
         on_event: Listener | None = None,
     ) -> RunResult | None:
-        """Drive a run here until it is over or needs somebody. See `Runs.follow`."""
+        """Drive a run here until it is over or needs someone. See `Runs.follow`."""
         cancel = cancel or threading.Event()
         return self._patiently(lambda: self._follow(run_id, cancel, on_event), cancel)
 
@@ -131,7 +131,7 @@ class Worker:
         on_event: Listener | None = None,
         each_turn: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Drive all runs of the store that can go on. See `Runs.work`."""
+        """Drive all runs of the store that can continue. See `Runs.work`."""
         cancel = cancel or threading.Event()
         driven: list[str] = []
         self.drives.asking.most = concurrency
@@ -248,7 +248,7 @@ class Worker:
             pause = min(2 * pause, LONGEST_PATIENCE)
 
     def _put_back(self) -> None:
-        """Make the runs ready again that could not go on, and record why.
+        """Make the runs ready again that could not continue, and record why.
 
         Raises:
             StoreUnavailable: the store still refuses.
@@ -262,9 +262,9 @@ class Worker:
         return self.drives.claim(run_id, sweep=sweep)
 
     def look_after(self, run_id: str | None = None, cancel: threading.Event | None = None) -> bool:
-        """Do what is due for parked runs, or for that one; return whether one may go on now.
+        """Do what is due for parked runs, or for that one; return whether one may continue now.
 
-        Waits for what is asked of the service for that run, until it may go on without that;
+        Waits for what is asked of the service for that run, until it may continue without that;
         for the rest not long.
         """
         cancel = cancel or threading.Event()
@@ -284,7 +284,7 @@ class Worker:
     def _tend(self, run_id: str | None) -> bool:
         """Do what the store alone takes for parked runs, and begin what takes the service.
 
-        Returns whether a run may go on now.
+        Returns whether a run may continue now.
         """
         now, seals = self._app.clock.time(), self._secrets.seal
         answers = Answers(self._app, self._store, seals)
@@ -319,7 +319,7 @@ class Worker:
 
         Raises:
             StoreUnavailable: the store cannot be used now; nothing recorded is lost, and the run
-                goes on from there.
+                continues from there.
             LocalFault: this machine refuses what the run needs; the same.
         """
         with self.drives.watch(run, stop) as watched:

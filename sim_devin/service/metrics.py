@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim_devin.engine.events import Event
 
 QUICK = 0.1  # seconds that counting may take whenever the metrics are read
-SHARE = 0.01  # of the time that counting takes up at the most where it is slower
+SHARE = 0.01  # of the time that counting takes up at most where it is slower
 
 
 class Metrics(Collector):

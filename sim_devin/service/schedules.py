@@ -109,7 +109,7 @@ def read_schedules(table: object) -> list[Schedule]:
     """Return the schedules of a config file's ``[schedules]`` table.
 
     Raises:
-        CallerError: one of them cannot be used; says how to mend it.
+        CallerError: one of them cannot be used; says how to fix it.
     """
     if not isinstance(table, Mapping):
         raise CallerError(

@@ -63,7 +63,7 @@ class SimClock:
     def wait(self, event: threading.Event, timeout: float) -> bool:
         """Wait `timeout` simulated seconds or until `event` is set; return whether it is set.
 
-        A clock that stands still is moved by the wait instead, so nobody sleeps for ever.
+        A clock that stands still is moved by the wait instead, so nobody sleeps forever.
         """
         if self.speed > 0:
             return event.wait(max(0.0, timeout) / self.speed)

@@ -46,7 +46,7 @@ class Step:
     """What changes in a session at one moment.
 
     `at` counts simulated seconds from the create, or from the user's message that let the
-    script go on. Fields left at None change nothing.
+    script continue. Fields left at None change nothing.
     """
 
     at: float = 0.0

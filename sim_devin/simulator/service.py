@@ -231,7 +231,7 @@ class Service:
     def send_message(
         self, caller: Caller, session_id: str, body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Store a user's message; the session goes on or wakes up."""
+        """Store a user's message; the session continues or wakes up."""
         validation.check_body(body, validation.MESSAGE, "message")
         if body.get("message_as_user_id") is not None:
             caller.require("ImpersonateOrgSessions")

@@ -265,7 +265,7 @@ def operation_of(block: BlockSpec, values: Mapping[str, Any]) -> str:
     """Return the operation chosen in `values`, or the block's default.
 
     Raises:
-        UnknownName: the block has no such operation; names the nearest.
+        UnknownName: the block has no such operation; suggests the nearest.
     """
     chosen = values.get(block.operation_field)
     if chosen in (None, "") or len(block.operations) == 1:

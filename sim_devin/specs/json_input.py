@@ -96,7 +96,7 @@ def require_json(value: Any, what: str) -> None:
 
 
 def problem_of(value: Any) -> str:
-    """Return what is wrong with data that a program hands in; empty if JSON can hold it.
+    """Return what is wrong with data that a program passes in; empty if JSON can hold it.
 
     Types that are written as text, such as dates, are taken.
     """

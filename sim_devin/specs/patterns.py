@@ -70,7 +70,7 @@ def _compiled(pattern: str) -> tuple[str, str]:
 
 def _ask(pattern: str, *text: str) -> tuple[str, Any]:
     request = json.dumps([pattern, *text]).encode() + b"\n"
-    # The second helper is a fresh one: the first may have been killed by somebody while idle.
+    # The second helper is a fresh one: the first may have been killed by someone while idle.
     for fresh in (False, True):
         started = time.monotonic()
         reply = _pool.ask(request, fresh=fresh)

@@ -100,7 +100,7 @@ def _parameter_problems(spec: ToolSpec) -> Iterator[str]:
                 )
 
 
-# After one of these nobody knows whether it happened.
+# After one of these it is unknown whether it happened.
 _AMBIGUOUS = frozenset({"reset", "timeout", "5xx"})
 
 

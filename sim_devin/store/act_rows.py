@@ -15,7 +15,7 @@ class Act:
 
     Attributes:
         request: what was asked with it, as a digest.
-        answer: what was answered; None while it is under way, or if it failed.
+        answer: what was answered; None while it is in progress, or if it failed.
         claims: how often the act was begun.
     """
 

@@ -89,7 +89,7 @@ class FoundRuns(Rows):
         return runs[:limit]
 
     def last_id(self, prefix: str, length: int, *, unended: bool = False) -> str | None:
-        """Return the last in order of the ids of a length that go on with a digit after a prefix.
+        """Return the last id, in order, of a given length that has a digit after a prefix.
 
         None without one. With `unended` only of runs that have not ended.
         """

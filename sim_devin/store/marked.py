@@ -46,7 +46,7 @@ _CLOSED_OPTIONS = ("snapshot", "defaultAnswer")
 
 
 def give_marks_up(connection: Connection) -> None:
-    """Write the rows with marks, and those that look like `sealing` wrote them, anew."""
+    """Write the rows with marks, and those that look like `sealing` wrote them, again."""
     used: dict[str, set[str]] = {}  # by run, and by document
     for table, (key, columns) in _TABLES.items():
         where = " OR ".join(

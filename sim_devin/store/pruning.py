@@ -87,7 +87,7 @@ class Pruning(Rows):
 
     def _forget(self, run_ids: list[str]) -> int:
         with self.database.write() as connection:
-            # Somebody may have made one of them go on meanwhile.
+            # Someone may have made one of them continue meanwhile.
             return connection.execute(
                 f"DELETE FROM runs WHERE id IN ({marks(run_ids)}) AND state IN ({marks(ENDED)})",
                 (*run_ids, *ENDED),

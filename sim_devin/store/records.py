@@ -17,10 +17,10 @@ ENDED: tuple[RunState, ...] = ("done", "failed", "cancelled")
 
 # What a run waits for:
 #   session    a Devin session, looked after by the poller
-#   question   the answer of a person to what Devin asked; the wait for the session goes on then
+#   question   the answer of a person to what Devin asked; the wait for the session continues then
 #   sending    the same, answered: the message is on its way
 #   human      a form
-#   approval   a person's yes to a call
+#   approval   approval to a call
 #   time       a moment
 #   sleep      a moment so near that the run stays in its process
 #   turn       a free slot of an organization, to create a session
@@ -172,7 +172,7 @@ class Outcome:
     Attributes:
         key: the block and the passes around it, exactly.
         attempt: number of the try, from 1.
-        output: what it put out; of a failure what joins ``error``.
+        output: its output; of a failure what joins ``error``.
         error: why it failed; None if it did not. `retry` says whether trying again is safe.
         variables: workflow variable id -> value it set.
         log: its log entry, secrets masked.
@@ -217,8 +217,8 @@ class Wait:
         seen: the session's state at the last look.
         answer: the answer, as JSON data; `error` if it ended in a failure.
         remind_every: seconds between two reminders, of a run that says so itself.
-        remind_at: of a question or form: when somebody is reminded next; None for at once.
-        reminders: how often somebody was reminded of it.
+        remind_at: of a question or form: when someone is reminded next; None for at once.
+        reminders: how often someone was reminded of it.
     """
 
     run_id: str

@@ -137,7 +137,7 @@ class Rows:
     ) -> list[str]:
         """Make the runs of a condition ready to be driven, and return their ids.
 
-        Every run that goes on passes here, or is ready when it is recorded (`add_run`). `also` is
+        Every run that continues passes here, or is ready when it is recorded (`add_run`). `also` is
         what else becomes of their columns.
         """
         more = "".join(f", {name} = ?" for name in also)

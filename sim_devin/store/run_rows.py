@@ -117,7 +117,7 @@ class RunRows(FoundRuns, Pruning):
     def offered(self, term: Term) -> Iterator[str]:
         """Yield the runs that may be begun: those whose process counts as dead, and ready ones.
 
-        A term that ends implausibly late was given before the machine was started anew.
+        A term that ends implausibly late was given before the machine was started again.
         """
         return (run_id for run_id, _ in self.offered_with_locks(term))
 
@@ -258,7 +258,7 @@ class RunRows(FoundRuns, Pruning):
         return state
 
     def release(self, run: Run, now: float, why: str | None = None) -> None:
-        """Give a run back so that any process can take it on at once; `why`, if it could not go on.
+        """Release a run so that any process can claim it at once; `why`, if it could not continue.
 
         Raises:
             LeaseLost: another process has taken the run.
@@ -279,7 +279,7 @@ class RunRows(FoundRuns, Pruning):
             )
 
     def hold_run(self, run_id: str, now: float, why: str) -> bool:
-        """Hold a run that waits for something that only a person can mend."""
+        """Hold a run that waits for something that only a person can fix."""
         with self.database.write() as connection:
             error = self.closed_text(connection, run_id, why)
             held = changed(
@@ -293,7 +293,7 @@ class RunRows(FoundRuns, Pruning):
         return held
 
     def unhold_run(self, run_id: str) -> None:
-        """Let a run wait on that was held for what is mended now."""
+        """Let a run wait on that was held for what is fixed now."""
         with self.database.write() as connection:
             connection.execute(
                 "UPDATE runs SET state = ?, error = NULL WHERE id = ? AND state = 'held'",

@@ -289,8 +289,8 @@ class OneMachine:
         connection.execute(self.statement)
 
 
-# Processes of versions before locks know nothing of them. One that has the file open still goes on
-# with what it drives until its leases end, and can neither prolong them nor take any more.
+# Processes of versions before locks do not know about them. One that has the file open continues
+# driving its runs until its leases expire, and can neither extend them nor take new ones.
 _V19 = OneMachine(
     """
     CREATE TRIGGER no_more_leases BEFORE UPDATE OF lease_until ON runs

@@ -24,7 +24,7 @@ from sim_devin.store.rows import (
 )
 
 LONGEST = 24 * 3600.0  # seconds after which a session counts as over, whatever is known of it
-UNKNOWN_FOR = 3600.0  # the same for a create of which nobody knows what came of it
+UNKNOWN_FOR = 3600.0  # the same for a create whose outcome is unknown
 CALLED_FOR = 60.0  # seconds a run that was called keeps the others from its slot
 FIRST_LOOK = 60.0  # seconds after which a session that nobody waits for is looked at
 LOOKED_AFTER = 60.0  # seconds by which the look of a run that waits for a session may be late
@@ -66,12 +66,12 @@ class SessionRows(Rows):
             self.insert(connection, "sessions", session, session.run_id)
 
     def holds_slot(self, run_id: str, step: str) -> bool:
-        """Return whether the session of a step is under way, or about to be created."""
+        """Return whether the session of a step is in progress, or about to be created."""
         query = "SELECT 1 FROM sessions WHERE run_id = ? AND step = ? AND working = 1"
         return bool(self.database.read(query, (run_id, step)))
 
     def slots_used(self, place: str, now: float) -> int:
-        """Return how many sessions of an organization are under way, as far as is known."""
+        """Return how many sessions of an organization are in progress, as far as is known."""
         (row,) = self.database.read(
             "SELECT count(*) AS n FROM sessions WHERE place = ? AND working = 1 AND since > ? "
             "AND (session_id IS NOT NULL OR since > ?)",
@@ -96,7 +96,7 @@ class SessionRows(Rows):
     # -- the queue -------------------------------------------------------------------------------
 
     def queues(self) -> list[str]:
-        """Return the organizations for a slot of which somebody waits."""
+        """Return the organizations for a slot of which someone waits."""
         rows = self.database.read(
             "SELECT DISTINCT place FROM waits WHERE open = 1 AND kind = 'turn'"
         )
@@ -274,7 +274,7 @@ class SessionRows(Rows):
         """Return a batch of sessions to look at that no run looks after.
 
         Those that reserved something; and, with `slots`, those that hold a slot for which
-        somebody waits.
+        someone waits.
         """
         due, values = self._due(now, slots)
         mine, own = ("AND run_id = ?", (run_id,)) if run_id else ("", ())

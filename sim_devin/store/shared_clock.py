@@ -9,7 +9,7 @@ from sim_devin.clock import Clock, boottime
 from sim_devin.errors import StoreError
 from sim_devin.store.database import Database
 
-MEASURED_FOR = 60.0  # seconds until the offset is measured anew
+MEASURED_FOR = 60.0  # seconds until the offset is measured again
 
 
 class SharedClock:

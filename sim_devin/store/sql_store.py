@@ -32,7 +32,7 @@ class SqlStore(RunRows, BlockRows, WaitRows, SessionRows, ActRows):
         return clock.time() if getattr(clock, "simulated", False) else self.database.time()
 
     def sealed(self, seals: Seals) -> SqlStore:
-        """Return the same store, seen by somebody who knows the secrets of runs."""
+        """Return the same store, seen by someone who knows the secrets of runs."""
         return SqlStore(self.database, seals)
 
     def close(self) -> None:

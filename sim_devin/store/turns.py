@@ -19,7 +19,7 @@ class Limits:
     """How many sessions of one organization there may be; None for any number.
 
     Attributes:
-        at_once: under way at the same time.
+        at_once: in progress at the same time.
         per_minute: created within any minute.
     """
 

@@ -93,7 +93,7 @@ class WaitRows(Rows):
     def finish_wait(
         self, wait: Wait, now: float, answer: Any = None, *, error: str | None = None
     ) -> bool:
-        """End a wait and wake its run; return False if somebody else has ended it."""
+        """End a wait and wake its run; return False if someone else has ended it."""
         with self.database.write() as connection:
             if not changed(
                 connection,
@@ -112,7 +112,7 @@ class WaitRows(Rows):
         return True
 
     def drop_wait(self, wait: Wait, now: float) -> bool:
-        """Forget a wait, so that its block is tried anew, and wake its run."""
+        """Forget a wait, so that its block is tried again, and wake its run."""
         with self.database.write() as connection:
             if not changed(connection, "DELETE FROM waits WHERE id = ? AND open = 1", (wait.id,)):
                 return False
@@ -129,7 +129,7 @@ class WaitRows(Rows):
             connection.execute("DELETE FROM waits WHERE id = ?", (wait.id,))
 
     def use_wait(self, run: Run, wait: Wait) -> None:
-        """Record that a run that is being driven goes on from what ended a wait.
+        """Record that a run that is being driven continues from what ended a wait.
 
         Raises:
             LeaseLost: another process drives it now.

@@ -88,11 +88,11 @@ class Conversations:
             message: what is said.
             key: tells a repeat from another message of the same text.
             seen: how many messages of users there were when this one was written; None where
-                it does not matter whether somebody else was first.
+                it does not matter whether someone else was first.
 
         Raises:
-            AnsweredAlready: somebody else has said something meanwhile.
-            SimDevinError: it could not be sent, or nobody knows whether it was.
+            AnsweredAlready: someone else has said something meanwhile.
+            SimDevinError: it could not be sent, or it is unknown whether it was.
         """
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         job = self._job_of(run, document, block_id, session_id)

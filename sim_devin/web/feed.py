@@ -37,7 +37,7 @@ class Feed:
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody reads it now."""
+        """Whether someone reads it now."""
         return bool(self._wakers)
 
     def append(self, event: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ _STATUS: Mapping[str, str] = {
     "uncertain": "paused",
     "held": "paused",
 }
-# What a person can say to a call that waits for a yes.
+# What a person can say to a call that waits for approval.
 _APPROVE = {"label": "Approve", "answer": {"approved": True}}
 _DECLINE = {
     "label": "Decline",
@@ -39,7 +39,7 @@ _DECLINE = {
     "answer": {"approved": False},
     "fields": [{"name": "reason", "label": "Reason (optional)"}],
 }
-# What a person can say where nobody knows whether something was done: `answer`, with the
+# What a person can say where it is unknown whether something was done: `answer`, with the
 # fields filled in, is what `durable.Runs.answer` takes.
 _FOUND = {
     "label": "It was carried out, in this session",
@@ -195,7 +195,7 @@ def _ask(registry: Registry, wait: Wait, answered: int) -> dict[str, Any] | None
 def end_events(
     registry: Registry, run: Run, status: str, waits: Sequence[Wait], now: float
 ) -> list[dict[str, Any]]:
-    """Return the events with which a run ends, or stands still until somebody does something."""
+    """Return the events with which a run ends, or stands still until someone does something."""
     at = iso(now if run.ended is None else run.ended)
     kind = f"run.{status}"
     told = {"event": kind, "runId": run.id, "time": at}
@@ -321,5 +321,5 @@ def _is_of_child(outcome: Outcome) -> bool:
 
 
 def has_ended(run: Run) -> bool:
-    """Return whether nothing of a run goes on any more."""
+    """Return whether nothing of a run continues any more."""
     return run.state in ENDED

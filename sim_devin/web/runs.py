@@ -37,7 +37,7 @@ from sim_devin.web.sessions import RunSessions
 
 logger = logging.getLogger("sim_devin")
 
-KEPT = 50  # runs whose events are kept in memory; those of others are made anew when asked for
+KEPT = 50  # runs whose events are kept in memory; those of others are made again when asked for
 LISTED = 100
 IDLE = 1.0  # seconds between looks for what other processes do
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between looks while something is waited for
@@ -46,7 +46,7 @@ PATIENCE = 2.0  # seconds that runs get to notice the server's end
 
 
 class Runs:
-    """Starts, shows, answers and stops runs, and drives those of the store that can go on.
+    """Starts, shows, answers and stops runs, and drives those of the store that can continue.
 
     Args:
         app: what runs them. Its environment gets the local secrets, so that a run that was
@@ -82,7 +82,7 @@ class Runs:
         self._threads: list[threading.Thread] = []
 
     def open(self) -> None:
-        """Begin to drive what can go on, and to tell what happens."""
+        """Begin to drive what can continue, and to tell what happens."""
         for act in (self._drive, self._watch):
             thread = threading.Thread(target=act, name=f"canvas {act.__name__}", daemon=True)
             self._threads.append(thread)
@@ -160,7 +160,7 @@ class Runs:
                 common, are added to it.
             file: name of the file that its workflow came from.
             literals: secrets that stand in the document.
-            earlier: id of a run on whose outputs one from a block goes on.
+            earlier: id of a run on whose outputs one from a block continues.
             key: of this start; the run that was started with it before is returned, if any.
 
         Raises:
@@ -179,7 +179,7 @@ class Runs:
             on_question="hold",
             secret_names=self._secrets(),
         )
-        # Before the run is recorded, since it may be under way the moment it is.
+        # Before the run is recorded, since it may be in progress the moment it is.
         masks = self.redactor(literals)
         document, registry = load_workflow(request.workflow).document, self._app.registry
         feed = RunFeed(run_id, runs.store, masks, document=document, registry=registry)
@@ -207,13 +207,13 @@ class Runs:
         context_id: str | None = None,
         number: int | None = None,
     ) -> dict[str, Any]:
-        """Answer what a run asks, and let it go on.
+        """Answer what a run asks, and let it continue.
 
         The arguments are those of `durable.Runs.answer`; `number` says which question of the
         place is meant, if it asks one after the other: how many were answered before.
 
         Raises:
-            AnsweredAlready: somebody else was first.
+            AnsweredAlready: someone else was first.
             SimDevinError: the run asks nothing, or not at that place.
         """
         for wait in self._app.runs.store.waits(run_id, only_open=True):
@@ -227,7 +227,7 @@ class Runs:
         return self._moved(run_id)
 
     def resume(self, run_id: str) -> dict[str, Any]:
-        """Let a run go on that failed, is held or is uncertain.
+        """Let a run continue that failed, is held or is uncertain.
 
         Raises:
             SimDevinError: it is over.
@@ -272,7 +272,7 @@ class Runs:
         `key` and `seen` as for `Conversations.say`.
 
         Raises:
-            AnsweredAlready: somebody else was first.
+            AnsweredAlready: someone else was first.
             SimDevinError: it could not be sent.
         """
         run = self._app.runs.store.run(run_id)
@@ -304,7 +304,7 @@ class Runs:
                 runs.work(once=True, cancel=self._stop, on_event=self._hear)
                 self._look()
                 moment = runs.store.next_moment()
-            except Exception as error:  # the next try may find the store mended
+            except Exception as error:  # the next try may find the store fixed
                 logger.error("the runs cannot be driven: %s", self.redactor().text(str(error)))
                 self._stop.wait(AFTER_FAILURE)
                 continue
@@ -362,11 +362,11 @@ class Runs:
         return masked
 
     def _left_behind(self, run_id: str) -> Any:
-        """Return what a run left behind, for another to go on from one of its blocks.
+        """Return what a run left behind, for another to continue from one of its blocks.
 
         A fork would keep more of the record, but it keeps the document, the inputs and the
         ceilings of the earlier run, too. Here what is drawn now has to run, so the outputs
-        are taken over and nothing else; two ways that differ by whether somebody moved a
+        are taken over and nothing else; two ways that differ by whether someone moved a
         block meanwhile would surprise.
         """
         store = self._app.runs.store

@@ -1,4 +1,4 @@
-"""The canvas's server: a socket on loopback, a token, uvicorn until somebody stops it."""
+"""The canvas's server: a socket on loopback, a token, uvicorn until someone stops it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def serve(api: Api, port: int, ready: Callable[[str], None], *, page: Page | Non
 
     Raises:
         CallerError: the port cannot be used.
-        KeyboardInterrupt: somebody stopped it.
+        KeyboardInterrupt: someone stopped it.
     """
     token = secrets.token_urlsafe(24)
     with listening(HOST, port) as listener:

@@ -1,6 +1,6 @@
-"""The sessions that a run has created: how each is by now, and ended if somebody wants it.
+"""The sessions that a run has created: how each is by now, and ended if someone wants it.
 
-Stopping a run ends none of them: they go on there, and what they do may be billed.
+Stopping a run ends none of them: they continue there, and what they do may be billed.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sim_devin.calls.jobs.verdict import Verdict
 from sim_devin.specs.jobs import JobState
 
-# good: as it should be. busy: under way. attention: somebody has to act, or nothing came of it.
+# good: as it should be. busy: in progress. attention: someone has to act, or nothing came of it.
 # bad: it failed, or no money is left.
 Tone = Literal["good", "busy", "attention", "bad"]
 
@@ -41,7 +41,7 @@ _ANSWERABLE: tuple[JobState, ...] = ("blocked_on_user", "blocked_on_approval", "
 def view(verdict: Verdict) -> dict[str, Any]:
     """Return how a session's state is shown: ``state``, ``tone``, ``words`` and ``reason``.
 
-    ``canAnswer`` says whether a message to the session lets it go on.
+    ``canAnswer`` says whether a message to the session lets it continue.
     """
     tone, words = _SHOWN[verdict.state]
     return {
@@ -56,7 +56,7 @@ def view(verdict: Verdict) -> dict[str, Any]:
 def of_block(verdict: Verdict, output: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return how a block that has ended is shown after the session it is about.
 
-    None if the block alone counts: a session that it created, or read, may go on. One that it
+    None if the block alone counts: a session that it created, or read, may continue. One that it
     waited for in vain may not.
     """
     shown = view(verdict)
@@ -88,7 +88,7 @@ def at_the_end(status: str, summary: Mapping[str, Any] | None) -> dict[str, str]
     number = sum(counts[state] for state in told)
     if not number and not working:
         return nothing
-    if not number:  # one that was created, or read, and goes on by itself is no trouble
+    if not number:  # one that was created, or read, and continues by itself is no trouble
         return {"tone": "", "words": f"{_sessions(counts['in_flight'])} still working"}
     listed = [*told.values(), *([working] if working else [])]
     return {

@@ -33,7 +33,7 @@ log = logging.getLogger("sim_devin")
 
 TURNED_AWAY = 5  # times one create or message is sent to a service that says "later"
 LATER = 3600.0  # seconds a service may ask to wait until it is sent again
-OTHERS = 3  # times the looking goes on for others that may be what is seen
+OTHERS = 3  # times the looking continues for others that may be what is seen
 LAST_LOOKS = 5.0  # seconds to look for what was left to a human before
 
 Output = dict[str, Any]
@@ -321,7 +321,7 @@ def reached(job: JobSpec, job_id: str | None) -> str:
 
 
 def words_of(error: SimDevinError | None) -> str:
-    """Return what left an outcome open, to go on a sentence."""
+    """Return what left an outcome open, to continue a sentence."""
     return "" if error is None else f" {error.message}"
 
 

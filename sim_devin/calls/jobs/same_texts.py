@@ -9,7 +9,7 @@ no copy left has not arrived. Two that look at once cannot take the same copy: t
 and sets.
 
 What was there before, from others than us, is known as a range: a copy may have been one of
-ours under way. Where that range decides, nobody can tell.
+ours in progress. Where that range decides, nobody can tell.
 """
 
 from __future__ import annotations

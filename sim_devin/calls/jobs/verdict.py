@@ -24,7 +24,7 @@ class Verdict:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens without somebody acting."""
+        """Whether nothing more happens without someone acting."""
         return self.state != "in_flight"
 
 
@@ -54,7 +54,7 @@ def until_settled(verdict: Verdict) -> bool:
 
 
 def is_over(verdict: Verdict) -> bool:
-    """Return whether a job has ended, for good or until somebody continues it."""
+    """Return whether a job has ended, for good or until someone continues it."""
     return verdict.state in OVER
 
 
@@ -65,9 +65,9 @@ def ended_for_time(minutes: float) -> Verdict:
 
 
 def until_over(verdict: Verdict) -> bool:
-    """Stop only when the job cannot go on by itself or by an answer: done, failed, ended.
+    """Stop only when the job cannot continue by itself or by an answer: done, failed, ended.
 
-    Somebody else is expected to answer or to wake the job meanwhile.
+    Someone else is expected to answer or to wake the job meanwhile.
     """
     return verdict.state in (*OVER, "out_of_money")
 

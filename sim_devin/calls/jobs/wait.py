@@ -166,9 +166,9 @@ def wait(
 
     Raises:
         WaitTimedOut: nothing at all was heard of any session before the timeout.
-        Cancelled: `cancel` was set. The sessions themselves go on.
+        Cancelled: `cancel` was set. The sessions themselves continue.
         InvalidParams: `schema` is not a JSON Schema of draft 7, or refers to something else.
-        SimDevinError: an error that waiting cannot mend, such as a wrong key.
+        SimDevinError: an error that waiting cannot fix, such as a wrong key.
     """
     terms = Terms(**given)
     if terms.schema is not None:
@@ -270,7 +270,7 @@ class _Wait:
         return {key: found[key] for key in map(self.job.bare, ids) if key in found}
 
     def _failed(self, error: SimDevinError) -> None:
-        """Remember why a look failed; raise what waiting cannot mend, or asks to slow down."""
+        """Remember why a look failed; raise what waiting cannot fix, or asks to slow down."""
         if isinstance(error, RateLimited) or not error.means.temporary:
             raise error
         self.last_error = error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sim_devin.app import App
     from sim_devin.engine.run import RunResult
 
-# Exit codes for scripts that go on differently.
+# Exit codes for scripts that continue differently.
 BLOCKED = 6
 OUT_OF_MONEY = 7
 

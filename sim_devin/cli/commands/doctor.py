@@ -1,4 +1,4 @@
-"""``sim-devin doctor``: check what a working installation needs, and say how to mend the rest."""
+"""``sim-devin doctor``: check what a working installation needs, and say how to fix the rest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Check:
         state: ``ok``; ``note`` where something optional is absent; ``warning`` where something may
             surprise; ``failed`` where something does not work.
         found: what was found.
-        mend: what to do about it; empty if there is nothing to do.
+        fix: what to do about it; empty if there is nothing to do.
     """
 
     name: str
