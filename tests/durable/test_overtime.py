@@ -10,7 +10,7 @@ from tests.durable.flows import devin, flow, wait
 
 NEVER = "[scenario: never-ends] work"
 ASKS = "[scenario: asks] work"
-SAID = "it was ended after the 30 minutes that the policy lets a session take"
+SAID = "it was ended after 30 minutes, the policy's limit for a session"
 
 
 @pytest.fixture
