@@ -298,7 +298,7 @@ def open_app(
     plugins: Iterable[object] = (),
     base_url: str | None = None,
     clock: Clock | None = None,
-    credentials: Mapping[str, str] | None = None,
+    credentials: Mapping[str, str | Mapping[str, str]] | None = None,
     specs: Iterable[Path | str] = (),
     discover: bool = True,
     simulate: bool | None = None,
@@ -323,9 +323,10 @@ def open_app(
             `App.run` records here only if it is given, else in memory. An object that is not a
             `SqlStore` has ``save`` and ``load``, and receives the record of each run.
         plugins: additional plugins, as modules or objects with hook implementations.
-        base_url: base URL of the API, including ``/v3``.
+        base_url: base URL of Devin's API, including ``/v3``.
         clock: the clock.
-        credentials: connection fields, such as ``{"apiKey": …, "orgId": …}``.
+        credentials: fields of the built-in connection, such as ``{"apiKey": …, "orgId": …}``; those
+            of others by connection: ``{"acme": {"token": …}}``.
         specs: folders of spec files to load as plugins.
         discover: whether to load installed plugins.
         simulate: use the built-in simulator of Devin and a simulated language model: no account,

@@ -64,7 +64,7 @@ class Settings:
     Attributes:
         credentials: connection id -> field -> value, from the config file.
         env: the environment that was read.
-        base_url: overrides the connection's base URL; empty for none.
+        base_url: overrides the built-in connection's base URL; empty for none.
         max_acu: ceiling for the ACU limit of every session; None for none.
         max_acu_day: daily ACU limit (UTC) for the sum of the caps; the stricter of this and the
             policy's applies; None for none.
@@ -143,9 +143,13 @@ class Settings:
                 found[name] = value
         return found
 
-    def base_url_for(self, connection: Connection) -> str:
-        """Return the base URL to use for a connection."""
-        return self.base_url or self.env.get(connection.base_url_env, "") or connection.base_url
+    def base_url_for(self, connection: Connection, *, own: bool) -> str:
+        """Return the base URL to use for a connection; `base_url` is that of the built-in one."""
+        return (
+            (own and self.base_url)
+            or self.env.get(connection.base_url_env, "")
+            or connection.base_url
+        )
 
 
 def config_path(env: Mapping[str, str]) -> Path:

@@ -78,7 +78,7 @@ def offline_app(
     *,
     transport: Any = None,
     simulator: Simulator | None = None,
-    credentials: Mapping[str, str] | None = None,
+    credentials: Mapping[str, str | Mapping[str, str]] | None = None,
     **options: Any,
 ) -> App:
     """Return an app that does not depend on this machine and makes no connections.

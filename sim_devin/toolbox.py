@@ -42,7 +42,7 @@ class Edges:
     transport: Transport | None
     llm: Any
     base_url: str
-    credentials: Mapping[str, str] = field(repr=False)
+    credentials: Mapping[str, str | Mapping[str, str]] = field(repr=False)
     retry_policy: RetryPolicy
     ledger: Ledger
     settle: Settle
@@ -67,7 +67,12 @@ class Toolbox:
         self._own_gate = self.gate.of_own_act()
         self._transport = edges.transport
         self._base_url = edges.base_url
-        self._credentials = Credentials(edges.credentials)
+        self._credentials = {
+            connection: Credentials(fields)
+            for connection, fields in self.registry.credentials_by_connection(
+                edges.credentials
+            ).items()
+        }
         self._retry_policy = edges.retry_policy
         self._ledger = edges.ledger
         self.settle = edges.settle  # how an ambiguous create or message is settled
@@ -217,9 +222,11 @@ class Toolbox:
             **options: Any,
         ) -> dict[str, Any]:
             other_spec = self.registry.tool(other)
-            checker = self._checker(other_spec)
-            whose = self.registry.owner_of(other_spec)
-            ready = invoke.prepare(other_spec, other_params, prepared.target, checker, whose)
+            if other_spec.connection == spec.connection:
+                checker, whose = self._checker(other_spec), self.registry.owner_of(other_spec)
+                ready = invoke.prepare(other_spec, other_params, prepared.target, checker, whose)
+            else:  # the key for one service is not sent to another
+                ready = self._prepare(other_spec, other_params, None, prepared.target.ceilings)
             if deadline is None:
                 return carry_out(ready, **options)
             own = self.clock.monotonic() + deadline
@@ -244,12 +251,14 @@ class Toolbox:
         Returns their ids. Every reconciled create does this too; a program that creates nothing
         more may call it later. See `sim_devin.calls.jobs.doubles`.
         """
-        context = invoke.Context(
-            call=partial(self.call, credentials=credentials),
-            clock=self.clock,
-            ledger=self._ledger,
-        )
-        return [one for job in self.registry.jobs.values() for one in end_strays(job, context)]
+        ended: list[str] = []
+        for job in self.registry.jobs.values():
+            connection = self.registry.tool(job.create.tool).connection
+            own = credentials if connection == self.registry.own_connection else None
+            call = partial(self.call, credentials=own)
+            context = invoke.Context(call=call, clock=self.clock, ledger=self._ledger)
+            ended += end_strays(job, context)
+        return ended
 
     def build_request(
         self,
@@ -391,8 +400,9 @@ class Toolbox:
         target = self._targets.get(connection.id)
         if target is None:
             known = self.settings.credentials_for(connection)
-            known.update({k: v for k, v in self._credentials.items() if k in connection.fields})
-            url = self._base_url or self.settings.base_url_for(connection)
+            known.update(self._credentials.get(connection.id, {}))
+            own = connection.id == self.registry.own_connection
+            url = (own and self._base_url) or self.settings.base_url_for(connection, own=own)
             url = check_base_url(url, connection.base_url, connection.base_url_env)
             target = invoke.Target(connection, known, url, self._most)
             self._targets[connection.id] = target

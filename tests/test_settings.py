@@ -159,7 +159,7 @@ def test_everything_has_a_default(tmp_path):
     assert settings.settle.policy == "hold"
     assert not settings.strict
     assert not settings.simulate
-    assert settings.base_url_for(CONNECTION) == "https://api.devin.ai/v3"
+    assert settings.base_url_for(CONNECTION, own=True) == "https://api.devin.ai/v3"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from sim_devin.errors import InvalidSpec, PluginError, UnknownName
+from sim_devin.errors import CallerError, InvalidSpec, PluginError, UnknownName
 from sim_devin.plugins.loading import Loaded
 from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
@@ -114,6 +114,46 @@ class Registry:
     def outputs(self, block_type: str, operation: str | None = None) -> dict[str, Schema]:
         """Return the outputs of a block, of one operation or of all."""
         return over_tools.outputs(self.block(block_type), self.tools, operation)
+
+    @property
+    def own_connection(self) -> str:
+        """The id of the built-in connection, the first one: what is given without a name is its."""
+        return next(iter(self.connections), "")
+
+    def credentials_by_connection(
+        self, given: Mapping[str, str | Mapping[str, str]]
+    ) -> dict[str, dict[str, str]]:
+        """Return connection -> fields for credentials given to an app.
+
+        A name of a connection with its fields is what it says. A single field belongs to the
+        built-in connection; one that only another connection has, to that one. So a key for one
+        service never goes to another that calls its own key the same.
+
+        Raises:
+            CallerError: no connection has the field, or several others have.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for name, value in given.items():
+            if not isinstance(value, str):
+                if name not in self.connections:
+                    raise UnknownName("connection", name, self.connections)
+                unknown = [item for item in value if item not in self.connections[name].fields]
+                if unknown:
+                    raise UnknownName("credential", unknown[0], self.connections[name].fields)
+                found.setdefault(name, {}).update(value)
+                continue
+            having = [key for key, item in self.connections.items() if name in item.fields]
+            if not having:
+                fields = [key for item in self.connections.values() for key in item.fields]
+                hint = did_you_mean(name, fields) or f"Known: {', '.join(dict.fromkeys(fields))}."
+                raise CallerError(f"No connection has the credential {name[:60]!r}.", hint=hint)
+            if len(having) > 1 and having[0] != self.own_connection:
+                raise CallerError(
+                    f"Several connections have the credential {name!r}: {', '.join(having)}.",
+                    hint=f'Say whose it is: credentials={{"{having[0]}": {{"{name}": …}}}}.',
+                )
+            found.setdefault(having[0], {})[name] = value
+        return found
 
     def unread_credentials(self, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         """Yield the problems in the config file's connection -> fields."""

@@ -164,9 +164,11 @@ def _settings(app: App, path: Path) -> Iterator[Row]:
     yield "network.allow", ",".join(settings.network.allow), source, NETWORK_ALLOW
     for connection in app.registry.connections.values():
         if connection.base_url_env:
-            named = not settings.base_url and os.environ.get(connection.base_url_env)
-            source = "environment" if named else "base_url" if settings.base_url else "default"
-            url = settings.base_url_for(connection)
+            own = connection.id == app.registry.own_connection
+            given = settings.base_url if own else ""
+            named = not given and os.environ.get(connection.base_url_env)
+            source = "environment" if named else "base_url" if given else "default"
+            url = settings.base_url_for(connection, own=own)
             yield f"{connection.id}.base_url", url, source, connection.base_url_env
 
 
