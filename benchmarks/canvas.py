@@ -27,7 +27,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from sim_devin.listener import listen
 from sim_devin.testing import offline_app
-from sim_devin.web.api import Api, Surroundings, application
+from sim_devin.web.api import Api, ApiContext, application
 from sim_devin.web.documents import Folder
 from sim_devin.web.secret_store import SecretStore
 from sim_devin.web.server import hosts
@@ -125,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, offline_app() as app:
         (Path(folder) / "Empty.json").write_text(json.dumps(document(1)))
         (Path(folder) / "Big.json").write_text(json.dumps(document(options.blocks)))
-        surroundings = Surroundings(True, 1.0, ROOT / "examples")
+        surroundings = ApiContext(True, 1.0, ROOT / "examples")
         api = Api(app, Folder(Path(folder)), SecretStore(), surroundings)
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]

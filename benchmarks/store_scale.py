@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sim_devin.errors import UnknownName
-from sim_devin.store.records import Event, Outcome, Run, Wait
+from sim_devin.store.records import BlockRecord, EventRecord, Run, Wait
 from sim_devin.store.rows import Term
 from sim_devin.store.sql_store import SqlStore, open_store
 
@@ -36,7 +36,7 @@ def fill(store: SqlStore, count: int) -> None:
         store.add_run(Run(run_id, "ready", document, "benchmark", created=BEGAN, updated=BEGAN))
         run = store.begin_run(run_id, "benchmark", Term(NOW, NOW + 60.0, 60.0), BEGAN)
         assert run is not None
-        store.record(run, [Outcome("a", 1, "a", output={"text": "x" * 500})])
+        store.record(run, [BlockRecord("a", 1, "a", output={"text": "x" * 500})])
         store.record_step(run, "a#1/1", "devin_create_session", {"output": {}})
         store.put_file(run_id, "/workflows/a.json", BEGAN)
         store.add_wait(run, Wait(run_id, "a#1", "session", place="place", next_look=NOW))
@@ -78,7 +78,7 @@ OPERATIONS: dict[str, Callable[[SqlStore], Any]] = {
     "the next moment": lambda store: store.next_moment(),
     "sessions to look at": lambda store: store.groups(NOW),
     "moments and deadlines": lambda store: (store.finish_due(NOW), store.wake_overdue(NOW)),
-    "record an event": lambda store: store.add_event(Event("done-1", NOW, "x", {})),
+    "record an event": lambda store: store.add_event(EventRecord("done-1", NOW, "x", {})),
 }
 
 

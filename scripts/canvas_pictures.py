@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 from sim_devin.listener import listen
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.testing import offline_app
-from sim_devin.web.api import Api, Surroundings, application
+from sim_devin.web.api import Api, ApiContext, application
 from sim_devin.web.documents import Folder
 from sim_devin.web.secret_store import SecretStore
 from sim_devin.web.server import hosts
@@ -42,7 +42,7 @@ def main() -> None:
         nested = ROOT / "tests" / "web_page" / "nested.json"
         (Path(folder) / "Nested.json").write_bytes(nested.read_bytes())
         api = Api(
-            app, Folder(Path(folder)), SecretStore(), Surroundings(True, SPEED, ROOT / "examples")
+            app, Folder(Path(folder)), SecretStore(), ApiContext(True, SPEED, ROOT / "examples")
         )
         listener = listen("127.0.0.1", 0)
         port = listener.getsockname()[1]

@@ -25,8 +25,8 @@ from sim_devin.specs.models import (
     BlockSpec,
     Connection,
     CredentialField,
-    Model,
     RequestSpec,
+    SpecModel,
     SuccessOn,
     ToolSpec,
     Traits,
@@ -35,7 +35,7 @@ from sim_devin.specs.models import (
 FOLDER = Path(__file__).parent.parent / "tool_specs"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_MODELS: dict[str, type[Model]] = {
+_MODELS: dict[str, type[SpecModel]] = {
     model.__name__: model
     for model in (
         BlockField,
@@ -214,7 +214,7 @@ def _without_null(item: dict[str, Any]) -> dict[str, Any]:
     return {**kept, **choices[0]} if choices else kept
 
 
-def _docstring(model: type[Model]) -> tuple[str, dict[str, str]]:
+def _docstring(model: type[SpecModel]) -> tuple[str, dict[str, str]]:
     """Return the summary of a model's docstring, and attribute -> description."""
     summary, _, attributes = inspect.cleandoc(model.__doc__ or "").partition("\n\nAttributes:\n")
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", attributes, re.MULTILINE)

@@ -38,7 +38,7 @@ from sim_devin.runs.telemetry import open_telemetry
 from sim_devin.settings import Settings, load_settings
 from sim_devin.store.account import StoreSpending
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.toolbox import Edges, Toolbox
+from sim_devin.toolbox import Dependencies, Toolbox
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
 
@@ -57,7 +57,7 @@ class App(Toolbox):
         registry: Registry,
         settings: Settings,
         clock: Clock,
-        edges: Edges,
+        edges: Dependencies,
         store: SqlStore | RunStore | str | Path | None,
     ) -> None:
         account = StoreSpending(lambda: self.runs.store, clock)
@@ -91,7 +91,7 @@ class App(Toolbox):
         """
         return self._recorders.durable
 
-    def _traced(self, sender: invoke.Sender) -> invoke.Sender:
+    def _traced(self, sender: invoke.RetryingSender) -> invoke.RetryingSender:
         return self.telemetry.sender(sender)
 
     def run(
@@ -315,7 +315,7 @@ def open_app(
 
     Args:
         transport: carries requests; default: `HttpTransport`.
-        llm: the model for agent, router and evaluator blocks, see `engine.services.Model`;
+        llm: the model for agent, router and evaluator blocks, see `engine.services.LanguageModel`;
             default: any provider through pydantic-ai (extra ``agent``), or a simulated one with
             `simulate`.
         store: keeps runs: an object, or a location as in `SIM_DEVIN_STORE`: a file, a
@@ -388,7 +388,7 @@ def open_app(
             key=settings.model_api_key,
             retries=retries,
         )
-    edges = Edges(
+    edges = Dependencies(
         transport=transport,
         llm=llm,
         base_url=check_base_url(base_url) if base_url else "",

@@ -67,7 +67,7 @@ def most_connections() -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """How many connections a server keeps, and how long it waits for data from them.
 
     Attributes:
@@ -96,7 +96,7 @@ class Connections(Generic[C]):
 
     def __init__(
         self,
-        limits: Limits,
+        limits: ConnectionLimits,
         close: Callable[[C], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

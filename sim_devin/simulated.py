@@ -78,7 +78,7 @@ class SimulatedTransport:
 
 
 class SimulatedModel:
-    """Responds immediately and deterministically; see `engine.services.Model`."""
+    """Responds immediately and deterministically; see `engine.services.LanguageModel`."""
 
     def complete(
         self,

@@ -36,7 +36,7 @@ NOWHERE = invoke.Target(Connection(id="none", title="none", baseUrl="", fields={
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edges:
+class Dependencies:
     """The external dependencies of an app, see `open_app`."""
 
     transport: Transport | None
@@ -56,7 +56,7 @@ class Toolbox:
         registry: registry.Registry,
         settings: Settings,
         clock: Clock,
-        edges: Edges,
+        edges: Dependencies,
         spending: Spending,
     ) -> None:
         self.registry = registry
@@ -86,11 +86,11 @@ class Toolbox:
         return self._transport or HttpTransport(network=self.settings.network)
 
     @cached_property
-    def sender(self) -> invoke.Sender:
+    def sender(self) -> invoke.RetryingSender:
         """The sender of prepared calls."""
-        return self._traced(invoke.Sender(self.transport, self.clock, self._retry_policy))
+        return self._traced(invoke.RetryingSender(self.transport, self.clock, self._retry_policy))
 
-    def _traced(self, sender: invoke.Sender) -> invoke.Sender:
+    def _traced(self, sender: invoke.RetryingSender) -> invoke.RetryingSender:
         """Return an observed sender; here there is no observer."""
         return sender
 

@@ -352,7 +352,9 @@ def specs():
             field.alias or key for key, field in kind.model_fields.items() if not field.exclude
         )
         for name, kind in vars(models).items()
-        if inspect.isclass(kind) and issubclass(kind, models.Model) and kind is not models.Model
+        if inspect.isclass(kind)
+        and issubclass(kind, models.SpecModel)
+        and kind is not models.SpecModel
     }
     return {**kinds, "schema": _matching(r"x-(from|visibility|advanced|[a-z]+-input)")}
 

@@ -99,13 +99,13 @@ def test_the_page_gets_no_secret(open_one, tmp_path):
     pytest.importorskip("starlette", reason="the canvas needs the extra [canvas]")
     from starlette.testclient import TestClient
 
-    from sim_devin.web.api import Api, Surroundings, application
+    from sim_devin.web.api import Api, ApiContext, application
     from sim_devin.web.documents import Folder
     from sim_devin.web.secret_store import SecretStore
 
     app, runs = ran(open_one)
     secrets = SecretStore(tmp_path / "private" / "secrets.json")
-    api = Api(app, Folder(tmp_path), secrets, Surroundings(True, 0, tmp_path))
+    api = Api(app, Folder(tmp_path), secrets, ApiContext(True, 0, tmp_path))
     guarded = application(api, token="for-tests", hosts=["127.0.0.1:8765"])
     client = TestClient(
         guarded, base_url="http://127.0.0.1:8765", headers={"authorization": "Bearer for-tests"}

@@ -20,14 +20,14 @@ from click.testing import CliRunner
 import sim_devin
 from sim_devin.cli.commands import serving as simulate_serving
 from sim_devin.cli.main import cli
-from sim_devin.listener import Connections, Limits, most_connections
+from sim_devin.listener import ConnectionLimits, Connections, most_connections
 from sim_devin.mcp import http as mcp_http
 from sim_devin.mcp import server as mcp_server
 from sim_devin.service.http_server import listening, serving
 from sim_devin.simulator import SimClock, Simulator
 from sim_devin.simulator import server as simulator_server
 from sim_devin.web import server as web_server
-from sim_devin.web.api import Api, Surroundings
+from sim_devin.web.api import Api, ApiContext
 from sim_devin.web.documents import Folder
 from sim_devin.web.secret_store import SecretStore
 
@@ -94,7 +94,7 @@ def served(monkeypatch, tmp_path):
 def canvas(served, tmp_path):
     app = sim_devin.open_app(simulate=True, env={}, discover=False)
     secrets = SecretStore(tmp_path / "secrets.json")
-    api = Api(app, Folder(tmp_path), secrets, Surroundings(True, 0, tmp_path))
+    api = Api(app, Folder(tmp_path), secrets, ApiContext(True, 0, tmp_path))
     return served(web_server.serve, api, 0)
 
 
@@ -139,7 +139,7 @@ def test_nothing_waits_for_an_acknowledgement(server, served, tmp_path, accepted
 
 
 def test_nothing_waits_for_an_acknowledgement_under_threads(accepted):
-    with threads_serve(Limits()) as port, connect(port) as client:
+    with threads_serve(ConnectionLimits()) as port, connect(port) as client:
         client.sendall(WHOLE.replace(b"Connection: close\r\n", b""))
         assert client.makefile("rb").readline().startswith(b"HTTP/1.1 ")
         assert accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -232,7 +232,7 @@ SERVERS = pytest.mark.parametrize(
 
 @SERVERS
 def test_a_request_finds_room_among_hundreds_that_are_never_completed(server):
-    with server(Limits(connections=8)) as port, contextlib.ExitStack() as stack:
+    with server(ConnectionLimits(connections=8)) as port, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(300)]
         for client in clients:
             with contextlib.suppress(OSError):
@@ -248,7 +248,11 @@ def test_a_request_finds_room_among_hundreds_that_are_never_completed(server):
 
 @SERVERS
 def test_headers_that_do_not_end_are_given_up(server):
-    with server(Limits(head=0.2)) as port, connect(port) as silent, connect(port) as trickling:
+    with (
+        server(ConnectionLimits(head=0.2)) as port,
+        connect(port) as silent,
+        connect(port) as trickling,
+    ):
         for _ in range(200):
             try:
                 trickling.sendall(HALF[:1])
@@ -263,7 +267,7 @@ def test_headers_that_do_not_end_are_given_up(server):
 
 @SERVERS
 def test_a_connection_without_a_next_request_is_closed(server):
-    with server(Limits(idle=0.2)) as port, connect(port) as client:
+    with server(ConnectionLimits(idle=0.2)) as port, connect(port) as client:
         for _ in range(2):
             client.sendall(WHOLE.replace(b"Connection: close\r\n", b""))
             answer = client.makefile("rb")
@@ -279,7 +283,7 @@ def test_a_connection_without_a_next_request_is_closed(server):
 @SERVERS
 def test_half_open_connections_do_not_hold_up_the_end(server):
     with contextlib.ExitStack() as stack:
-        with server(Limits(head=300)) as port:
+        with server(ConnectionLimits(head=300)) as port:
             clients = [stack.enter_context(connect(port)) for _ in range(5)]
             for client in clients:
                 client.sendall(HALF)
@@ -295,7 +299,7 @@ async def reading(scope, receive, send):
 
 @pytest.mark.parametrize("server", ["uvicorn", "threads"])
 def test_a_body_that_does_not_end_is_given_up(server):
-    limits = Limits(body=0.2)
+    limits = ConnectionLimits(body=0.2)
     serve = threads_serve(limits) if server == "threads" else uvicorn_serves(limits, reading)
     with serve as port, connect(port) as client:
         client.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
@@ -310,7 +314,7 @@ def test_when_all_are_at_work_a_newcomer_is_told_to_come_back():
         await asyncio.to_thread(release.wait, 20)
         await empty(scope, receive, send)
 
-    with uvicorn_serves(Limits(connections=2), slow) as port:
+    with uvicorn_serves(ConnectionLimits(connections=2), slow) as port:
         with connect(port) as one, connect(port) as two:
             for client in (one, two):
                 client.sendall(WHOLE)
@@ -332,7 +336,9 @@ class Account:
     def __init__(self, **limits):
         self.now = 0.0
         self.closed = []
-        self.connections = Connections(Limits(**limits), self.closed.append, lambda: self.now)
+        self.connections = Connections(
+            ConnectionLimits(**limits), self.closed.append, lambda: self.now
+        )
 
     def pass_(self, seconds):
         self.now += seconds
@@ -394,4 +400,4 @@ def test_most_descriptors_are_left_for_other_things(monkeypatch, descriptors, mo
     import resource
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
-    assert most_connections() == Limits().connections == most
+    assert most_connections() == ConnectionLimits().connections == most

@@ -268,3 +268,14 @@ def test_no_module_imports_itself_by_way_of_others():
         {name: [other for other in found if other in by_name] for name, found in by_name.items()}
     )
     order.prepare()
+
+
+def test_no_two_classes_have_one_name():
+    places = {}
+    for path in sorted((ROOT / "sim_devin").rglob("*.py")):
+        # The simulator shares no code with the rest, nor therefore its names.
+        if "simulator" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -144,7 +144,7 @@ def test_a_durable_run_has_spans_in_the_process_that_drives_it(app, spans):
 def test_off_there_is_no_listener_and_the_sender_is_plain():
     app = sim_devin.open_app(simulate=True, discover=False, env={})
     assert app.telemetry.listener(None) is None
-    assert type(app.sender) is sim_devin.calls.invoke.Sender
+    assert type(app.sender) is sim_devin.calls.invoke.RetryingSender
 
 
 def test_on_without_the_extra_is_an_error_that_says_what_to_install(monkeypatch):

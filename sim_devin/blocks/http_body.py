@@ -18,14 +18,14 @@ MULTIPART = "multipart/form-data"
 
 
 @dataclass(frozen=True)
-class Body:
+class HttpBody:
     """What to send, as `Request.json` takes it, and the content type that it needs, if any."""
 
     content: Any
     content_type: str | None
 
 
-def body_of(written: Any, fields: Iterable[tuple[str, Any]], content_type: str) -> Body | None:
+def body_of(written: Any, fields: Iterable[tuple[str, Any]], content_type: str) -> HttpBody | None:
     """Return the body of a request; None for no body.
 
     Args:
@@ -45,13 +45,13 @@ def body_of(written: Any, fields: Iterable[tuple[str, Any]], content_type: str) 
     kind = content_type.partition(";")[0].strip().lower()
     if isinstance(written, Mapping) and kind == FORM:
         pairs = ((name, field_text(value)) for name, value in written.items() if value is not None)
-        return Body(encode_form(pairs), None)
+        return HttpBody(encode_form(pairs), None)
     if isinstance(written, Mapping) and kind == MULTIPART:
         return _multipart([(name, value) for name, value in written.items() if value is not None])
     if isinstance(written, str):
         # As bytes: a text would be written as a JSON text where the type is JSON.
-        return Body(written.encode("utf-8", "replace"), None if content_type else JSON)
-    return Body(written, None if content_type else JSON)
+        return HttpBody(written.encode("utf-8", "replace"), None if content_type else JSON)
+    return HttpBody(written, None if content_type else JSON)
 
 
 def field_text(value: Any) -> str:
@@ -61,12 +61,12 @@ def field_text(value: Any) -> str:
     return value_text(value)
 
 
-def _multipart(fields: list[tuple[str, Any]]) -> Body:
+def _multipart(fields: list[tuple[str, Any]]) -> HttpBody:
     parts = [_part(name, value) for name, value in fields]
     # Derived from the content, so that the same fields make the same request.
     boundary = f"----sim-devin-{hashlib.sha256(b'-'.join(parts)).hexdigest()[:32]}"
     lines = b"".join(b"--" + boundary.encode() + b"\r\n" + part + b"\r\n" for part in parts)
-    return Body(lines + f"--{boundary}--\r\n".encode(), f"{MULTIPART}; boundary={boundary}")
+    return HttpBody(lines + f"--{boundary}--\r\n".encode(), f"{MULTIPART}; boundary={boundary}")
 
 
 def _part(name: str, value: Any) -> bytes:

@@ -259,7 +259,7 @@ def _secret_values(schema: Schema, value: Any) -> Iterator[str]:
             yield from _secret_values(schema.get("items", {}), item)
 
 
-class Call(Protocol):
+class NestedCall(Protocol):
     """Carries out another tool of the same app, with the same credentials."""
 
     def __call__(
@@ -296,7 +296,7 @@ class Context:
         sent: returns the last message of this process to a job (`turn.Sent`), or None.
     """
 
-    call: Call
+    call: NestedCall
     clock: Clock
     cancel: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None
@@ -326,7 +326,7 @@ def act(
 
 
 @dataclass(frozen=True)
-class Sender:
+class RetryingSender:
     """What carries a prepared call out."""
 
     transport: Transport

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sim_devin.cli.commands.failures import Failure, from_exception, redacted
+from sim_devin.cli.commands.failures import CommandFailure, from_exception, redacted
 from sim_devin.cli.commands.verbosity import verbose_option
 from sim_devin.errors import Cancelled
 from sim_devin.text import did_you_mean
@@ -116,7 +116,7 @@ class Commands(click.Group):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            raise Failure(Cancelled("Interrupted."), ctx) from None
+            raise CommandFailure(Cancelled("Interrupted."), ctx) from None
         except Exception as error:
             raise from_exception(error, ctx) from error
 

@@ -23,8 +23,8 @@ from sim_devin.code.outcome import (
     LONGEST,
     MISSING,
     CodeError,
+    CodeResult,
     Kind,
-    Outcome,
     at_line,
     starting,
     to_json,
@@ -114,7 +114,7 @@ def run(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     memory: int = DEFAULT_MEMORY,
-) -> Outcome:
+) -> CodeResult:
     """Run the body of an async function; its ``return`` gives the value.
 
     The value crosses as JSON: NaN and the infinities become null, undefined members are
@@ -154,7 +154,7 @@ def _ask(
     memory: int,
     *,
     compile_only: bool = False,
-) -> Outcome:
+) -> CodeResult:
     for name in bindings:
         if not _IDENTIFIER.match(name):
             raise ValueError(f"{name!r} is not a valid constant name")
@@ -178,7 +178,7 @@ def _ask(
         raise _too_deep() from None
     match report["stage"]:
         case "done":
-            return Outcome(report.get("value", MISSING), report["stdout"])
+            return CodeResult(report.get("value", MISSING), report["stdout"])
         case "timeout":
             raise _timed_out(timeout)
         case "pending":

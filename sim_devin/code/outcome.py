@@ -1,4 +1,4 @@
-"""What running a piece of a user's code gives: an `Outcome`, or a `CodeError`.
+"""What running a piece of a user's code gives: an `CodeResult`, or a `CodeError`.
 
 Shared by the JavaScript engine and the Python runner, so that a Function block need not know
 which language it ran.
@@ -20,20 +20,20 @@ LONGEST = 86_400.0
 """No code runs longer than this many seconds, whatever its caller allows."""
 
 
-class _Missing(Enum):
+class _Absent(Enum):
     MISSING = "MISSING"
 
     def __repr__(self) -> str:
         return "MISSING"
 
 
-MISSING: Final = _Missing.MISSING
+MISSING: Final = _Absent.MISSING
 """The value of code that returned nothing (JavaScript's ``undefined``)."""
 
 Kind = Literal["syntax", "reference", "type", "range", "thrown", "timeout", "memory", "crash"]
 
 
-class Outcome(NamedTuple):
+class CodeResult(NamedTuple):
     """What a piece of code returned and printed.
 
     Attributes:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sim_devin.code.outcome import LONGEST, CodeError, Kind, Outcome, at_line, starting, to_json
+from sim_devin.code.outcome import LONGEST, CodeError, CodeResult, Kind, at_line, starting, to_json
 from sim_devin.specs.json_input import NotJson, parse_json
 
 DEFAULT_TIMEOUT = 30.0
@@ -47,7 +47,7 @@ def run_python(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     memory: int = DEFAULT_MEMORY,
-) -> Outcome:
+) -> CodeResult:
     """Run the body of a function in a new Python process; its ``return`` gives the value.
 
     Not a security boundary, see the module. The caller checks that its user opted in.
@@ -83,7 +83,7 @@ def run_python(
     except NotJson as error:
         raise PythonError(f"What the code returns {error}", kind="range") from None
     if "error" not in answer:
-        return Outcome(answer["value"], answer["stdout"])
+        return CodeResult(answer["value"], answer["stdout"])
     raise _failure(code, answer)
 
 

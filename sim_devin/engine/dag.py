@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim_devin.engine.graph import CONDITION, ROUTER, Body, Graph, Port
+from sim_devin.engine.graph import CONDITION, ROUTER, ContainerBody, Graph, Port
 from sim_devin.engine.scopes import mark
 from sim_devin.engine.workflow import Loop
 
@@ -68,14 +68,14 @@ def _exit(graph: Graph, node_id: str) -> str | None:
     return "loop_exit" if isinstance(container, Loop) else "parallel_exit"
 
 
-def _first(graph: Graph, body: Body, node_id: str) -> str:
+def _first(graph: Graph, body: ContainerBody, node_id: str) -> str:
     return _ends(graph, node_id)[0] if node_id in graph.bodies else _plain(body, node_id)
 
 
-def _last(graph: Graph, body: Body, node_id: str) -> str:
+def _last(graph: Graph, body: ContainerBody, node_id: str) -> str:
     return _ends(graph, node_id)[1] if node_id in graph.bodies else _plain(body, node_id)
 
 
-def _plain(body: Body, node_id: str) -> str:
+def _plain(body: ContainerBody, node_id: str) -> str:
     in_parallel = body.container is not None and not isinstance(body.container, Loop)
     return f"{node_id}{mark(0)}" if in_parallel else node_id

@@ -29,7 +29,7 @@ logger = logging.getLogger("sim_devin")
 RunChild = Callable[["Execution", str, Mapping[str, Any], Origins], RunResult]
 
 
-class Task:
+class BlockTask:
     """One block being run once in one pass."""
 
     __slots__ = ("attempt", "context", "index", "log", "node_id", "scope", "step")
@@ -64,7 +64,7 @@ class Execution(RunState):
         **state: Any,
     ) -> None:
         super().__init__(program, **state)
-        self.paused: dict[str, tuple[Task, dict[str, Any]]] = {}
+        self.paused: dict[str, tuple[BlockTask, dict[str, Any]]] = {}
         self.passes = Passes(self)
         self._start_output = start_output or {}
         self.budget = budget or Budget({})
@@ -78,7 +78,7 @@ class Execution(RunState):
 
         So blocks that are ready together do not see each other's outputs.
         """
-        inline: list[Task] = []
+        inline: list[BlockTask] = []
         for scope, index in batch:
             task = self._start(scope, index)
             if task is None:
@@ -90,7 +90,7 @@ class Execution(RunState):
         for task in inline:
             self._run_inline(task)
 
-    def _start(self, scope: Scope, index: int) -> Task | None:
+    def _start(self, scope: Scope, index: int) -> BlockTask | None:
         """Open a node's log entry and resolve its fields; None if it is done already."""
         block = scope.body.nodes[index].block
         step = self.program.steps.get(block.id)
@@ -105,7 +105,7 @@ class Execution(RunState):
         if owner is not None:
             place(log, scope)
         self.logs.append(log)
-        task = Task(step, scope, index, node_id, log)
+        task = BlockTask(step, scope, index, node_id, log)
         if self.listener is not None:
             self.emit(events.BLOCK_STARTED, log)
         try:
@@ -123,7 +123,7 @@ class Execution(RunState):
         output: Mapping[str, Any] | None = self.outputs.get(scope.node_id(block_id))
         return output
 
-    def _run_inline(self, task: Task) -> None:
+    def _run_inline(self, task: BlockTask) -> None:
         if task.step.node.id == self.program.start.id and task.scope is self.root:
             self._finish(task, self._start_output)
             return
@@ -134,7 +134,7 @@ class Execution(RunState):
             return
         self._handle_output(task, output)
 
-    def _submit(self, task: Task) -> None:
+    def _submit(self, task: BlockTask) -> None:
         handler, context, stop = task.step.handler, task.context, self.stop
 
         def work() -> Callable[[], None]:
@@ -149,7 +149,7 @@ class Execution(RunState):
 
         self.submit(work)
 
-    def _handle_output(self, task: Task, output: Any) -> None:
+    def _handle_output(self, task: BlockTask, output: Any) -> None:
         if type(output) is dict:
             self._finish(task, output)
         elif isinstance(output, Sleep):
@@ -164,7 +164,7 @@ class Execution(RunState):
         else:
             self._finish(task, {"result": output})
 
-    def _finish(self, task: Task, output: Mapping[str, Any]) -> None:
+    def _finish(self, task: BlockTask, output: Mapping[str, Any]) -> None:
         log, step = task.log, task.step
         log.ended = self.clock.time()
         log.success = True
@@ -183,7 +183,7 @@ class Execution(RunState):
             self.halted = True
         self._settle(task.scope, task.index, output)
 
-    def _store(self, task: Task, output: Mapping[str, Any]) -> None:
+    def _store(self, task: BlockTask, output: Mapping[str, Any]) -> None:
         scope = task.scope
         self.outputs[task.node_id] = output
         if scope.owner is None:
@@ -205,7 +205,7 @@ class Execution(RunState):
 
     # -- failures ------------------------------------------------------------------------------
 
-    def _failed(self, task: Task, error: BaseException) -> None:
+    def _failed(self, task: BlockTask, error: BaseException) -> None:
         if isinstance(error, Cancelled) and self.stop.is_set():
             return
         step = task.step
@@ -218,7 +218,7 @@ class Execution(RunState):
             return
         self._fail_block(task, error)
 
-    def _fail_block(self, task: Task, error: BaseException) -> None:
+    def _fail_block(self, task: BlockTask, error: BaseException) -> None:
         described = describe(error)
         log = task.log
         text = self.redactor.text(described.text)
@@ -246,7 +246,7 @@ class Execution(RunState):
 
     # -- pauses --------------------------------------------------------------------------------
 
-    def _pause(self, task: Task, pause: Pause) -> None:
+    def _pause(self, task: BlockTask, pause: Pause) -> None:
         context = task.context
         if context is None:  # only a block that was started can pause
             return

@@ -11,7 +11,7 @@ from sim_devin.errors import ApiError, SimDevinError
 
 
 @dataclass(frozen=True)
-class Failure:
+class BlockFailure:
     """A block's failure in words. `output` joins ``error`` in what the block outputs."""
 
     text: str
@@ -20,15 +20,15 @@ class Failure:
     child_logs: Any = None
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException) -> BlockFailure:
     """Return a failure in words: the service's own explanation where there is one."""
     if isinstance(error, BlockError):
-        return Failure(str(error), error.hint, error.output, error.child_logs)
+        return BlockFailure(str(error), error.hint, error.output, error.child_logs)
     if isinstance(error, ApiError):
-        return Failure(error.detail or "; ".join(error.problems) or error.message, error.hint)
+        return BlockFailure(error.detail or "; ".join(error.problems) or error.message, error.hint)
     if isinstance(error, SimDevinError):
-        return Failure(error.message, error.hint)
-    return Failure(str(error) or type(error).__name__)
+        return BlockFailure(error.message, error.hint)
+    return BlockFailure(str(error) or type(error).__name__)
 
 
 def may_retry(error: BaseException) -> bool:

@@ -11,7 +11,16 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from sim_devin.engine.graph import ALWAYS, CONDITION, ERROR, NEVER, ROUTER, SOURCE, Body, Port
+from sim_devin.engine.graph import (
+    ALWAYS,
+    CONDITION,
+    ERROR,
+    NEVER,
+    ROUTER,
+    SOURCE,
+    ContainerBody,
+    Port,
+)
 
 CONTAINER_ROUTES = frozenset({"loop_exit", "loop_continue", "parallel_exit", "parallel_continue"})
 
@@ -21,7 +30,7 @@ class Frontier:
 
     __slots__ = ("body", "fired", "left", "waiting")
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: ContainerBody) -> None:
         self.body = body
         self.waiting = body.waiting.copy()
         self.fired = bytearray(len(body.nodes))
@@ -93,7 +102,7 @@ class Frontier:
         return {"waiting": self.waiting, "fired": list(self.fired), "left": self.left}
 
     @classmethod
-    def from_json(cls, body: Body, state: Mapping[str, Any]) -> Frontier:
+    def from_json(cls, body: ContainerBody, state: Mapping[str, Any]) -> Frontier:
         """Return the frontier that `to_json` described."""
         frontier = cls(body)
         frontier.waiting = list(state["waiting"])

@@ -52,7 +52,7 @@ class Node:
 
 
 @dataclass(eq=False)
-class Body:
+class ContainerBody:
     """The nodes inside one container, or of the workflow itself (`container` None)."""
 
     container: Loop | Parallel | None
@@ -68,9 +68,9 @@ class Graph:
 
     workflow: Workflow
     start: str
-    root: Body
-    bodies: dict[str, Body]
-    place: dict[str, tuple[Body, int]]
+    root: ContainerBody
+    bodies: dict[str, ContainerBody]
+    place: dict[str, tuple[ContainerBody, int]]
 
     def node(self, block_id: str) -> Node | None:
         """Return the node of a block, or None if it is not reachable."""
@@ -81,12 +81,12 @@ class Graph:
 def build(workflow: Workflow, start: str, *, everything: bool = False) -> Graph:
     """Return the graph of what `start` reaches; of all enabled blocks with `everything`."""
     kept = _enabled(workflow) if everything else reachable(workflow, start)
-    root = Body(None, ())
+    root = ContainerBody(None, ())
     bodies = {
-        key: Body(container, (*workflow.chain(key), key))
+        key: ContainerBody(container, (*workflow.chain(key), key))
         for key, container in workflow.containers.items()
     }
-    place: dict[str, tuple[Body, int]] = {}
+    place: dict[str, tuple[ContainerBody, int]] = {}
     for block in workflow.blocks.values():
         if block.id not in kept or block.type == NOTE:
             continue
@@ -119,7 +119,7 @@ def reachable(workflow: Workflow, start: str) -> set[str]:
     return found
 
 
-def _connect(workflow: Workflow, place: Mapping[str, tuple[Body, int]]) -> None:
+def _connect(workflow: Workflow, place: Mapping[str, tuple[ContainerBody, int]]) -> None:
     """Wire the nodes of each body; edges to elsewhere only count as what a handle points at."""
     seen: set[tuple[str, str, str | None]] = set()
     joined: dict[tuple[str, str], list[Port]] = {}
@@ -198,7 +198,7 @@ def _port(handle: str | None) -> Port:
     return Port(ALWAYS, handle)
 
 
-def _finish(body: Body) -> None:
+def _finish(body: ContainerBody) -> None:
     body.waiting = [len(node.sources) for node in body.nodes]
     body.entries = [node.index for node in body.nodes if not node.sources]
     for node in body.nodes:
@@ -226,7 +226,7 @@ def surely_run(graph: Graph) -> set[str]:
     that may be empty.
     """
     found: set[str] = set()
-    bodies: list[tuple[Body, list[int]]] = [(graph.root, list(graph.root.entries))]
+    bodies: list[tuple[ContainerBody, list[int]]] = [(graph.root, list(graph.root.entries))]
     while bodies:
         body, queue = bodies.pop()
         seen = set(queue)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sim_devin.engine.code_templates import code_text
-from sim_devin.engine.graph import ALWAYS, ERROR, Body, Graph, option_rows
+from sim_devin.engine.graph import ALWAYS, ERROR, ContainerBody, Graph, option_rows
 from sim_devin.engine.names import is_declared
 from sim_devin.engine.problem import Problem
 from sim_devin.engine.program import Program
@@ -209,7 +209,7 @@ def _error_of(program: Program, block: Block, target: Block, problem: Any) -> It
 
 
 def _led_to(
-    body: Body, starts: Iterable[int], instead: Mapping[int, list[int]] | None = None
+    body: ContainerBody, starts: Iterable[int], instead: Mapping[int, list[int]] | None = None
 ) -> set[int]:
     """Return the nodes of a body that others lead to; `instead` has other targets for some."""
     found = set(starts)

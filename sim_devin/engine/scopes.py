@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.engine.frontier import Frontier
-from sim_devin.engine.graph import Body, Graph
+from sim_devin.engine.graph import ContainerBody, Graph
 from sim_devin.engine.references import MISSING
 from sim_devin.engine.workflow import Loop, Parallel
 
@@ -93,7 +93,7 @@ class Scope:
     def __init__(
         self,
         graph: Graph,
-        body: Body,
+        body: ContainerBody,
         owner: ContainerRun | None = None,
         index: int = 0,
         slot: int = 0,

@@ -14,7 +14,7 @@ from sim_devin.specs.forms import FormField
 from sim_devin.specs.models import BlockSpec, Schema
 
 
-class Sender(Protocol):
+class BlockTransport(Protocol):
     """A transport."""
 
     def send(self, request: Request, *, timeout: float) -> Response:
@@ -22,7 +22,7 @@ class Sender(Protocol):
         ...
 
 
-class Model(Protocol):
+class LanguageModel(Protocol):
     """A language model."""
 
     def complete(
@@ -50,7 +50,7 @@ class Model(Protocol):
         ...
 
 
-def takes_settings(model: Model) -> bool:
+def takes_settings(model: LanguageModel) -> bool:
     """Return whether a model can be given settings."""
     parameters = inspect.signature(model.complete).parameters.values()
     return any(item.name == "settings" or item.kind is item.VAR_KEYWORD for item in parameters)
@@ -70,12 +70,12 @@ class Services(Protocol):
         ...
 
     @property
-    def transport(self) -> Sender | None:
+    def transport(self) -> BlockTransport | None:
         """Sends requests of the API block."""
         ...
 
     @property
-    def llm(self) -> Model | None:
+    def llm(self) -> LanguageModel | None:
         """The model of agents, routers and evaluators."""
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim_devin.engine.contract import BlockContext
-from sim_devin.engine.execution import Execution, Task
+from sim_devin.engine.execution import BlockTask, Execution
 from sim_devin.engine.frontier import Frontier
 from sim_devin.engine.program import Program
 from sim_devin.engine.references import split
@@ -161,7 +161,7 @@ def _restore_pause(execution: Execution, saved: Mapping[str, Any]) -> None:
         if number is not None
         else BlockLog(node_id, step.name, step.node.block.type, 0, 0.0, execution.redactor)
     )
-    task = Task(step, scope, index, node_id, log)
+    task = BlockTask(step, scope, index, node_id, log)
     task.context = BlockContext(execution, log, step.node, node_id, {}, {}, scope)
     execution.paused[saved["point"]["contextId"]] = (task, dict(saved["point"]))
 

@@ -64,7 +64,7 @@ class PydanticAiModel:
         response_format: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return the reply of a model as plain JSON data; see `engine.services.Model`.
+        """Return the reply of a model as plain JSON data; see `engine.services.LanguageModel`.
 
         Raises:
             MissingDependency: pydantic-ai, or the library of the provider, is not installed.

@@ -104,7 +104,7 @@ def complete(
     settings: Mapping[str, Any],
     retries: int | None,
 ) -> dict[str, Any]:
-    """Ask and return the reply as plain JSON data; see `engine.services.Model`."""
+    """Ask and return the reply as plain JSON data; see `engine.services.LanguageModel`."""
     history = to_history(messages)
     forced = str(settings.get("toolChoice") or "")
     if forced and not model.profile.get("supports_forced_tool_choice", True):

@@ -21,7 +21,7 @@ _TYPES = ("string", "number", "boolean")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ElicitedAnswer:
     """What a person said to what a run asked."""
 
     wait: Wait
@@ -104,18 +104,18 @@ def _property(field: Mapping[str, Any]) -> Schema:
     return schema
 
 
-def read(wait: Wait, content: Mapping[str, Any]) -> Answer:
+def read(wait: Wait, content: Mapping[str, Any]) -> ElicitedAnswer:
     """Return a person's answer as the run takes it."""
     if wait.kind == "question":
-        return Answer(wait, content.get(MESSAGE))
+        return ElicitedAnswer(wait, content.get(MESSAGE))
     if wait.kind == "approval":
-        return Answer(wait, dict(content))
+        return ElicitedAnswer(wait, dict(content))
     kinds = {field["name"]: field.get("type") for field in _fields(wait)}
     fields = {
         name: value if kinds.get(name) in _TYPES else _parsed(value)
         for name, value in content.items()
     }
-    return Answer(wait, fields)
+    return ElicitedAnswer(wait, fields)
 
 
 def _parsed(value: Any) -> Any:

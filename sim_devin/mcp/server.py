@@ -190,7 +190,7 @@ class _Served:
 
     async def _answer(
         self, ctx: Context, params: types.CallToolRequestParams, called: FunctionCall
-    ) -> types.InputRequiredResult | asking.Answer | None:
+    ) -> types.InputRequiredResult | asking.ElicitedAnswer | None:
         """Return a person's answer to a run, or the question; None where none is to be asked."""
         if called.spec.id != ANSWER_TOOL or self.gate.policy.dry_run:
             return None
@@ -214,7 +214,7 @@ class _Served:
         return asking.read(wait, answer.content or {})
 
     async def _carry_out(
-        self, ctx: Context, called: FunctionCall, answer: asking.Answer | None
+        self, ctx: Context, called: FunctionCall, answer: asking.ElicitedAnswer | None
     ) -> dict[str, Any]:
         spec = called.spec
         mine = spec.id in self.workflows.specs

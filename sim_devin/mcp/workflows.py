@@ -25,7 +25,7 @@ from sim_devin.mcp.driving import Driving
 from sim_devin.policy.rules import Allowed
 from sim_devin.runs.starting import RunRequest
 from sim_devin.specs.models import Schema, ToolSpec, Traits
-from sim_devin.store.records import ASKING, Event, Run, Wait
+from sim_devin.store.records import ASKING, EventRecord, Run, Wait
 from sim_devin.store.sqlite_file import IN_MEMORY
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class WorkflowTools:
         cancel: threading.Event,
         on_progress: Callable[[Any], None],
         ceilings: Mapping[str, float] | None = None,
-        answer: asking.Answer | None = None,
+        answer: asking.ElicitedAnswer | None = None,
         **_options: Any,
     ) -> dict[str, Any]:
         """Start a run, answer one or look for one, and wait for it as long as a call may last.
@@ -183,7 +183,7 @@ class WorkflowTools:
         )
         run_id = self._runs.start(request)
         now = self._app.clock.time()
-        self._runs.store.add_event(Event(run_id, now, STARTED, {"tool": tool_id}))
+        self._runs.store.add_event(EventRecord(run_id, now, STARTED, {"tool": tool_id}))
         self._mine.add(run_id)
         return run_id
 
@@ -235,7 +235,7 @@ class WorkflowTools:
             self._app.policy.check(registry.tool(answer.tool), {}), Allowed
         )
 
-    def _answer(self, params: Mapping[str, Any], answer: asking.Answer | None) -> None:
+    def _answer(self, params: Mapping[str, Any], answer: asking.ElicitedAnswer | None) -> None:
         wait = self._asked(params)
         if answer is None:
             if not self._is_for_model(wait, params):

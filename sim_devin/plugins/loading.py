@@ -29,7 +29,7 @@ from sim_devin.plugins.entry_points import entry_points, package_of
 from sim_devin.plugins.jobs import with_jobs
 from sim_devin.specs.files import Specs, read_folder
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.specs.models import BlockSpec, Connection, Model, ToolSpec
+from sim_devin.specs.models import BlockSpec, Connection, SpecModel, ToolSpec
 from sim_devin.specs.spec_problems import problems_of
 from sim_devin.text import did_you_mean
 
@@ -39,7 +39,7 @@ HANGS_AFTER = 5.0  # real seconds after which a plugin that keeps us waiting is 
 
 State = Literal["ok", "broken", "disabled"]
 T = TypeVar("T")
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=SpecModel)
 
 
 @dataclass

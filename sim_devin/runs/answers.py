@@ -25,7 +25,7 @@ from sim_devin.errors import (
 )
 from sim_devin.meaning import meaning_of_status
 from sim_devin.runs import approvals
-from sim_devin.runs.looks import HELD_PAUSE, MEND, Task, UnderWay
+from sim_devin.runs.looks import HELD_PAUSE, MEND, LookTask, UnderWay
 from sim_devin.runs.overtime import output_of
 from sim_devin.store.records import ASKING, ENDED, Run, Wait
 from sim_devin.store.sealing import Seals
@@ -128,14 +128,14 @@ class Answers:
             return self._store.finish_wait(wait, now, error=why)
         return self._store.finish_wait(wait, now, filled_in)
 
-    def tasks(self, run_id: str | None = None) -> Iterator[Task]:
+    def tasks(self, run_id: str | None = None) -> Iterator[LookTask]:
         """Yield a task for each organization to which answers are recorded and not sent yet.
 
         Any number of processes may try; each message arrives once.
         """
         for place in dict.fromkeys(wait.place for wait in self._to_send(run_id)):
             name = f"send {place} {run_id or ''}"
-            yield Task(name, partial(self._send_to, place, run_id), run_id=run_id)
+            yield LookTask(name, partial(self._send_to, place, run_id), run_id=run_id)
 
     def _to_send(self, run_id: str | None) -> list[Wait]:
         now = self._app.clock.time()

@@ -18,7 +18,7 @@ from sim_devin.policy.rules import Allowed, NeedsApproval, Policy, Refused
 from sim_devin.runs.journal import Journal, plain
 from sim_devin.runs.parked import Parked
 from sim_devin.specs.models import ToolSpec
-from sim_devin.store.records import Event, Wait
+from sim_devin.store.records import EventRecord, Wait
 from sim_devin.store.sealing import to_json
 from sim_devin.store.sql_store import SqlStore
 
@@ -136,7 +136,7 @@ def _finish(
         "tool": wait.about["tool"],
         "reason": answer["reason"],
     }
-    told = Event(wait.run_id, now, DECLINED if error else APPROVED, data)
+    told = EventRecord(wait.run_id, now, DECLINED if error else APPROVED, data)
     with store.database.write():  # both or neither: the event is the record of who said what
         taken = store.finish_wait(wait, now, answer, error=error)
         if taken:

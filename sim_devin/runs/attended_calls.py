@@ -14,13 +14,13 @@ from typing import Any
 from sim_devin.engine.budget import caps
 from sim_devin.engine.contract import BlockContext, RunAccess
 from sim_devin.errors import SimDevinError, UncertainResult
-from sim_devin.runs.calls import Calls, Surroundings
+from sim_devin.runs.calls import Calls, DriveContext
 from sim_devin.runs.once import once
 from sim_devin.runs.remembered_model import remembered
 from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.runs.turns import slot_for
 from sim_devin.store.step_ledger import StepLedger, Takes
-from sim_devin.store.turns import Limits
+from sim_devin.store.turns import SessionLimits
 
 
 class AttendedCalls(Calls):
@@ -35,7 +35,7 @@ class AttendedCalls(Calls):
         run: RunAccess,
         block: BlockContext,
         step: str,
-        around: Surroundings,
+        around: DriveContext,
         attendance: Attendance,
         **options: Any,
     ) -> None:
@@ -83,7 +83,7 @@ class AttendedCalls(Calls):
             return app.call(tool_id, params, **options)
         slot = slot_for(app, journal.seal, tool_id, params) if reconcile else None
         # Nobody queues while the caller waits.
-        slot = slot and replace(slot, limits=Limits())
+        slot = slot and replace(slot, limits=SessionLimits())
         takes = Takes(shares=shares, slot=slot)
         job = app.registry.job_of(tool_id)
         ledger = StepLedger(journal.store, journal.run, step, app.clock, takes, job=job)

@@ -18,22 +18,22 @@ from sim_devin.engine.program import Program, Step
 from sim_devin.engine.tool_block import run_tool
 from sim_devin.errors import Cancelled, LocalFault, StoreError
 from sim_devin.runs.attended_calls import AttendedCalls
-from sim_devin.runs.calls import Calls, Surroundings
+from sim_devin.runs.calls import Calls, DriveContext
 from sim_devin.runs.journal import plain
 from sim_devin.runs.parked import Parked
-from sim_devin.store.records import Outcome, Wait
+from sim_devin.store.records import BlockRecord, Wait
 from sim_devin.store.rows import LeaseLost
 
 IN_PLACE = 5.0  # seconds a run may sleep without being suspended
 
 
-def wrap(program: Program, around: Surroundings, *, prefix: str = "", depth: int = 0) -> None:
+def wrap(program: Program, around: DriveContext, *, prefix: str = "", depth: int = 0) -> None:
     """Let every block of a program be recorded; `prefix` says of which child run."""
     for step in program.steps.values():
         step.handler = _recorded(step, around, prefix, depth)
 
 
-def _recorded(step: Step, around: Surroundings, prefix: str, depth: int) -> Handler:
+def _recorded(step: Step, around: DriveContext, prefix: str, depth: int) -> Handler:
     blocks = _Block(step, around, prefix, depth)
     return blocks.run
 
@@ -41,7 +41,7 @@ def _recorded(step: Step, around: Surroundings, prefix: str, depth: int) -> Hand
 class _Block:
     """One block of the document, in whatever pass it runs."""
 
-    def __init__(self, step: Step, around: Surroundings, prefix: str, depth: int) -> None:
+    def __init__(self, step: Step, around: DriveContext, prefix: str, depth: int) -> None:
         self._handler = step.handler
         self._inline = step.inline
         self._tries = step.tries
@@ -101,7 +101,7 @@ class _Block:
 
     # -- recorded already ------------------------------------------------------------------------
 
-    def _played_back(self, past: Outcome, block: BlockContext) -> Any:
+    def _played_back(self, past: BlockRecord, block: BlockContext) -> Any:
         journal = self._journal
         journal.stamp(block.log, past)
         if past.error is not None:
@@ -160,7 +160,7 @@ class _Block:
         log = block.log
         log.started, log.ended = started, ended or self._journal.clock.time()
         log.success, log.raw_output, log.tries = True, kept, attempt
-        outcome = Outcome(
+        outcome = BlockRecord(
             key,
             attempt,
             block.node_id,
@@ -189,7 +189,7 @@ class _Block:
         log.started, log.ended = started, ended or self._journal.clock.time()
         log.error, log.tries = log.redactor.text(described.text), attempt
         log.hint = log.redactor.text(described.hint) or None
-        outcome = Outcome(
+        outcome = BlockRecord(
             key,
             attempt,
             block.node_id,

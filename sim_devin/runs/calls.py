@@ -62,7 +62,7 @@ RunChild = Callable[["Calls", str, Mapping[str, Any], str], RunResult]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class DriveContext:
     """What all calls of a run share."""
 
     app: Toolbox
@@ -95,7 +95,7 @@ class Calls:
         run: RunAccess,
         block: BlockContext,
         step: str,
-        around: Surroundings,
+        around: DriveContext,
         *,
         remembers: bool,
         depth: int,

@@ -13,7 +13,7 @@ from typing import Protocol
 from sim_devin.clock import Clock, boottime
 from sim_devin.errors import StoreError
 from sim_devin.runs.looks import Asking
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.records import Run
 from sim_devin.store.rows import LeaseLost, Term
 from sim_devin.store.sql_store import SqlStore
@@ -41,7 +41,7 @@ class Carrier(Protocol):
     beat: float
     patience: float
 
-    def put(self, connection: Connection, run_ids: Sequence[str], /) -> None:
+    def put(self, connection: DatabaseConnection, run_ids: Sequence[str], /) -> None:
         """Take note of runs that become ready, in the transaction that makes them so."""
         ...
 

@@ -14,7 +14,7 @@ from sim_devin.calls.intents import Intent
 from sim_devin.calls.invoke import Context
 from sim_devin.calls.jobs.doubles import STRAYS_FOR, end_doubles_of
 from sim_devin.errors import SimDevinError, StoreError
-from sim_devin.runs.looks import Caller, Task, UnderWay
+from sim_devin.runs.looks import Caller, LookTask, UnderWay
 from sim_devin.runs.places import credentials_here
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.sealing import Seals
@@ -45,7 +45,7 @@ class DoublesWatch:
         self._seals = seals
         self._next: dict[str, tuple[float, float]] = {}  # tag -> when to look, pause after that
 
-    def tasks(self, run_id: str | None = None) -> Iterator[Task]:
+    def tasks(self, run_id: str | None = None) -> Iterator[LookTask]:
         """Yield a task for each create that is due for a look, of one run or of all.
 
         Creates whose key is not known here are left to other processes.
@@ -62,7 +62,7 @@ class DoublesWatch:
             if due <= now:
                 self._next[intent.tag] = now + pause, min(LONGEST_PAUSE, 2 * pause)
                 act = partial(self._look, of_run, step, intent)
-                yield Task(f"doubles {intent.tag}", act, run_id=run_id)
+                yield LookTask(f"doubles {intent.tag}", act, run_id=run_id)
 
     def look(self, run_id: str) -> None:
         """Look for those of one run that are due, and wait for it."""

@@ -15,7 +15,7 @@ from sim_devin.engine.run import BlockLog, RunResult
 from sim_devin.engine.workflow import Workflow
 from sim_devin.errors import LocalFault, StoreError
 from sim_devin.runs.blocks import wrap
-from sim_devin.runs.calls import Calls, Surroundings
+from sim_devin.runs.calls import Calls, DriveContext
 from sim_devin.runs.carrier import Watched
 from sim_devin.runs.journal import Journal
 from sim_devin.runs.run_budget import RunBudget
@@ -67,7 +67,7 @@ class Drive:
         )
         gate = attendance and attendance.gate
         self._budget = RunBudget(self._journal, (gate or app.gate).policy, run.chosen)
-        self._around = Surroundings(
+        self._around = DriveContext(
             app,
             self._journal,
             self._budget,

@@ -12,13 +12,13 @@ from sim_devin.engine.from_block import require_block
 from sim_devin.engine.origins import Origins, Provenance
 from sim_devin.engine.program import Program
 from sim_devin.engine.services import Services
-from sim_devin.store.records import Outcome, Run
+from sim_devin.store.records import BlockRecord, Run
 from sim_devin.store.sql_store import SqlStore
 
 _OUTERMOST = re.compile(r"([^/#>]+)(/?)")  # the head of a key: a block, or a container's pass
 
 
-def record_before(store: SqlStore, run: Run, block: str, services: Services) -> list[Outcome]:
+def record_before(store: SqlStore, run: Run, block: str, services: Services) -> list[BlockRecord]:
     """Return what is recorded of a run's blocks, without a block (id or name) and what follows it.
 
     Raises:

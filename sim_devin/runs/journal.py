@@ -19,14 +19,14 @@ from sim_devin.errors import Cancelled, LocalFault, StoreError
 from sim_devin.plugins.registry import EMPTY, Registry
 from sim_devin.runs.summary import CONTAINERS, Tally
 from sim_devin.runs.telling import Telling
-from sim_devin.store.records import Event, Outcome, Run, Wait
+from sim_devin.store.records import BlockRecord, EventRecord, Run, Wait
 from sim_devin.store.rows import LeaseLost
 from sim_devin.store.sealing import Seal
 from sim_devin.store.sql_store import SqlStore
 
 FLUSH_AT = 200  # outcomes of blocks without I/O that may wait for the next write
 
-_Record = TypeVar("_Record", Outcome, Wait)
+_Record = TypeVar("_Record", BlockRecord, Wait)
 
 
 class Journal:
@@ -66,8 +66,8 @@ class Journal:
         self.broken: LeaseLost | LocalFault | StoreError | None = None
         self._stop = stop
         self._lock = threading.Lock()
-        self._past: dict[str, Outcome] = {}
-        self._pending: list[Outcome] = []
+        self._past: dict[str, BlockRecord] = {}
+        self._pending: list[BlockRecord] = []
         self._sequence = 0
         self.tally = Tally(registry)
         for outcome in store.outcomes(run.id):
@@ -76,7 +76,7 @@ class Journal:
             self.tally.add(outcome.key, outcome.log, outcome.output)
         self._waits = {wait.step: _opened(wait, seal) for wait in store.waits(run.id)}
         fresh = not self._past and not self._waits
-        self._untold: list[Event] = []
+        self._untold: list[EventRecord] = []
         self.telling = Telling(
             run.id,
             fresh=fresh,
@@ -85,7 +85,7 @@ class Journal:
             registry=registry,
             listener=listener,
         )
-        self._stamps: list[tuple[BlockLog, Outcome]] = []
+        self._stamps: list[tuple[BlockLog, BlockRecord]] = []
         self._set_by: dict[tuple[str, str], int] = {}
 
     @property
@@ -93,7 +93,7 @@ class Journal:
         """The tries of blocks that are recorded."""
         return {f"{outcome.key}#{outcome.attempt}" for outcome in self._past.values()}
 
-    def past(self, key: str) -> Outcome | None:
+    def past(self, key: str) -> BlockRecord | None:
         """Return what the latest recorded try of a block came to."""
         return self._past.get(key)
 
@@ -118,7 +118,7 @@ class Journal:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def put(self, outcome: Outcome, *, later: bool = False) -> None:
+    def put(self, outcome: BlockRecord, *, later: bool = False) -> None:
         """Record what a block came to; `later` lets it wait for the next write.
 
         Raises:
@@ -143,7 +143,7 @@ class Journal:
             if self._pending or self._untold:
                 self._write()
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: EventRecord) -> None:
         with self._lock:
             self._untold.append(event)
 
@@ -157,7 +157,7 @@ class Journal:
         except (LeaseLost, StoreError) as error:
             raise self.abort(error) from error
 
-    def _event(self, outcome: Outcome) -> Event:
+    def _event(self, outcome: BlockRecord) -> EventRecord:
         kind = events.BLOCK_FINISHED if outcome.error is None else events.BLOCK_FAILED
         return self.telling.event(kind, outcome.ended, outcome.log, outcome.key)
 
@@ -172,7 +172,7 @@ class Journal:
         if past is not None:
             self.stamp(log, past)
             return False
-        outcome = Outcome(
+        outcome = BlockRecord(
             key,
             1,
             log.block_id,
@@ -262,7 +262,7 @@ class Journal:
                 self._set_by[prefix, variable] = sequence
             return sequence >= last
 
-    def stamp(self, log: BlockLog, outcome: Outcome) -> None:
+    def stamp(self, log: BlockLog, outcome: BlockRecord) -> None:
         """Remember when the block of a log entry really ran."""
         log.started = outcome.started
         self.telling.is_played_back(log)
@@ -308,7 +308,7 @@ class Journal:
         self.telling.hear(event)
 
 
-def _moment(event: Event) -> float:
+def _moment(event: EventRecord) -> float:
     return event.at
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sim_devin.clock import Clock
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.rows import Term
 from sim_devin.store.sql_store import SqlStore
 
@@ -35,7 +35,7 @@ class LeaseCarrier:
         self._ttl = self.patience = ttl
         self.beat = min(OFTEN, ttl / 4)
 
-    def put(self, _: Connection, __: Sequence[str]) -> None:
+    def put(self, _: DatabaseConnection, __: Sequence[str]) -> None:
         """Do nothing: that they are ready stands in their rows."""
 
     def offers(self) -> Iterable[str]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.lock_file import Hold, Locks
 from sim_devin.store.rows import Term
 from sim_devin.store.sql_store import SqlStore
@@ -41,7 +41,7 @@ class LockCarrier:
         self._held: dict[str, Hold] = {}
         self._guard = threading.Lock()
 
-    def put(self, connection: Connection, run_ids: Sequence[str]) -> None:
+    def put(self, connection: DatabaseConnection, run_ids: Sequence[str]) -> None:
         """Give the runs locks of their own."""
         self._store.give_locks(connection, run_ids)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sim_devin.errors import Cancelled, NothingSent, StoreError, TimedOut
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.store.records import Session, Wait
+from sim_devin.store.records import SessionRecord, Wait
 from sim_devin.toolbox import Toolbox
 
 log = logging.getLogger("sim_devin")
@@ -28,7 +28,7 @@ MEND = "Fix that; the run resumes by itself within ten minutes, or at once with 
 COOL_DOWN = 30.0  # real seconds until what failed inside is tried again
 
 
-OfJob = TypeVar("OfJob", Session, Wait)
+OfJob = TypeVar("OfJob", SessionRecord, Wait)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class UnderWay:
 
 
 @dataclass(frozen=True)
-class Task:
+class LookTask:
     """Something to do with the service of one organization.
 
     Attributes:
@@ -182,13 +182,13 @@ class Looks:
     def __init__(self, turn: Callable[[str], AbstractContextManager[bool]]) -> None:
         self._turn = turn
         self.ended = threading.Event()
-        self._under_way: dict[str, tuple[Task, UnderWay]] = {}
+        self._under_way: dict[str, tuple[LookTask, UnderWay]] = {}
         self._not_before: dict[str, float] = {}
         self._lock = threading.Lock()
         self._news: set[str | None] = set()
         self._failure: BaseException | None = None
 
-    def begin(self, tasks: Iterable[Task]) -> None:
+    def begin(self, tasks: Iterable[LookTask]) -> None:
         """Begin what is not in progress already."""
         for task in tasks:
             with self._lock:
@@ -245,7 +245,7 @@ class Looks:
             self.ended.wait(min(left, 0.05))
             self.ended.clear()
 
-    def _do(self, task: Task, under_way: UnderWay) -> None:
+    def _do(self, task: LookTask, under_way: UnderWay) -> None:
         calls, failed = 0, False
         try:
             with self._turn(task.turn) if task.turn else nullcontext(True) as mine:
@@ -262,7 +262,7 @@ class Looks:
         finally:
             self._leave(task, news=calls > 0, cool_down=failed)
 
-    def _leave(self, task: Task, *, news: bool = False, cool_down: bool = False) -> None:
+    def _leave(self, task: LookTask, *, news: bool = False, cool_down: bool = False) -> None:
         with self._lock:
             if news:
                 self._news.add(task.run_id)

@@ -17,10 +17,10 @@ from sim_devin.calls.jobs.looking import end, single
 from sim_devin.calls.jobs.verdict import Verdict, classify, ended_for_time, is_over
 from sim_devin.calls.jobs.wait import Outcome
 from sim_devin.errors import Cancelled, SimDevinError, StoreError
-from sim_devin.runs.looks import Caller, Task, UnderWay
+from sim_devin.runs.looks import Caller, LookTask, UnderWay
 from sim_devin.runs.places import credentials_here
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.store.records import OVERTIME, Event, Session, Wait
+from sim_devin.store.records import OVERTIME, EventRecord, SessionRecord, Wait
 from sim_devin.store.sealing import Seals
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
@@ -45,7 +45,7 @@ class Overtime:
         self._store = store
         self._seals = seals
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[LookTask]:
         """Yield a task for each organization with sessions whose time is over.
 
         An organization that another process looks after is left to it, and so are sessions whose
@@ -56,15 +56,15 @@ class Overtime:
             return
         now = self._store.now(self._app.clock)
         overdue = self._store.sessions_overdue(now - 60 * minutes, now, limit=AT_ONCE)
-        by_place: dict[str, list[Session]] = {}
+        by_place: dict[str, list[SessionRecord]] = {}
         for ours in overdue:
             by_place.setdefault(ours.place, []).append(ours)
         for place, sessions in by_place.items():
             name = f"overtime {place}"
-            yield Task(name, partial(self._end_all, place, sessions, minutes), turn=name)
+            yield LookTask(name, partial(self._end_all, place, sessions, minutes), turn=name)
 
     def _end_all(
-        self, place: str, sessions: list[Session], minutes: float, under_way: UnderWay
+        self, place: str, sessions: list[SessionRecord], minutes: float, under_way: UnderWay
     ) -> int:
         now, calls = self._store.now(self._app.clock), 0
         for ours in sessions:
@@ -86,7 +86,7 @@ class Overtime:
             calls += call.calls
         return calls
 
-    def _end(self, ours: Session, job: JobSpec, call: Caller, minutes: float) -> None:
+    def _end(self, ours: SessionRecord, job: JobSpec, call: Caller, minutes: float) -> None:
         job_id = str(ours.session_id)
         (ours,) = [
             one
@@ -108,14 +108,14 @@ class Overtime:
         self._tell(ours, job, session, minutes)
 
     def _tell(
-        self, ours: Session, job: JobSpec, session: Mapping[str, Any], minutes: float
+        self, ours: SessionRecord, job: JobSpec, session: Mapping[str, Any], minutes: float
     ) -> None:
         verdict, now = ended_for_time(minutes), self._app.clock.time()
         told = f"the {job.noun} {ours.session_id} was ended: {verdict.reason}"
         data = {"sessionId": ours.session_id, "minutes": minutes, "message": told}
         with self._store.database.write():
             self._store.change_session(ours, overtime="ended", working=0)
-            self._store.add_event(Event(ours.run_id, now, OVERTIME, data))
+            self._store.add_event(EventRecord(ours.run_id, now, OVERTIME, data))
             for wait in self._store.waits(ours.run_id, only_open=True):
                 same = is_about(wait, job, str(ours.session_id))
                 if same and wait.kind in ("session", "question"):

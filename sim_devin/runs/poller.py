@@ -31,7 +31,7 @@ from sim_devin.errors import (
     StoreError,
     TimedOut,
 )
-from sim_devin.runs.looks import HELD_PAUSE, MEND, Caller, Task, UnderWay, by_kind
+from sim_devin.runs.looks import HELD_PAUSE, MEND, Caller, LookTask, UnderWay, by_kind
 from sim_devin.runs.overtime import as_ended, output_of
 from sim_devin.runs.places import credentials_here
 from sim_devin.runs.session_watch import note
@@ -62,7 +62,7 @@ class Poller:
         self._store = store
         self._seals = seals
 
-    def tasks(self, run_id: str | None = None) -> Iterator[Task]:
+    def tasks(self, run_id: str | None = None) -> Iterator[LookTask]:
         """Yield a task for each organization with sessions that are due, of one run or of all.
 
         An organization that another process looks after is left to it, and so are sessions
@@ -82,7 +82,7 @@ class Poller:
                     raise
                 continue
             if known is not None:
-                yield Task(
+                yield LookTask(
                     f"poll {place} {credentials or ''} {run or ''}",
                     partial(self._look_at, place, credentials, known, run),
                     partial(self._time_out, place, credentials, run),

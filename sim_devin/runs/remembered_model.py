@@ -12,7 +12,7 @@ class RememberedModel:
     """Asks the model, and records what it replies.
 
     Args:
-        model: replies, see `engine.services.Model`.
+        model: replies, see `engine.services.LanguageModel`.
         journal: the record of the run.
         next_step: returns the name of the next step of the block that asks.
     """

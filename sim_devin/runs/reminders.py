@@ -25,7 +25,7 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.run import iso
 from sim_devin.errors import CallerError
 from sim_devin.runs.notices import Notices
-from sim_devin.store.records import Event, Run, Wait
+from sim_devin.store.records import EventRecord, Run, Wait
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
 
@@ -76,7 +76,7 @@ class Reminders:
             again = now + (wait.remind_every or self._every)
             run = self._store.run(wait.run_id)
             data = self._app.redactor.data(about(run, wait))
-            recorded = Event(run.id, now, events.RUN_REMINDER, data)
+            recorded = EventRecord(run.id, now, events.RUN_REMINDER, data)
             if self._store.remind(wait, again, recorded):
                 self._tell(events.Event(recorded.kind, run.id, now, data=data), wait, on_event)
 

@@ -29,7 +29,7 @@ from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import RunRequest, new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
 from sim_devin.specs.json_input import require_json
-from sim_devin.store.records import ENDED, PARKED, Event, Run, Wait
+from sim_devin.store.records import ENDED, PARKED, EventRecord, Run, Wait
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
 
@@ -180,7 +180,7 @@ class Runs:
             body["ahead"] = self.store.ahead(wait.place, wait.run_id, wait.step, now)
         return body
 
-    def events(self, run_id: str, *, after: int = 0) -> Sequence[Event]:
+    def events(self, run_id: str, *, after: int = 0) -> Sequence[EventRecord]:
         """Return the events of a run after the event with this id."""
         return self.store.events(self.store.run(run_id).id, after=after)
 

@@ -14,7 +14,7 @@ from sim_devin.calls.request import Request
 from sim_devin.clock import Clock
 from sim_devin.engine.contract import Handler
 from sim_devin.engine.events import Listener
-from sim_devin.engine.services import Model, Sender, takes_settings
+from sim_devin.engine.services import BlockTransport, LanguageModel, takes_settings
 from sim_devin.errors import Cancelled, InvalidParams, SimDevinError, UnknownName
 from sim_devin.functions.calls import dry_run, for_model
 from sim_devin.functions.schemas import functions_of
@@ -30,7 +30,7 @@ logger = logging.getLogger("sim_devin")
 class _WithoutSettings:
     """A model that was passed in and has settings of its own."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
     def complete(
@@ -46,7 +46,7 @@ class _WithoutSettings:
 class _Untrusted:
     """Sends what a workflow asks for: wherever the address came from, it is judged."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: BlockTransport) -> None:
         self._sender = sender
 
     def send(self, request: Request, *, timeout: float) -> Any:
@@ -109,14 +109,14 @@ class AppServices:
         return self._app.clock
 
     @property
-    def transport(self) -> Sender:
+    def transport(self) -> BlockTransport:
         """Sends requests of the API block, and of what plugins' blocks send without a tool."""
         return _Untrusted(self._app.transport)
 
     @property
-    def llm(self) -> Model | None:
+    def llm(self) -> LanguageModel | None:
         """The model; None if there is none."""
-        model: Model | None = self._app.llm
+        model: LanguageModel | None = self._app.llm
         return model if model is None or takes_settings(model) else _WithoutSettings(model)
 
     @property

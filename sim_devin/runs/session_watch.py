@@ -17,10 +17,10 @@ from sim_devin.calls.jobs.looking import listed, single
 from sim_devin.calls.jobs.verdict import classify, is_over
 from sim_devin.calls.jobs.wait import MISSING_FOR
 from sim_devin.errors import Cancelled, RateLimited, SimDevinError, StoreError
-from sim_devin.runs.looks import Caller, Task, UnderWay, by_kind
+from sim_devin.runs.looks import Caller, LookTask, UnderWay, by_kind
 from sim_devin.runs.places import credentials_here
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.store.records import Session
+from sim_devin.store.records import SessionRecord
 from sim_devin.store.sealing import Seals
 from sim_devin.store.session_rows import LONGEST
 from sim_devin.store.sql_store import SqlStore
@@ -55,7 +55,7 @@ def note(store: SqlStore, job: JobSpec, session: Mapping[str, Any], now: float) 
 
 
 def _note(
-    store: SqlStore, job: JobSpec, ours: Session, session: Mapping[str, Any], now: float
+    store: SqlStore, job: JobSpec, ours: SessionRecord, session: Mapping[str, Any], now: float
 ) -> None:
     verdict = classify(job, session)
     working = verdict.state == "in_flight"
@@ -100,7 +100,7 @@ class SessionWatch:
         self._seals = seals
         self._slots = app.settings.max_sessions is not None
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self) -> Iterator[LookTask]:
         """Yield a task for each organization with sessions that are due.
 
         Sessions whose key is not known here, and an organization that another process looks
@@ -119,7 +119,7 @@ class SessionWatch:
             if known is not None:
                 name = f"watch {place} {credentials or ''} {own or ''}"
                 act = partial(self._look_at, place, credentials, own, known)
-                yield Task(name, act, turn=f"sessions {place}")
+                yield LookTask(name, act, turn=f"sessions {place}")
 
     def _look_at(
         self,
@@ -149,7 +149,7 @@ class SessionWatch:
                     self._later(batch, max(SELDOM, error.retry_after or 0.0))
                 return call.calls
 
-    def _see(self, job: JobSpec, batch: list[Session], call: Caller) -> None:
+    def _see(self, job: JobSpec, batch: list[SessionRecord], call: Caller) -> None:
         shown = listed(job, (str(ours.session_id) for ours in batch), call)
         for ours in batch:
             job_id = str(ours.session_id)
@@ -159,11 +159,11 @@ class SessionWatch:
             else:
                 note(self._store, job, found, self._app.clock.time())
 
-    def _missing(self, ours: Session) -> None:
+    def _missing(self, ours: SessionRecord) -> None:
         if self._app.clock.time() - ours.since >= MISSING_FOR:
             self._store.change_session(ours, working=0, next_look=None)
 
-    def _later(self, batch: list[Session], pause: float) -> None:
+    def _later(self, batch: list[SessionRecord], pause: float) -> None:
         with self._store.database.write():
             for ours in batch:
                 self._store.change_session(ours, next_look=self._app.clock.time() + pause)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sim_devin.calls.invoke import Prepared, Sender
+from sim_devin.calls.invoke import Prepared, RetryingSender
 from sim_devin.engine import events
 from sim_devin.errors import MissingDependency
 from sim_devin.plugins.registry import EMPTY, Registry
@@ -55,7 +55,7 @@ class Telemetry:
 
         return listen
 
-    def sender(self, sender: Sender) -> Sender:
+    def sender(self, sender: RetryingSender) -> RetryingSender:
         """Return a sender that makes a span of every request; `sender` itself when off."""
         if self._tracer is None:
             return sender
@@ -204,7 +204,7 @@ def _fail(span: Span, text: str) -> None:
 
 
 @dataclass(frozen=True)
-class TracedSender(Sender):
+class TracedSender(RetryingSender):
     """A sender that makes a span of every try of a call."""
 
     tracer: Tracer = field(kw_only=True)
@@ -212,7 +212,7 @@ class TracedSender(Sender):
     def call(self, prepared: Prepared, **options: Any) -> dict[str, Any]:
         """Carry out a prepared HTTP call, see `Sender.call`."""
         traced = TracedTransport(self.transport, self.clock, self.tracer, prepared.spec)
-        return Sender(traced, self.clock, self.policy).call(prepared, **options)
+        return RetryingSender(traced, self.clock, self.policy).call(prepared, **options)
 
 
 class TracedTransport:

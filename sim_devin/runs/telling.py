@@ -11,7 +11,7 @@ from sim_devin.engine.events import Listener
 from sim_devin.engine.run import BlockLog
 from sim_devin.plugins.registry import Registry
 from sim_devin.runs.why import why
-from sim_devin.store.records import Event, Wait
+from sim_devin.store.records import EventRecord, Wait
 
 IDENTIFIES = ("blockId", "blockName", "blockType", "iterationIndex")
 SHOWN = (*IDENTIFIES, "error", "durationMs", "attempt")
@@ -35,7 +35,7 @@ class Telling:
         *,
         fresh: bool,
         begun: set[str],
-        record: Callable[[Event], None],
+        record: Callable[[EventRecord], None],
         registry: Registry,
         listener: Listener | None,
     ) -> None:
@@ -91,10 +91,10 @@ class Telling:
             else:
                 block.run.relay(held)
 
-    def event(self, kind: str, at: float, about: Mapping[str, Any], key: str) -> Event:
+    def event(self, kind: str, at: float, about: Mapping[str, Any], key: str) -> EventRecord:
         """Return an event of a block as it is recorded; `about` is its log entry, or more."""
         data = {name: about[name] for name in SHOWN if about.get(name) is not None}
-        return Event(self._run_id, at, kind, {**data, "execution": key})
+        return EventRecord(self._run_id, at, kind, {**data, "execution": key})
 
     def hear(self, event: events.Event) -> None:
         """Pass on an event of the engine if it is news."""

@@ -9,15 +9,15 @@ from sim_devin.runs.places import credentials_in, place_of
 from sim_devin.store.rows import text
 from sim_devin.store.sealing import Seal, to_json
 from sim_devin.store.sql_store import SqlStore
-from sim_devin.store.turns import Limits, Slot
+from sim_devin.store.turns import SessionLimits, Slot
 from sim_devin.toolbox import Toolbox
 
 ALL = 1000  # runs that are called at a time where there is no limit any more
 
 
-def limits_of(app: Toolbox) -> Limits:
+def limits_of(app: Toolbox) -> SessionLimits:
     """Return the limits of every organization, from the settings."""
-    return Limits(app.settings.max_sessions, app.settings.max_creates_per_minute)
+    return SessionLimits(app.settings.max_sessions, app.settings.max_creates_per_minute)
 
 
 def slot_for(app: Toolbox, seal: Seal, tool_id: str, params: Mapping[str, Any]) -> Slot | None:

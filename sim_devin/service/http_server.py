@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sim_devin.errors import CallerError
-from sim_devin.listener import BACKLOG, BUSY, Connections, Limits, listen
+from sim_devin.listener import BACKLOG, BUSY, ConnectionLimits, Connections, listen
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +39,7 @@ def unusable(host: str, port: int, error: OSError) -> CallerError:
 
 
 def http_server(
-    app: Any, *, lifespan: bool = False, limits: Limits | None = None, grace: int = 2
+    app: Any, *, lifespan: bool = False, limits: ConnectionLimits | None = None, grace: int = 2
 ) -> uvicorn.Server:
     """Return a server of `app`; ``run(sockets=[…])`` serves until a signal or ``should_exit``.
 
@@ -52,7 +52,7 @@ def http_server(
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    limits = limits or Limits()
+    limits = limits or ConnectionLimits()
     connections: Connections[Any] = Connections(limits, lambda protocol: protocol.transport.abort())
 
     class Protocol(H11Protocol):
@@ -130,7 +130,9 @@ def _exit(number: int, _frame: Any) -> None:
 
 
 @contextmanager
-def serving(app: Any, listener: socket.socket, *, limits: Limits | None = None) -> Iterator[None]:
+def serving(
+    app: Any, listener: socket.socket, *, limits: ConnectionLimits | None = None
+) -> Iterator[None]:
     """Serve on a thread for as long as the context lasts; the socket is closed at its end."""
     server = http_server(app, limits=limits)
     thread = threading.Thread(

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sim_devin.listener import BUSY, Connections, Limits, listen
+from sim_devin.listener import BUSY, ConnectionLimits, Connections, listen
 from sim_devin.simulator.answers import Answer, Problem, failure, title
 from sim_devin.simulator.api import LARGEST_BODY
 from sim_devin.simulator.control import CONTROL, control
@@ -29,7 +29,7 @@ def serve(
     port: int = 0,
     *,
     control: bool = True,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> Iterator[str]:
     """Serve `simulator` while the context lasts; yields the base URL, ``/v3`` included.
 
@@ -37,7 +37,7 @@ def serve(
     Requests in flight are broken off at the end. `limits` are those of the connections.
     `OSError` when the port is taken.
     """
-    server = _Server((host, port), simulator, control, limits or Limits())
+    server = _Server((host, port), simulator, control, limits or ConnectionLimits())
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     name = f"[{host}]" if ":" in host else host
@@ -52,7 +52,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
 
     def __init__(
-        self, address: tuple[str, int], simulator: Simulator, control: bool, limits: Limits
+        self,
+        address: tuple[str, int],
+        simulator: Simulator,
+        control: bool,
+        limits: ConnectionLimits,
     ) -> None:
         self.simulator = simulator
         self.control = control

@@ -19,14 +19,14 @@ from sim_devin.errors import InvalidSpec, UnknownName
 from sim_devin.specs.job_check import job_problems
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.json_input import NotJson, parse_json
-from sim_devin.specs.models import SHAPES, BlockSpec, Connection, Model, Schema, ToolSpec
+from sim_devin.specs.models import SHAPES, BlockSpec, Connection, Schema, SpecModel, ToolSpec
 from sim_devin.specs.spec_problems import problems_of
 from sim_devin.text import did_you_mean
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=SpecModel)
 
 FUNCTIONS = ("prepare", "read", "run", "reconcile")
-_KINDS: dict[str, type[Model]] = {
+_KINDS: dict[str, type[SpecModel]] = {
     ".tool.json": ToolSpec,
     ".block.json": BlockSpec,
     ".connection.json": Connection,
@@ -116,7 +116,7 @@ def read_folder(folder: Path | Traversable, *, thorough: bool = True) -> Specs:
     files = sorted((item for item in folder.iterdir() if item.is_file()), key=lambda f: f.name)
     problems: list[InvalidSpec] = []
     shapes: dict[str, Schema] = {}
-    found: dict[type[Model], list[Any]] = {kind: [] for kind in _KINDS.values()}
+    found: dict[type[SpecModel], list[Any]] = {kind: [] for kind in _KINDS.values()}
     named: dict[str, str] = {}  # kind of job -> its file
     # shapes.json first: the tools refer to it.
     for file in sorted(files, key=lambda f: f.name != SHAPES):
@@ -183,7 +183,7 @@ def _json_object(file: Traversable) -> dict[str, Any]:
     return document
 
 
-def _words(item: Any, kind: type[Model]) -> str:
+def _words(item: Any, kind: type[SpecModel]) -> str:
     place = ".".join(str(part) for part in item["loc"]) or "the file"
     if item["type"] == "extra_forbidden":
         known = [field.alias or name for name, field in _model_at(item["loc"], kind).items()]
@@ -193,7 +193,7 @@ def _words(item: Any, kind: type[Model]) -> str:
     return f"{place}: {message[0].lower()}{message[1:]}"
 
 
-def _model_at(place: Sequence[str | int], kind: type[Model]) -> Mapping[str, FieldInfo]:
+def _model_at(place: Sequence[str | int], kind: type[SpecModel]) -> Mapping[str, FieldInfo]:
     """Return the fields of the model that holds the key at a place in a file."""
     fields = kind.model_fields
     for part in place[:-1]:
@@ -203,9 +203,9 @@ def _model_at(place: Sequence[str | int], kind: type[Model]) -> Mapping[str, Fie
     return fields
 
 
-def _models(annotation: Any) -> Iterator[type[Model]]:
+def _models(annotation: Any) -> Iterator[type[SpecModel]]:
     """Yield the models in a field's type."""
-    if isinstance(annotation, type) and issubclass(annotation, Model):
+    if isinstance(annotation, type) and issubclass(annotation, SpecModel):
         yield annotation
     for part in get_args(annotation):
         yield from _models(part)

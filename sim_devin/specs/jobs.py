@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from sim_devin.specs.models import PARAMETER, TOOL_ID, Model
+from sim_devin.specs.models import PARAMETER, TOOL_ID, SpecModel
 
 JobState = Literal[
     "in_flight",
@@ -30,7 +30,7 @@ OVER: tuple[JobState, ...] = ("done", "failed", "ended")
 _Name = Field(default="", pattern=rf"^$|{PARAMETER}")
 
 
-class JobFields(Model):
+class JobFields(SpecModel):
     """Which output field of the job's tools means what; the same names in all of them.
 
     Attributes:
@@ -64,7 +64,7 @@ class JobFields(Model):
     artifact_state: str = Field(default="state", alias="artifactState")
 
 
-class JobCreate(Model):
+class JobCreate(SpecModel):
     """Which tool creates a job.
 
     Attributes:
@@ -86,7 +86,7 @@ class JobCreate(Model):
     schema_: str = Field(default="", pattern=rf"^$|{PARAMETER}", alias="schema")
 
 
-class JobCall(Model):
+class JobCall(SpecModel):
     """A tool that takes a job's id.
 
     Attributes:
@@ -98,7 +98,7 @@ class JobCall(Model):
     id: str
 
 
-class JobLookMany(Model):
+class JobLookMany(SpecModel):
     """Which tool looks at many jobs at once.
 
     Attributes:
@@ -116,7 +116,7 @@ class JobLookMany(Model):
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
-class JobFind(Model):
+class JobFind(SpecModel):
     """Which tool finds the jobs that carry a tag. What it returns is checked once more here.
 
     Attributes:
@@ -139,7 +139,7 @@ class JobFind(Model):
     each: tuple[dict[str, Any], ...] = ({},)
 
 
-class JobAnswer(Model):
+class JobAnswer(SpecModel):
     """Which tool says something to a job, such as the answer to its question.
 
     Attributes:
@@ -153,7 +153,7 @@ class JobAnswer(Model):
     text: str
 
 
-class JobMessages(Model):
+class JobMessages(SpecModel):
     """Which tool lists what was said to a job and by it, oldest first.
 
     Attributes:
@@ -179,7 +179,7 @@ class JobMessages(Model):
     with_: dict[str, Any] = Field(default_factory=dict, alias="with")
 
 
-class JobWait(Model):
+class JobWait(SpecModel):
     """The tool and the block that wait for a job; both are made from the rest of this file.
 
     Attributes:
@@ -193,7 +193,7 @@ class JobWait(Model):
     title: str = ""
 
 
-class JobSpec(Model):
+class JobSpec(SpecModel):
     """One kind of long-running job.
 
     Attributes:

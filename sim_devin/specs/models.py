@@ -30,7 +30,7 @@ PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 RetryReason = Literal["connect", "reset", "timeout", "429", "5xx"]
 
 
-class Model(BaseModel):
+class SpecModel(BaseModel):
     """Base of all spec models: frozen, no unknown keys, keys as in the files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -40,7 +40,7 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-class RequestSpec(Model):
+class RequestSpec(SpecModel):
     """How parameters become an HTTP request. `{name}` stands for one parameter's value.
 
     Attributes:
@@ -58,7 +58,7 @@ class RequestSpec(Model):
     body: dict[str, str] | None = None
 
 
-class SuccessOn(Model):
+class SuccessOn(SpecModel):
     """An error response that means success.
 
     Attributes:
@@ -70,7 +70,7 @@ class SuccessOn(Model):
     contains: str = ""
 
 
-class Traits(Model):
+class Traits(SpecModel):
     """The effects of a tool. Determines retries, approvals, annotations and docs.
 
     Attributes:
@@ -100,7 +100,7 @@ class Traits(Model):
     ceilings: tuple[str, ...] = ()
 
 
-class ToolSpec(Model):
+class ToolSpec(SpecModel):
     """One tool. Exactly one of `request` (HTTP) and `run` (a plugin's function) is set.
 
     Attributes:
@@ -167,7 +167,7 @@ class ToolSpec(Model):
         return tuple(self.params.get("required", ()))
 
 
-class CredentialField(Model):
+class CredentialField(SpecModel):
     """One field of a connection, filled from arguments, the environment or a config file.
 
     Attributes:
@@ -185,7 +185,7 @@ class CredentialField(Model):
     placeholder: str = ""
 
 
-class Connection(Model):
+class Connection(SpecModel):
     """Where a family of tools lives and how it authenticates.
 
     Attributes:
@@ -210,7 +210,7 @@ class Connection(Model):
     headers: dict[str, str] = Field(default_factory=dict)
 
 
-class BlockField(Model):
+class BlockField(SpecModel):
     """A sub-block: one widget of a block's form.
 
     For a block with tools a field overlays a parameter (`param`, default: the field's id):
@@ -255,7 +255,7 @@ class BlockField(Model):
     shown_for: dict[str, tuple[str, ...]] | None = Field(default=None, alias="shownFor")
 
 
-class BlockSpec(Model):
+class BlockSpec(SpecModel):
     """One block of the canvas: an operation dropdown over tools, or a block with a handler.
 
     Attributes:

@@ -14,14 +14,14 @@ from sim_devin.specs.models import (
     PLACEHOLDER,
     SHAPES,
     Connection,
-    Model,
     Schema,
+    SpecModel,
     ToolSpec,
 )
 from sim_devin.text import did_you_mean
 
 
-def problems_of(spec: Model) -> Iterator[str]:
+def problems_of(spec: SpecModel) -> Iterator[str]:
     """Yield what is inconsistent inside one spec, as ``place: what``."""
     if isinstance(spec, ToolSpec):
         yield from tool_problems(spec)

@@ -17,7 +17,7 @@ from sim_devin.calls.ceilings import CAP, SESSIONS
 from sim_devin.clock import Clock, day_of
 from sim_devin.errors import NotAllowed
 from sim_devin.policy.spending import Decide, Drawn
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.sql_store import SqlStore
 
 NO_DAY = ""  # the day of what counts for its run alone
@@ -71,7 +71,7 @@ def drawn_on(store: SqlStore, day: str, *, besides: tuple[str, str] | None = Non
 
 
 def draw(
-    connection: Connection, run_id: str, step: str, day: str, shares: Mapping[str, float]
+    connection: DatabaseConnection, run_id: str, step: str, day: str, shares: Mapping[str, float]
 ) -> None:
     """Record what a step takes off a day, in the place of what it took before."""
     give_back(connection, run_id, step)
@@ -82,7 +82,7 @@ def draw(
         )
 
 
-def give_back(connection: Connection, run_id: str, step: str) -> None:
+def give_back(connection: DatabaseConnection, run_id: str, step: str) -> None:
     """Forget what a step took."""
     connection.execute("DELETE FROM spend WHERE run_id = ? AND step = ?", (run_id, step))
 

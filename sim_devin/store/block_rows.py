@@ -14,8 +14,8 @@ from sim_devin.store.records import (
     FILE_EVENT,
     LATE_ANSWER,
     OVERTIME,
-    Event,
-    Outcome,
+    BlockRecord,
+    EventRecord,
     Run,
 )
 from sim_devin.store.rows import Rows, marks, text
@@ -29,7 +29,7 @@ AT_A_TIME = 500  # runs that one transaction changes
 class BlockRows(Rows):
     """The tables of blocks, of the calls inside them, and of events."""
 
-    def outcomes(self, run_id: str, damaged: list[str] | None = None) -> list[Outcome]:
+    def outcomes(self, run_id: str, damaged: list[str] | None = None) -> list[BlockRecord]:
         """Return what is recorded of a run's blocks, in the order in which they ended.
 
         What is wrong with rows that are damaged joins `damaged`.
@@ -39,9 +39,11 @@ class BlockRows(Rows):
         """
         query = "SELECT * FROM blocks WHERE run_id = ? ORDER BY sequence"
         rows = self.database.read(query, (run_id,))
-        return self.records(Outcome, "blocks", rows, damaged)
+        return self.records(BlockRecord, "blocks", rows, damaged)
 
-    def record(self, run: Run, outcomes: Iterable[Outcome], events: Iterable[Event] = ()) -> None:
+    def record(
+        self, run: Run, outcomes: Iterable[BlockRecord], events: Iterable[EventRecord] = ()
+    ) -> None:
         """Record what blocks came to, all or nothing.
 
         Raises:
@@ -92,12 +94,12 @@ class BlockRows(Rows):
         rows = self.database.read("SELECT step FROM steps WHERE run_id = ?", (run_id,))
         return {row["step"] for row in rows}
 
-    def add_event(self, event: Event) -> None:
+    def add_event(self, event: EventRecord) -> None:
         """Record an event."""
         with self.database.write() as connection:
             self.put_event(connection, event)
 
-    def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+    def events(self, run_id: str, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Return the events of a run that come after the one of an id; damaged ones say so."""
         rows = self.database.read(
             "SELECT * FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
@@ -128,7 +130,7 @@ class BlockRows(Rows):
 
     def put_file(self, run_id: str, path: str | Path, now: float) -> None:
         """Say which workflow file a run was started from."""
-        self.add_event(Event(run_id, now, FILE_EVENT, {"path": str(Path(path).resolve())}))
+        self.add_event(EventRecord(run_id, now, FILE_EVENT, {"path": str(Path(path).resolve())}))
 
     def files(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Return run -> path of its workflow file, for those of which it is known."""
@@ -155,10 +157,12 @@ class BlockRows(Rows):
             with self.database.write() as connection:
                 for run_id, file in self.files([row["run_id"] for row in rows]).items():
                     if file == path:
-                        self.put_event(connection, Event(run_id, now, FILE_EVENT, {"path": to}))
+                        self.put_event(
+                            connection, EventRecord(run_id, now, FILE_EVENT, {"path": to})
+                        )
 
 
-def _event_of(row: Any) -> Event:
+def _event_of(row: Any) -> EventRecord:
     """Return the event that a row stands for; of a damaged one, that it is damaged."""
     try:
         data = read_json(row["data"])
@@ -166,5 +170,5 @@ def _event_of(row: Any) -> Event:
         data = None
     if not isinstance(data, Mapping) or not isinstance(row["at"], int | float):
         error = DamagedRow("events", row, "data", f"of event {row['id']} cannot be read")
-        return Event(row["run_id"], 0.0, str(row["kind"]), {"error": str(error)}, row["id"])
-    return Event(row["run_id"], row["at"], row["kind"], data, row["id"])
+        return EventRecord(row["run_id"], 0.0, str(row["kind"]), {"error": str(error)}, row["id"])
+    return EventRecord(row["run_id"], row["at"], row["kind"], data, row["id"])

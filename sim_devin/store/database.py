@@ -46,7 +46,7 @@ def storable(values: Sequence[Any]) -> list[Any]:
     return [_HALF.sub("\ufffd", item) if isinstance(item, str) else item for item in values]
 
 
-class Connection(Protocol):
+class DatabaseConnection(Protocol):
     """Executes statements inside one transaction."""
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Result:
@@ -77,7 +77,7 @@ class Database(Protocol):
         """
         ...
 
-    def write(self) -> AbstractContextManager[Connection]:
+    def write(self) -> AbstractContextManager[DatabaseConnection]:
         """Return a transaction; one inside another is a part of it.
 
         Raises:

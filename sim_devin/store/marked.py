@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.rows import json_text
 from sim_devin.store.sealing import KEY, OWN, Hidden, Secret, names, to_json, to_text
 
@@ -45,7 +45,7 @@ _SAID = ("question", "reason", "url", "note")  # what they say of what a wait sh
 _CLOSED_OPTIONS = ("snapshot", "defaultAnswer")
 
 
-def give_marks_up(connection: Connection) -> None:
+def give_marks_up(connection: DatabaseConnection) -> None:
     """Write the rows with marks, and those that look like `sealing` wrote them, again."""
     used: dict[str, set[str]] = {}  # by run, and by document
     for table, (key, columns) in _TABLES.items():

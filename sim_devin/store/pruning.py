@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sim_devin.calls.ceilings import CAP
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.records import ENDED
 from sim_devin.store.rows import Rows, marks
 
@@ -124,7 +124,7 @@ class Pruning(Rows):
             yield 0
 
     @staticmethod
-    def _forget_unused(connection: Connection, documents: Sequence[str]) -> None:
+    def _forget_unused(connection: DatabaseConnection, documents: Sequence[str]) -> None:
         connection.execute(
             f"DELETE FROM documents WHERE id IN ({marks(documents)}) "
             "AND NOT EXISTS (SELECT 1 FROM runs WHERE document = documents.id) "

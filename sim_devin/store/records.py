@@ -166,7 +166,7 @@ class Run:
 
 
 @dataclass
-class Outcome:
+class BlockRecord:
     """What one try of one block came to.
 
     Attributes:
@@ -265,7 +265,7 @@ class Wait:
 
 
 @dataclass
-class Session:
+class SessionRecord:
     """One job, such as a Devin session, that a durable run creates or has created.
 
     Attributes:
@@ -301,7 +301,7 @@ class Session:
 
 
 @dataclass
-class Event:
+class EventRecord:
     """One thing that happened in a run, as it is kept."""
 
     run_id: str

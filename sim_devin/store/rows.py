@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from sim_devin.store.damage import DamagedRow, require_sound
-from sim_devin.store.database import Connection, Database
-from sim_devin.store.records import Event, Run, RunState, Wait
+from sim_devin.store.database import Database, DatabaseConnection
+from sim_devin.store.records import EventRecord, Run, RunState, Wait
 from sim_devin.store.sealing import (
     OWN,
     Seals,
@@ -94,7 +94,7 @@ class Term(NamedTuple):
 class HandOut(Protocol):
     """What the store tells whatever brings runs to processes, and asks it (`runs.carrier`)."""
 
-    def put(self, connection: Connection, run_ids: Sequence[str], /) -> None:
+    def put(self, connection: DatabaseConnection, run_ids: Sequence[str], /) -> None:
         """Take note of runs that become ready, in the transaction that makes them so."""
         ...
 
@@ -106,7 +106,7 @@ class HandOut(Protocol):
 class _Nothing:
     """Takes note of nothing, and knows nothing better than the row does."""
 
-    def put(self, _: Connection, __: Sequence[str]) -> None:
+    def put(self, _: DatabaseConnection, __: Sequence[str]) -> None:
         pass
 
     def holds(self, _: str) -> bool:
@@ -133,7 +133,12 @@ class Rows:
         self.carrier: HandOut = _Nothing()
 
     def make_ready_where(
-        self, connection: Connection, where: str, values: Sequence[Any], now: float, **also: Any
+        self,
+        connection: DatabaseConnection,
+        where: str,
+        values: Sequence[Any],
+        now: float,
+        **also: Any,
     ) -> list[str]:
         """Make the runs of a condition ready to be driven, and return their ids.
 
@@ -151,7 +156,7 @@ class Rows:
         return ready
 
     @contextmanager
-    def held(self, run: Run) -> Iterator[Connection]:
+    def held(self, run: Run) -> Iterator[DatabaseConnection]:
         """Yield a transaction that only the process that drives a run can open.
 
         Raises:
@@ -166,14 +171,16 @@ class Rows:
                 raise LeaseLost(run.id)
             yield connection
 
-    def closed(self, connection: Connection, run_id: str, value: Any) -> Any:
+    def closed(self, connection: DatabaseConnection, run_id: str, value: Any) -> Any:
         """Return data of a run as it may be stored; what is hidden in it may be opened later."""
         closed = self.seals(run_id).close(value)
         if used := set(names(closed)):
             self.record_secrets(connection, run_id, used)
         return to_json(closed)
 
-    def closed_text(self, connection: Connection, run_id: str, text: str | None) -> str | None:
+    def closed_text(
+        self, connection: DatabaseConnection, run_id: str, text: str | None
+    ) -> str | None:
         """Return a text of a run as it may be stored in a column of plain texts."""
         if text is None:
             return None
@@ -182,7 +189,9 @@ class Rows:
             self.record_secrets(connection, run_id, used)
         return to_text(closed)
 
-    def record_secrets(self, connection: Connection, run_id: str, names: Collection[str]) -> None:
+    def record_secrets(
+        self, connection: DatabaseConnection, run_id: str, names: Collection[str]
+    ) -> None:
         """Record that these secrets, by name, belong to a run: only those can be opened in it."""
         row = connection.execute("SELECT secrets FROM runs WHERE id = ?", (run_id,)).fetchone()
         if row is not None and (more := set(names).difference(known := json.loads(row["secrets"]))):
@@ -227,7 +236,7 @@ class Rows:
                     self.hold(connection, row["run_id"], error)
         return found
 
-    def hold(self, connection: Connection, run_id: str, error: DamagedRow) -> None:
+    def hold(self, connection: DatabaseConnection, run_id: str, error: DamagedRow) -> None:
         """Hold a run that is damaged, so that nobody tries to drive it."""
         connection.execute(
             "UPDATE runs SET state = 'held', error = ?, owner = NULL, lease_until = 0 "
@@ -235,7 +244,7 @@ class Rows:
             (to_text(str(error)), run_id),
         )
 
-    def put_event(self, connection: Connection, event: Event) -> None:
+    def put_event(self, connection: DatabaseConnection, event: EventRecord) -> None:
         """Record an event."""
         connection.execute(
             "INSERT INTO events (run_id, at, kind, data) VALUES (?, ?, ?, ?)",
@@ -249,7 +258,7 @@ class Rows:
 
     def insert(
         self,
-        connection: Connection,
+        connection: DatabaseConnection,
         table: str,
         record: Any,
         of: str,
@@ -272,7 +281,9 @@ class Rows:
             tuple(values.values()),
         )
 
-    def column(self, connection: Connection, table: str, name: str, value: Any, run_id: str) -> Any:
+    def column(
+        self, connection: DatabaseConnection, table: str, name: str, value: Any, run_id: str
+    ) -> Any:
         """Return what an attribute of a record is in its column."""
         if name in PLAIN.get(table, ()):
             return json_text(value)
@@ -283,7 +294,7 @@ class Rows:
         return int(value) if isinstance(value, bool) else value
 
 
-def parked_state(connection: Connection, run_id: str) -> RunState:
+def parked_state(connection: DatabaseConnection, run_id: str) -> RunState:
     """Return the state of a run that waits, after what it waits for."""
     rows = connection.execute(
         "SELECT DISTINCT kind FROM waits WHERE run_id = ? AND open = 1", (run_id,)
@@ -316,7 +327,7 @@ def of_step(step: str) -> tuple[str, int, str]:
     return (step, len(step) + 1, f"{step}/")
 
 
-def changed(connection: Connection, statement: str, values: Sequence[Any]) -> bool:
+def changed(connection: DatabaseConnection, statement: str, values: Sequence[Any]) -> bool:
     """Execute a statement and return whether it changed a row."""
     return connection.execute(statement, values).rowcount > 0
 

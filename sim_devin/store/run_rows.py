@@ -10,10 +10,10 @@ from typing import Any
 
 from sim_devin.errors import CallerError, UnknownName
 from sim_devin.store.damage import DamagedRow, naming
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.found_runs import SUGGESTED_FROM, FoundRuns
 from sim_devin.store.pruning import Pruning
-from sim_devin.store.records import ENDED, PARKED, Event, Outcome, Run, RunState
+from sim_devin.store.records import ENDED, PARKED, BlockRecord, EventRecord, Run, RunState
 from sim_devin.store.rows import (
     Term,
     changed,
@@ -90,7 +90,7 @@ class RunRows(FoundRuns, Pruning):
 
     # -- runs ------------------------------------------------------------------------------------
 
-    def add_run(self, run: Run, outcomes: Iterable[Outcome] = ()) -> None:
+    def add_run(self, run: Run, outcomes: Iterable[BlockRecord] = ()) -> None:
         """Record a new run, with what its blocks came to in the run that it is forked from.
 
         Raises:
@@ -109,7 +109,7 @@ class RunRows(FoundRuns, Pruning):
             for outcome in outcomes:
                 self.insert(connection, "blocks", outcome, run.id, run_id=run.id)
             self.put_event(
-                connection, Event(run.id, run.created, "run.created", {"workflow": run.name})
+                connection, EventRecord(run.id, run.created, "run.created", {"workflow": run.name})
             )
             if run.state == "ready":
                 self.carrier.put(connection, [run.id])
@@ -154,7 +154,7 @@ class RunRows(FoundRuns, Pruning):
                 self.hold(connection, run_id, error)
         return None
 
-    def give_locks(self, connection: Connection, run_ids: Sequence[str]) -> None:
+    def give_locks(self, connection: DatabaseConnection, run_ids: Sequence[str]) -> None:
         """Give runs locks of their own, unless they have some or are gone."""
         for run_id in run_ids:
             connection.execute(
@@ -223,7 +223,7 @@ class RunRows(FoundRuns, Pruning):
             if state in ENDED:
                 connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run.id,))
             data = {"error": error} if error else {}
-            self.put_event(connection, Event(run.id, now, f"run.{state}", data))
+            self.put_event(connection, EventRecord(run.id, now, f"run.{state}", data))
 
     def park(self, run: Run, now: float, steps: Collection[str] = ()) -> RunState:
         """Set a run aside until something it waits for is there; return its state.
@@ -254,7 +254,7 @@ class RunRows(FoundRuns, Pruning):
                     "error = NULL WHERE id = ?",
                     (state, now, run.id),
                 )
-            self.put_event(connection, Event(run.id, now, f"run.{state}", {}))
+            self.put_event(connection, EventRecord(run.id, now, f"run.{state}", {}))
         return state
 
     def release(self, run: Run, now: float, why: str | None = None) -> None:
@@ -289,7 +289,7 @@ class RunRows(FoundRuns, Pruning):
                 (now, error, run_id, *PARKED),
             )
             if held:
-                self.put_event(connection, Event(run_id, now, "run.held", {"error": why}))
+                self.put_event(connection, EventRecord(run_id, now, "run.held", {"error": why}))
         return held
 
     def unhold_run(self, run_id: str) -> None:
@@ -310,7 +310,7 @@ class RunRows(FoundRuns, Pruning):
                 (now, now, run_id, *PARKED, "ready", "held"),
             ):
                 connection.execute("UPDATE waits SET open = 0 WHERE run_id = ?", (run_id,))
-                self.put_event(connection, Event(run_id, now, "run.cancelled", {}))
+                self.put_event(connection, EventRecord(run_id, now, "run.cancelled", {}))
             else:
                 connection.execute("UPDATE runs SET cancelling = 1 WHERE id = ?", (run_id,))
             row = connection.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()

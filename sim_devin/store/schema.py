@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sim_devin.store.database import Connection
+from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.marked import give_marks_up
 
 _V1 = """
@@ -275,7 +275,7 @@ CREATE TABLE run_locks (
 );
 """
 
-Migration = str | Callable[[Connection], None]  # statements, or what executes them
+Migration = str | Callable[[DatabaseConnection], None]  # statements, or what executes them
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ class OneMachine:
 
     statement: str
 
-    def __call__(self, connection: Connection) -> None:
+    def __call__(self, connection: DatabaseConnection) -> None:
         """Execute it."""
         connection.execute(self.statement)
 

@@ -9,7 +9,7 @@ from typing import Any
 from sim_devin.calls.ceilings import CAP
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.damage import DamagedRow
-from sim_devin.store.records import PARKED, Session
+from sim_devin.store.records import PARKED, SessionRecord
 from sim_devin.store.rows import (
     BY_GROUP,
     GROUP,
@@ -57,7 +57,7 @@ class SessionRows(Rows):
 
     # -- slots -----------------------------------------------------------------------------------
 
-    def put_session(self, session: Session) -> None:
+    def put_session(self, session: SessionRecord) -> None:
         """Record that a session is about to be created; it holds a slot from now on."""
         with self.database.write() as connection:
             connection.execute(
@@ -164,17 +164,17 @@ class SessionRows(Rows):
                 (session_id, FIRST_LOOK, run_id, *of_step(step)),
             )
 
-    def sessions_named(self, job: JobSpec, job_id: str) -> list[Session]:
+    def sessions_named(self, job: JobSpec, job_id: str) -> list[SessionRecord]:
         """Return what is recorded of a job of a kind; nothing if it is none of ours."""
         query = "SELECT * FROM sessions WHERE job = ? AND session_id IN (?, ?)"
         return self._sound(self.database.read(query, (job.id, *job.spellings(job_id))))
 
-    def _sound(self, rows: Sequence[Any]) -> list[Session]:
+    def _sound(self, rows: Sequence[Any]) -> list[SessionRecord]:
         """Return the sessions of rows. A damaged one is looked at no more, and its run is held."""
         found = []
         for row in rows:
             try:
-                found.append(record_of(Session, "sessions", row))
+                found.append(record_of(SessionRecord, "sessions", row))
             except DamagedRow as error:
                 with self.database.write() as connection:
                     connection.execute(
@@ -185,20 +185,20 @@ class SessionRows(Rows):
                     self.hold(connection, row["run_id"], error)
         return found
 
-    def sessions_of(self, run_id: str) -> list[Session]:
+    def sessions_of(self, run_id: str) -> list[SessionRecord]:
         """Return the sessions that a run has created, or was about to, oldest first."""
         rows = self.database.read(
             "SELECT * FROM sessions WHERE run_id = ? ORDER BY created, step", (run_id,)
         )
-        return [record_of(Session, "sessions", row) for row in rows]
+        return [record_of(SessionRecord, "sessions", row) for row in rows]
 
-    def session_of(self, run_id: str, step: str) -> Session | None:
+    def session_of(self, run_id: str, step: str) -> SessionRecord | None:
         """Return what is recorded of the session that a step creates."""
         query = "SELECT * FROM sessions WHERE run_id = ? AND step = ?"
         rows = self.database.read(query, (run_id, step))
-        return record_of(Session, "sessions", rows[0]) if rows else None
+        return record_of(SessionRecord, "sessions", rows[0]) if rows else None
 
-    def change_session(self, session: Session, **changes: Any) -> None:
+    def change_session(self, session: SessionRecord, **changes: Any) -> None:
         """Change what is recorded of a session."""
         names = ", ".join(f"{name} = ?" for name in changes)
         with self.database.write() as connection:
@@ -217,7 +217,7 @@ class SessionRows(Rows):
                 )
                 self.settle_share(session, None)
 
-    def settle_share(self, session: Session, used: float | None) -> None:
+    def settle_share(self, session: SessionRecord, used: float | None) -> None:
         """Record what a session has used of what it reserved; None for: it may use it all."""
         with self.database.write() as connection:
             connection.execute(
@@ -225,7 +225,7 @@ class SessionRows(Rows):
                 (used, session.run_id, session.step, CAP),
             )
 
-    def has_share(self, session: Session) -> bool:
+    def has_share(self, session: SessionRecord) -> bool:
         """Return whether a session has reserved something."""
         query = "SELECT 1 FROM spend WHERE run_id = ? AND step = ? AND ceiling = ?"
         return bool(self.database.read(query, (session.run_id, session.step, CAP)))
@@ -241,7 +241,7 @@ class SessionRows(Rows):
                     f"UPDATE sessions SET next_look = ? WHERE {where}", (now + FIRST_LOOK, *values)
                 )
 
-    def sessions_overdue(self, before: float, now: float, *, limit: int) -> list[Session]:
+    def sessions_overdue(self, before: float, now: float, *, limit: int) -> list[SessionRecord]:
         """Return sessions that were created before a moment and are not known to be over.
 
         Not those that ended for that reason already, or were so old when that was first asked
@@ -270,7 +270,7 @@ class SessionRows(Rows):
         slots: bool,
         limit: int,
         run_id: str | None = None,
-    ) -> list[Session]:
+    ) -> list[SessionRecord]:
         """Return a batch of sessions to look at that no run looks after.
 
         Those that reserved something; and, with `slots`, those that hold a slot for which

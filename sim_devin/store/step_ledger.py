@@ -22,8 +22,8 @@ from sim_devin.errors import (
 )
 from sim_devin.specs.jobs import JobSpec
 from sim_devin.store.account import NO_DAY, draw, drawn_on, give_back, require
-from sim_devin.store.database import Connection
-from sim_devin.store.records import DUPLICATE, LATE_ANSWER, Event, Run, Wait
+from sim_devin.store.database import DatabaseConnection
+from sim_devin.store.records import DUPLICATE, LATE_ANSWER, EventRecord, Run, Wait
 from sim_devin.store.rows import OF_STEP, LeaseLost, marks, of_step
 from sim_devin.store.sealing import names, read_text
 from sim_devin.store.sql_store import SqlStore
@@ -221,7 +221,7 @@ class StepLedger:
                 self._report_late(connection, known, step)
         return kept
 
-    def _report_late(self, connection: Connection, intent: Intent, step: str) -> None:
+    def _report_late(self, connection: DatabaseConnection, intent: Intent, step: str) -> None:
         """Tell of an answer that came after the run was taken from this process."""
         run = self._run
         query = "SELECT owner, fence FROM runs WHERE id = ?"
@@ -239,7 +239,9 @@ class StepLedger:
             "tool": intent.tool,
             "sessionId": intent.session_id,
         }
-        self._store.put_event(connection, Event(run.id, self._clock.time(), LATE_ANSWER, data))
+        self._store.put_event(
+            connection, EventRecord(run.id, self._clock.time(), LATE_ANSWER, data)
+        )
         if intent.state == "done":
             for wait in self._store.waits(run.id, only_open=True):
                 if wait.kind == "uncertain" and wait.step == step.rpartition("/")[0]:
@@ -278,10 +280,10 @@ class StepLedger:
             row = connection.execute("SELECT run_id FROM intents WHERE tag = ?", (tag,)).fetchone()
             if row is not None:
                 data = {"message": message, "sessionId": session_id, "tag": tag}
-                event = Event(row["run_id"], self._clock.time(), DUPLICATE, data)
+                event = EventRecord(row["run_id"], self._clock.time(), DUPLICATE, data)
                 self._store.put_event(connection, event)
 
-    def _check_wait(self, connection: Connection) -> None:
+    def _check_wait(self, connection: DatabaseConnection) -> None:
         query = "SELECT 1 FROM waits WHERE id = ? AND open = 1 AND kind = 'sending'"
         if self._wait is not None and not connection.execute(query, (self._wait.id,)).fetchone():
             raise Cancelled("The question that the message answers is closed.")
@@ -289,7 +291,7 @@ class StepLedger:
     def _holds_secret(self, run_id: str, text: str) -> bool:
         return any(names(self._store.seals(run_id).close(text)))
 
-    def _writing(self) -> AbstractContextManager[Connection]:
+    def _writing(self) -> AbstractContextManager[DatabaseConnection]:
         """Return a transaction; of a run that is driven, only for the process that drives it."""
         return self._store.held(self._run) if self._driven else self._store.database.write()
 
@@ -338,12 +340,12 @@ def watched_intents(
     return [(row["run_id"], row["step"], _intent(row)) for row in rows]
 
 
-def _recorded(connection: Connection, tag: str) -> Intent | None:
+def _recorded(connection: DatabaseConnection, tag: str) -> Intent | None:
     row = connection.execute("SELECT * FROM intents WHERE tag = ?", (tag,)).fetchone()
     return None if row is None else _intent(row)
 
 
-def _done(connection: Connection, run_id: str, step: str, *, besides: str) -> Intent | None:
+def _done(connection: DatabaseConnection, run_id: str, step: str, *, besides: str) -> Intent | None:
     row = connection.execute(
         "SELECT * FROM intents WHERE run_id = ? AND step = ? AND state = 'done' AND tag <> ?",
         (run_id, step, besides),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sim_devin.store.records import Session
+from sim_devin.store.records import SessionRecord
 from sim_devin.store.sql_store import SqlStore
 
 MINUTE = 60.0
@@ -15,7 +15,7 @@ class NotYourTurn(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class SessionLimits:
     """How many sessions of one organization there may be; None for any number.
 
     Attributes:
@@ -64,7 +64,7 @@ class Slot:
     job: str
     place: str
     credentials: str | None
-    limits: Limits
+    limits: SessionLimits
 
     def take(self, store: SqlStore, run_id: str, step: str, now: float) -> None:
         """Take the slot for a step. Call it inside the transaction that records its intent.
@@ -80,7 +80,7 @@ class Slot:
             ahead = 0 if free is None else store.ahead(self.place, run_id, waiting, now)
             if free is not None and ahead >= free:
                 raise NotYourTurn(self.limits.reason(store, self.place, now, ahead))
-        made = Session(run_id, step, self.place, self.credentials, now, now, job=self.job)
+        made = SessionRecord(run_id, step, self.place, self.credentials, now, now, job=self.job)
         store.put_session(made)
         store.leave_queue(run_id, waiting)
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sim_devin.store.database import Connection
-from sim_devin.store.records import ASKING, PARKED, Event, Run, Wait
+from sim_devin.store.database import DatabaseConnection
+from sim_devin.store.records import ASKING, PARKED, EventRecord, Run, Wait
 from sim_devin.store.rows import (
     BY_GROUP,
     GROUP,
@@ -58,7 +58,7 @@ class WaitRows(Rows):
                 remind_every=run.chosen.remind_every,
             )
             data = {"blockId": wait.block_id, "reason": wait.kind, "contextId": wait.context_id}
-            self.put_event(connection, Event(run.id, wait.created, "block.waiting", data))
+            self.put_event(connection, EventRecord(run.id, wait.created, "block.waiting", data))
 
     def waits(
         self, run_id: str, *, only_open: bool = False, damaged: list[str] | None = None
@@ -196,7 +196,7 @@ class WaitRows(Rows):
                 )
         return done
 
-    def _wake(self, connection: Connection, run_id: str, now: float) -> None:
+    def _wake(self, connection: DatabaseConnection, run_id: str, now: float) -> None:
         where = f"id = ? AND state IN ({marks(PARKED)})"
         self.make_ready_where(connection, where, (run_id, *PARKED), now)
 
@@ -215,7 +215,7 @@ class WaitRows(Rows):
         )
         return self.sound_waits(self.database.read(query, (now, *values)))
 
-    def remind(self, wait: Wait, again: float, event: Event) -> bool:
+    def remind(self, wait: Wait, again: float, event: EventRecord) -> bool:
         """Record a reminder and when the next is due; False if another process did, or no need."""
         with self.database.write() as connection:
             if not changed(

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from sim_devin.web.json_text import HALF
 
 
-class Answer(JSONResponse):
+class ApiResponse(JSONResponse):
     """JSON data; halves of characters are escapes, and numbers that JSON has none of are null."""
 
     def render(self, content: Any) -> bytes:

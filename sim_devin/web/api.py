@@ -30,18 +30,18 @@ from sim_devin.runs.starting import RunRequest
 from sim_devin.secret_names import PATTERNS
 from sim_devin.web import secret_fields
 from sim_devin.web.acts import Acts
-from sim_devin.web.answer import Answer
+from sim_devin.web.answer import ApiResponse
 from sim_devin.web.catalog import catalog
 from sim_devin.web.documents import Folder
 from sim_devin.web.endpoints import Endpoints
 from sim_devin.web.guard import Guard
 from sim_devin.web.page import Page
-from sim_devin.web.runs import Runs
+from sim_devin.web.runs import RunBoard
 from sim_devin.web.secret_store import SecretStore
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ApiContext:
     """What the page is told about where it runs."""
 
     simulated: bool = False
@@ -57,7 +57,7 @@ class Api:
         app: App,
         folder: Folder,
         secrets: SecretStore,
-        surroundings: Surroundings,
+        surroundings: ApiContext,
         *,
         allow_python: bool = False,
     ) -> None:
@@ -67,7 +67,7 @@ class Api:
         self._surroundings = surroundings
         self._templates = Folder(surroundings.templates) if surroundings.templates else None
         self._secret_ids: dict[str, frozenset[str] | None] = {}
-        self.runs = Runs(app, secrets.values, folder.path, allow_python=allow_python)
+        self.runs = RunBoard(app, secrets.values, folder.path, allow_python=allow_python)
         self._endpoints = Endpoints(Acts(app.runs.store), self._masked)
 
     def routes(self) -> list[Route]:
@@ -165,7 +165,7 @@ class Api:
     def _read(self, request: Request, _body: Any) -> Response:
         found = self._folder.read(request.path_params["name"])
         content = secret_fields.masked(found.content, self._secret_fields)
-        return Answer(
+        return ApiResponse(
             {"name": found.name, "document": content}, headers={"ETag": f'"{found.etag}"'}
         )
 
@@ -177,7 +177,7 @@ class Api:
         stored = None if etag is None else self._folder.read(name).content
         content = secret_fields.restored(body.get("document"), stored, self._secret_fields)
         written = self._folder.write(name, content, etag=etag)
-        return Answer({"name": name}, headers={"ETag": f'"{written}"'})
+        return ApiResponse({"name": name}, headers={"ETag": f'"{written}"'})
 
     def _delete(self, request: Request, _body: Any) -> dict[str, Any]:
         etag = request.headers.get("if-match", "").strip('"')
@@ -255,7 +255,7 @@ class Api:
             earlier=body.get("earlier"),
             key=request.state.key,
         )
-        return Answer(run, 201)
+        return ApiResponse(run, 201)
 
     def _run(self, request: Request, _body: Any) -> dict[str, Any]:
         return self.runs.get(request.path_params["run"])

@@ -21,7 +21,7 @@ from sim_devin.errors import (
 from sim_devin.runs.answers import AnsweredAlready
 from sim_devin.specs.json_input import CannotBeTaken, read_json
 from sim_devin.web.acts import HEADER, Acts, KeyMissing, key_of
-from sim_devin.web.answer import Answer
+from sim_devin.web.answer import ApiResponse
 from sim_devin.web.documents import Changed
 
 STATUS: Mapping[type[SimDevinError], int] = {
@@ -70,7 +70,7 @@ class Endpoints:
 
         def responded(request: Request, body: Any) -> Response:
             found = answer(request, body)
-            return found if isinstance(found, Response) else Answer(found)
+            return found if isinstance(found, Response) else ApiResponse(found)
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -87,7 +87,7 @@ class Endpoints:
                 )
             except SimDevinError as error:
                 if too_much is not None and isinstance(error, CannotBeTaken):
-                    return Answer(too_much(error.message))
+                    return ApiResponse(too_much(error.message))
                 return self.failed(error)
 
         return endpoint
@@ -95,7 +95,7 @@ class Endpoints:
     def failed(self, error: SimDevinError) -> Response:
         """Return the answer that an error comes to."""
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-        return Answer(self._masked({"error": error.to_json()}), status)
+        return ApiResponse(self._masked({"error": error.to_json()}), status)
 
 
 async def _body(request: Request) -> Any:

@@ -16,7 +16,7 @@ from sim_devin.web.run_view import original_id
 
 
 @dataclass(frozen=True)
-class Execution:
+class ExecutionView:
     """One execution of a block.
 
     Attributes:
@@ -56,7 +56,7 @@ class Execution:
         }
 
 
-def of_key(key: str) -> Execution:
+def of_key(key: str) -> ExecutionView:
     """Return the execution that a key of the store stands for, with or without its try."""
     levels = []
     for level in key.split(">"):
@@ -66,10 +66,10 @@ def of_key(key: str) -> Execution:
             container, _, number = item.rpartition(".")
             passes.append((original_id(unquote(container)), int(number)))
         levels.append((tuple(passes), original_id(unquote(block))))
-    return Execution(tuple(levels))
+    return ExecutionView(tuple(levels))
 
 
-def of_log(log: Mapping[str, Any]) -> Execution:
+def of_log(log: Mapping[str, Any]) -> ExecutionView:
     """Return the execution that a log entry of the run itself is about."""
     passes = [
         (original_id(item["iterationContainerId"]), item["iterationCurrent"])
@@ -78,7 +78,7 @@ def of_log(log: Mapping[str, Any]) -> Execution:
     container = log.get("loopId") or log.get("parallelId")
     if container and log.get("iterationIndex") is not None:
         passes.append((original_id(container), log["iterationIndex"]))
-    return Execution(((tuple(passes), original_id(log["blockId"])),))
+    return ExecutionView(((tuple(passes), original_id(log["blockId"])),))
 
 
 def _quoted(text: str) -> str:

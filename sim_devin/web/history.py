@@ -13,9 +13,9 @@ from sim_devin.engine.start import START_TYPES
 from sim_devin.plugins.registry import Registry
 from sim_devin.runs.summary import verdict_of
 from sim_devin.runs.why import why
-from sim_devin.store.records import ENDED, Outcome, Run, Wait
+from sim_devin.store.records import ENDED, BlockRecord, Run, Wait
 from sim_devin.web import verdicts
-from sim_devin.web.executions import Execution, of_key, of_log
+from sim_devin.web.executions import ExecutionView, of_key, of_log
 from sim_devin.web.run_view import highlights
 
 GOES_ON_EVENT = "block.going_on"
@@ -104,7 +104,7 @@ def started_event(run: Run) -> dict[str, Any]:
 
 
 def block_event(
-    registry: Registry, run_id: str, log: Mapping[str, Any], execution: Execution
+    registry: Registry, run_id: str, log: Mapping[str, Any], execution: ExecutionView
 ) -> dict[str, Any]:
     """Return the event of an execution of a block that ended, from its log entry."""
     kind = events.BLOCK_FINISHED if log.get("error") is None else events.BLOCK_FAILED
@@ -274,13 +274,15 @@ def start_log(run: Run, document: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[tuple[Execution, Mapping[str, Any]]]:
+def logs_of(
+    run: Run, outcomes: Sequence[BlockRecord]
+) -> list[tuple[ExecutionView, Mapping[str, Any]]]:
     """Return the executions of blocks that have ended, in that order, with their log entries.
 
     Those of child runs are among them.
     """
     over = has_ended(run)
-    found: list[tuple[Execution, Mapping[str, Any]]] = [
+    found: list[tuple[ExecutionView, Mapping[str, Any]]] = [
         (of_key(outcome.key), outcome.log)
         for outcome in outcomes
         if over or outcome.error is None or not outcome.retry
@@ -289,14 +291,14 @@ def logs_of(run: Run, outcomes: Sequence[Outcome]) -> list[tuple[Execution, Mapp
     return sorted(found, key=lambda item: (item[1].get("endedAt") or "", item[1]["executionOrder"]))
 
 
-def other_logs(run: Run, outcomes: Sequence[Outcome]) -> list[Mapping[str, Any]]:
+def other_logs(run: Run, outcomes: Sequence[BlockRecord]) -> list[Mapping[str, Any]]:
     """Return the log entries that only the result has, such as that of the start."""
     known = {outcome.block_id for outcome in outcomes if not _is_of_child(outcome)}
     logs: list[Mapping[str, Any]] = (run.result or {}).get("logs", [])
     return [log for log in logs if log["blockId"] not in known]
 
 
-def left_behind(run: Run, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def left_behind(run: Run, outcomes: Sequence[BlockRecord]) -> dict[str, Any]:
     """Return what a run from one block needs of an earlier run, as an engine's snapshot.
 
     The outputs are as the store has them: secrets replaced by their names.
@@ -316,7 +318,7 @@ def left_behind(run: Run, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {"version": snapshot.VERSION, "outputs": outputs, "variables": variables}
 
 
-def _is_of_child(outcome: Outcome) -> bool:
+def _is_of_child(outcome: BlockRecord) -> bool:
     return ">" in outcome.key
 
 

@@ -62,7 +62,7 @@ class RunFeed:
         self._asked: list[int] = []
         self._over: float | None = None  # when it ended
         self._looked_until = 0
-        # By execution (`executions.Execution.key`):
+        # By execution (`executions.ExecutionView.key`):
         self._ended: dict[str, bool] = {}  # whether it ended well
         self._numbers: dict[str, int] = {}
         self._parked: dict[str, dict[str, Any]] = {}

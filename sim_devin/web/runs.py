@@ -45,7 +45,7 @@ AFTER_FAILURE = 5.0  # seconds until a store that failed is tried again
 PATIENCE = 2.0  # seconds that runs get to notice the server's end
 
 
-class Runs:
+class RunBoard:
     """Starts, shows, answers and stops runs, and drives those of the store that can continue.
 
     Args:

@@ -17,7 +17,7 @@ from sim_devin.errors import CallerError, SimDevinError, UnknownName
 from sim_devin.runs.places import place_of
 from sim_devin.runs.session_watch import note
 from sim_devin.specs.jobs import JobSpec
-from sim_devin.store.records import Session
+from sim_devin.store.records import SessionRecord
 from sim_devin.store.sealing import read_json
 from sim_devin.store.step_ledger import StepLedger
 from sim_devin.web import verdicts
@@ -81,10 +81,10 @@ class RunSessions:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _kind(self, session: Session) -> JobSpec:
+    def _kind(self, session: SessionRecord) -> JobSpec:
         return self._app.registry.job(session.job)
 
-    def _caller(self, session: Session) -> Callable[[str, Mapping[str, Any]], dict[str, Any]]:
+    def _caller(self, session: SessionRecord) -> Callable[[str, Mapping[str, Any]], dict[str, Any]]:
         """Return what calls tools with the credentials of a session.
 
         Raises:
@@ -99,7 +99,7 @@ class RunSessions:
             )
         return lambda tool_id, params: self._app.call(tool_id, {**params, **known})
 
-    def _look(self, session: Session) -> dict[str, Any]:
+    def _look(self, session: SessionRecord) -> dict[str, Any]:
         body: dict[str, Any] = {"sessionId": session.session_id, "goesOn": True}
         job = self._kind(session)
         if session.session_id is None:
@@ -125,7 +125,7 @@ class RunSessions:
             "goesOn": not job.is_final(found) and verdict.state in _MAY_WORK,
         }
 
-    def _is_over(self, session: Session) -> bool:
+    def _is_over(self, session: SessionRecord) -> bool:
         job = self._kind(session)
         found = single(job, str(session.session_id), self._caller(session))
         return found is None or job.is_final(found)

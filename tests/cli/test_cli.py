@@ -14,7 +14,7 @@ import pytest
 
 from sim_devin import errors
 from sim_devin.app import App
-from sim_devin.cli.commands.failures import Failure
+from sim_devin.cli.commands.failures import CommandFailure
 from sim_devin.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent.parent
@@ -191,7 +191,7 @@ def test_a_closed_pipe_is_quiet(start):
 
 def test_failures_are_click_errors_so_that_runners_see_the_code():
     with click.Context(cli) as ctx:
-        assert Failure(errors.NotSent("no"), ctx).exit_code == 4
+        assert CommandFailure(errors.NotSent("no"), ctx).exit_code == 4
 
 
 # -- completion --------------------------------------------------------------------------------

@@ -24,13 +24,13 @@ def kept(invoke, main_job, tmp_path, monkeypatch):
 
 
 def store_run(file):
-    from sim_devin.store.records import Outcome, Run
+    from sim_devin.store.records import BlockRecord, Run
     from sim_devin.store.sql_store import open_store
 
     store = open_store(file)
     store.add_run(Run("run-1", "ready", store.put_document({"blocks": {}}), "w", created=1.0))
     run = claim(store, "me")
-    store.record(run, [Outcome("a", 1, "a", log={"blockName": "A", "success": True})])
+    store.record(run, [BlockRecord("a", 1, "a", log={"blockName": "A", "success": True})])
     store.end_run(run, "done", 2.0, result={"output": {"x": 1}})
     store.close()
 

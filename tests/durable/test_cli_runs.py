@@ -10,7 +10,7 @@ from sim_devin import open_app
 from sim_devin.cli.main import cli
 from sim_devin.simulator import Fault, SimClock, Simulator
 from sim_devin.simulator.server import serve
-from sim_devin.store.records import Event
+from sim_devin.store.records import EventRecord
 from sim_devin.store.sql_store import open_store
 from tests.durable.flows import block, devin, flow, wait
 
@@ -204,7 +204,7 @@ def test_a_watched_run_is_shown_to_its_end_however_long_it_was(sim_devin, file, 
     run_id = sim_devin("run", path, "--detach").strip()
     with closing(open_store(tmp_path / "runs.sqlite")) as store, store.database.write():
         for number in range(1500):
-            store.add_event(Event(run_id, float(number), "block.waiting", {"blockId": "x"}))
+            store.add_event(EventRecord(run_id, float(number), "block.waiting", {"blockId": "x"}))
     sim_devin("worker", "--once")
     events = [
         json.loads(line) for line in sim_devin("runs", "watch", run_id, "--json").splitlines()

@@ -13,7 +13,7 @@ import pytest
 
 from sim_devin.devin.verdict import session_kind
 from sim_devin.errors import UnknownName
-from sim_devin.store.records import Event, Outcome, Run, Session, Wait
+from sim_devin.store.records import BlockRecord, EventRecord, Run, SessionRecord, Wait
 from sim_devin.store.sql_store import open_store
 from tests.durable.flows import block, claim, flow
 
@@ -50,10 +50,10 @@ def ended_runs(store, count, prefix="old"):
             Run(run_id, "ready", document, "w", created=10.0, updated=10.0, options={"a": 1})
         )
         run = claim(store, "me", NOW, 10.0, 10.0, run_id)
-        store.record(run, [Outcome("a", 1, "a", output={"x": 1})], [])
+        store.record(run, [BlockRecord("a", 1, "a", output={"x": 1})], [])
         store.record_step(run, "a#1/1", "call", {"output": {}})
         store.put_file(run_id, "/flows/a.json", 11.0)
-        store.put_session(Session(run_id, "a#1/1", "place", None, 10.0, 10.0, f"s-{run_id}"))
+        store.put_session(SessionRecord(run_id, "a#1/1", "place", None, 10.0, 10.0, f"s-{run_id}"))
         store.add_wait(run, Wait(run_id, "a#1", "session", place="place", next_look=NOW + 50))
         store.add_wait(run, Wait(run_id, "b#1", "time", due=NOW + 60))
         if run_id == "waiting-1":
@@ -126,7 +126,7 @@ OPERATIONS = {
     "creates within a minute": lambda store: store.created_since("place", NOW - 60),
     "sessions nobody looks after": lambda store: store.session_groups(NOW, slots=True),
     "a session by its id": lambda store: store.sessions_named(session_kind(), "s-1"),
-    "a new event": lambda store: store.add_event(Event("old-3", NOW, "x", {})),
+    "a new event": lambda store: store.add_event(EventRecord("old-3", NOW, "x", {})),
     "a run to be made ready": lambda store: store.make_ready("old-3", ("done",), NOW),
     "a run to be cancelled": lambda store: store.cancel_run("ready-1", NOW),
 }
@@ -232,7 +232,7 @@ def test_a_run_with_very_many_events_is_forgotten_a_part_at_a_time(tmp_path, mon
     store = open_store(tmp_path / "runs.sqlite")
     ended_runs(store, 5)
     for number in range(180):
-        store.add_event(Event("old-2", float(number), "x", {}))
+        store.add_event(EventRecord("old-2", float(number), "x", {}))
     deleted = []
     database = store.database
     with database.write() as connection:

@@ -274,10 +274,10 @@ def test_without_a_config_file_only_runs_that_say_so_remind(open_app, caplog):
 @pytest.mark.parametrize("store", ["file"], indirect=True)
 def test_a_canvas_that_is_served_reminds_too(open_reminding, receiver, tmp_path):
     pytest.importorskip("starlette", reason="the canvas needs its extra")
-    from sim_devin.web.runs import Runs
+    from sim_devin.web.runs import RunBoard
 
     app = open_reminding(receiver.url)
-    canvas = Runs(app, dict, tmp_path)
+    canvas = RunBoard(app, dict, tmp_path)
     run_id = start(app, FORM)
     canvas.open()
     try:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from sim_devin.app import App
 from sim_devin.store.sql_store import open_store
 from sim_devin.testing import offline_app
-from sim_devin.web.api import Api, Surroundings, application
+from sim_devin.web.api import Api, ApiContext, application
 from sim_devin.web.documents import Folder
 from sim_devin.web.secret_store import SecretStore
 
@@ -77,7 +77,7 @@ def serve(tmp_path):
     @contextmanager
     def serve(app):
         secrets = SecretStore(tmp_path / "private" / "secrets.json")
-        api = Api(app, Folder(folder), secrets, Surroundings(True, 0, EXAMPLES))
+        api = Api(app, Folder(folder), secrets, ApiContext(True, 0, EXAMPLES))
         guarded = application(api, token=TOKEN, hosts=[HOST])
         headers = {"authorization": f"Bearer {TOKEN}"}
         with TestClient(guarded, base_url=f"http://{HOST}", headers=headers) as client:

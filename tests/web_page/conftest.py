@@ -93,14 +93,14 @@ class Site:
     def __init__(self, folder, secrets, app, *, port=0, token=TOKEN):
         import uvicorn
 
-        from sim_devin.web.api import Api, Surroundings, application
+        from sim_devin.web.api import Api, ApiContext, application
         from sim_devin.web.documents import Folder
         from sim_devin.web.secret_store import SecretStore
         from sim_devin.web.server import hosts
 
         self.folder, self.app, self.token = folder, app, token
         self.api = Api(
-            app, Folder(folder), SecretStore(secrets), Surroundings(True, SPEED, ROOT / "examples")
+            app, Folder(folder), SecretStore(secrets), ApiContext(True, SPEED, ROOT / "examples")
         )
         listener = listen("127.0.0.1", port)
         self.port = listener.getsockname()[1]

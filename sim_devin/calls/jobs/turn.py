@@ -32,7 +32,7 @@ LONG_AGO = 600.0  # seconds after which no service lags behind a message any mor
 REMEMBERED = 10_000  # sessions whose last message a process remembers
 
 
-class Call(Protocol):
+class PlainCall(Protocol):
     """Carries out a tool."""
 
     def __call__(self, tool_id: str, params: Mapping[str, Any], /) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ class Call(Protocol):
         ...
 
 
-def messages_of(job: JobSpec, job_id: str, call: Call) -> list[Mapping[str, Any]]:
+def messages_of(job: JobSpec, job_id: str, call: PlainCall) -> list[Mapping[str, Any]]:
     """Return all messages of a job, oldest first, each once; none where no tool lists them."""
     spec = job.messages
     if spec is None:

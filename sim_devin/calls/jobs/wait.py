@@ -115,7 +115,7 @@ class Progress:
 NOTHING_NEW = Verdict("in_flight", "it shows nothing newer than the last message to it")
 
 
-class Call(Protocol):
+class TimedCall(Protocol):
     """Carries out a tool within `deadline` seconds."""
 
     def __call__(
@@ -149,7 +149,7 @@ class Terms:
 def wait(
     job: JobSpec,
     ids: Iterable[str],
-    call: Call,
+    call: TimedCall,
     clock: Clock,
     *,
     cancel: threading.Event | None = None,
@@ -182,7 +182,7 @@ class _Wait:
         self,
         job: JobSpec,
         ids: Sequence[str],
-        call: Call,
+        call: TimedCall,
         clock: Clock,
         terms: Terms,
     ) -> None:

@@ -24,7 +24,7 @@ ISOLATED = (
 )
 
 
-class Failure(click.ClickException):
+class CommandFailure(click.ClickException):
     """An error of this package for click: redacted, with the exit code of its class."""
 
     def __init__(self, error: SimDevinError, ctx: click.Context) -> None:
@@ -40,7 +40,7 @@ class Failure(click.ClickException):
         click.echo(self.text, file=file, err=file is None)
 
 
-class Refused(SimDevinError):
+class CommandRefused(SimDevinError):
     """The operating system refused an operation: descriptors, space, permissions."""
 
 
@@ -48,20 +48,22 @@ class Unexpected(SimDevinError):
     """A bug in this program."""
 
 
-def from_exception(error: Exception, ctx: click.Context) -> Failure:
+def from_exception(error: Exception, ctx: click.Context) -> CommandFailure:
     """Return what to show for an exception, including its traceback with ``--verbose``."""
     if isinstance(error, SimDevinError):
-        return Failure(error, ctx)
+        return CommandFailure(error, ctx)
     if isinstance(error, OSError) and (hint := remedy(error, error.filename)):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-        return Failure(Refused(f"{what}.", hint=hint), ctx)
+        return CommandFailure(CommandRefused(f"{what}.", hint=hint), ctx)
     if ctx.meta.get(VERBOSE):
         trace = "".join(traceback.format_exception(error)).rstrip()
         click.echo(redacted(trace, ctx), err=True)
         hint = "Please report it with the traceback above."
     else:
         hint = "Run it again with --verbose for the traceback, and please report it."
-    return Failure(Unexpected(f"Unexpected {type(error).__name__}: {error}.", hint=hint), ctx)
+    return CommandFailure(
+        Unexpected(f"Unexpected {type(error).__name__}: {error}.", hint=hint), ctx
+    )
 
 
 def redacted(text: str, ctx: click.Context) -> str:

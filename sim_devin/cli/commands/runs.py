@@ -18,7 +18,7 @@ from sim_devin.specs.json_input import read_json
 from sim_devin.store.records import RunState
 
 if TYPE_CHECKING:
-    from sim_devin.store.records import Event
+    from sim_devin.store.records import EventRecord
 
 
 @click.group("runs")
@@ -255,7 +255,7 @@ def _answer(words: tuple[str, ...], json_answer: str | None, *, text: bool) -> A
     return values or None
 
 
-def _echo_event(event: Event, *, as_json: bool) -> None:
+def _echo_event(event: EventRecord, *, as_json: bool) -> None:
     if as_json:
         echo_json(event.to_json(), compact=True)
         return

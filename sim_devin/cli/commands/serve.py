@@ -65,7 +65,7 @@ def command(
     if not folder.is_dir():
         raise CallerError(f"No such folder: {folder}.", hint="Create it, or give another.")
     try:
-        from sim_devin.web.api import Api, Surroundings
+        from sim_devin.web.api import Api, ApiContext
     except ImportError:
         raise MissingDependency("The canvas", "canvas") from None
     with options.open(speed=speed) as app:
@@ -81,7 +81,7 @@ def command(
             app,
             Folder(folder),
             SecretStore(secrets),
-            Surroundings(simulated, speed if simulated else 1.0, templates_folder()),
+            ApiContext(simulated, speed if simulated else 1.0, templates_folder()),
             allow_python=allow_python,
         )
         _serve(ctx, api, port, no_open=no_open)
