@@ -22,7 +22,6 @@ from sim_devin.engine import engine
 from sim_devin.engine.events import Listener
 from sim_devin.engine.run import RunResult
 from sim_devin.functions import calls
-from sim_devin.functions.calls import FunctionAnswer
 from sim_devin.functions.schemas import Functions, functions_of
 from sim_devin.llm.language_model import PydanticAiModel
 from sim_devin.plugins import loading
@@ -41,7 +40,6 @@ from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Dependencies, Toolbox
 
 SIMULATED_CREDENTIALS = {"apiKey": "cog_simulated_key", "orgId": "org-simulated"}
-
 logger = logging.getLogger("sim_devin")
 
 
@@ -264,7 +262,7 @@ class App(Toolbox):
         cancel: threading.Event | None = None,
         deadline: float | None = None,
         on_progress: Callable[[Any], None] | None = None,
-    ) -> FunctionAnswer:
+    ) -> calls.FunctionAnswer:
         """Execute a model's function call; return the text for the model.
 
         See `sim_devin.functions.calls.call` for the arguments. Failures are described in the text
@@ -397,5 +395,6 @@ def open_app(
         ledger=ledger or MemoryLedger(),
         settle=settle or settings.settle,
     )
-    clock = clock or RealClock()
-    return App(registry=built, settings=settings, clock=clock, edges=edges, store=store)
+    return App(
+        registry=built, settings=settings, clock=clock or RealClock(), edges=edges, store=store
+    )

@@ -145,11 +145,8 @@ class Settings:
 
     def base_url_for(self, connection: Connection, *, own: bool) -> str:
         """Return the base URL to use for a connection; `base_url` is that of the built-in one."""
-        return (
-            (own and self.base_url)
-            or self.env.get(connection.base_url_env, "")
-            or connection.base_url
-        )
+        given = self.base_url if own else ""
+        return given or self.env.get(connection.base_url_env, "") or connection.base_url
 
 
 def config_path(env: Mapping[str, str]) -> Path:

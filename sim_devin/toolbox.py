@@ -25,7 +25,7 @@ from sim_devin.plugins import registry
 from sim_devin.policy.gate import Gate
 from sim_devin.policy.rules import Policy, starts_session
 from sim_devin.policy.spending import Spending
-from sim_devin.redaction import Credentials, Redactor
+from sim_devin.redaction import Redactor
 from sim_devin.secret_names import is_secret_name
 from sim_devin.settings import Settings
 from sim_devin.specs.models import Connection, Schema, ToolSpec
@@ -67,12 +67,7 @@ class Toolbox:
         self._own_gate = self.gate.of_own_act()
         self._transport = edges.transport
         self._base_url = edges.base_url
-        self._credentials = {
-            connection: Credentials(fields)
-            for connection, fields in self.registry.credentials_by_connection(
-                edges.credentials
-            ).items()
-        }
+        self._credentials = registry.credentials_by_connection(edges.credentials)
         self._retry_policy = edges.retry_policy
         self._ledger = edges.ledger
         self.settle = edges.settle  # how an ambiguous create or message is settled
@@ -184,16 +179,9 @@ class Toolbox:
         spec = self.registry.tool(tool_id)
         invoke.require_simulated(spec, self._transport, self.registry.connections)
         if not admitted and self._own_gate.policy.bounds_day and starts_session(spec):
-            options: dict[str, Any] = {
-                "credentials": credentials,
-                "reconcile": reconcile,
-                "cancel": cancel,
-                "deadline": deadline,
-                "on_progress": on_progress,
-                "ledger": ledger,
-                "settle": settle,
-                "confirm": confirm,
-            }
+            options: dict[str, Any] = {"credentials": credentials, "reconcile": reconcile}
+            options |= {"cancel": cancel, "deadline": deadline, "on_progress": on_progress}
+            options |= {"ledger": ledger, "settle": settle, "confirm": confirm}
             most = lowest(ceilings, self._most)
             asked = lowered(params or {}, of_tool(spec, most))
             with self._own_gate.admitted(spec, asked) as allowed:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sim_devin.errors import CallerError, InvalidSpec, PluginError, UnknownName
 from sim_devin.plugins.loading import Loaded
+from sim_devin.redaction import Credentials
 from sim_devin.specs import forms as over_tools
 from sim_devin.specs import json_schema
 from sim_devin.specs.files import Specs
@@ -122,7 +123,7 @@ class Registry:
 
     def credentials_by_connection(
         self, given: Mapping[str, str | Mapping[str, str]]
-    ) -> dict[str, dict[str, str]]:
+    ) -> Mapping[str, Credentials]:
         """Return connection -> fields for credentials given to an app.
 
         A name of a connection with its fields is what it says. A single field belongs to the
@@ -132,7 +133,7 @@ class Registry:
         Raises:
             CallerError: no connection has the field, or several others have.
         """
-        found: dict[str, dict[str, str]] = {}
+        found: dict[str, Credentials] = {}
         for name, value in given.items():
             if not isinstance(value, str):
                 if name not in self.connections:
@@ -140,7 +141,7 @@ class Registry:
                 unknown = [item for item in value if item not in self.connections[name].fields]
                 if unknown:
                     raise UnknownName("credential", unknown[0], self.connections[name].fields)
-                found.setdefault(name, {}).update(value)
+                found.setdefault(name, Credentials()).update(value)
                 continue
             having = [key for key, item in self.connections.items() if name in item.fields]
             if not having:
@@ -152,7 +153,7 @@ class Registry:
                     f"Several connections have the credential {name!r}: {', '.join(having)}.",
                     hint=f'Say whose it is: credentials={{"{having[0]}": {{"{name}": …}}}}.',
                 )
-            found.setdefault(having[0], {})[name] = value
+            found.setdefault(having[0], Credentials())[name] = value
         return found
 
     def unread_credentials(self, given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
