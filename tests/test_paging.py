@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import sim_devin
 from sim_devin.calls.paging import items, pages
-from sim_devin.errors import UnreadableResponse
+from sim_devin.errors import NothingSent, UnreadableResponse
 from sim_devin.simulated import SimulatedTransport
 from sim_devin.simulator import Fault
 
@@ -64,7 +64,7 @@ def test_a_message_is_not_sent_while_the_messages_before_it_cannot_be_counted():
     )
     session = app.call("devin_create_session", {"prompt": "Fix it"})["sessionId"]
     transport.simulator.faults.add(Fault("circle", path="/messages$", method="GET", times=None))
-    with pytest.raises(UnreadableResponse, match="repeats a page"):
+    with pytest.raises(NothingSent, match="repeats a page"):
         app.call("devin_send_message", {"sessionId": session, "message": "Go on"}, reconcile=True)
     assert transport.simulator.counts["messages_stored"] == 0
 

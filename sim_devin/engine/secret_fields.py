@@ -66,6 +66,9 @@ def named_texts(value: Any) -> Iterator[tuple[str, str]]:
         plain = all(isinstance(part, str) for part in split(text))
         if plain and secret and secret.lower() not in HARMLESS:
             yield f"{place}?", secret  # unlike the places of `literal_texts`
+            for inner, part in literal_texts(parse_json(text), place):  # a list typed as JSON
+                if part.lower() not in HARMLESS:
+                    yield f"{inner}?", part
 
 
 def literal_secrets(program: Program) -> dict[tuple[str, str], Any]:

@@ -79,7 +79,6 @@ def test_a_task_that_is_left_to_a_worker_is_recorded_and_not_begun(invoke, devin
 
 
 def test_a_task_that_was_killed_is_resumed_and_not_created_again(start, invoke, devin, monkeypatch):
-    monkeypatch.setenv("SIM_DEVIN_LEASE", "0.2")
     process = start("do", "Fix it")
     line = process.stderr.readline()
     assert line.startswith("To continue if interrupted: sim-devin do --resume ")

@@ -318,7 +318,7 @@ def test_an_agent_goes_on_where_it_was(open_app, simulator, die_at):
     document = flow(block("agent", "agent", tools=[tool], userPrompt="Do it", model="m"))
     for point in itertools.count():
         before = len(simulator.truth())
-        app = open_app(settle=RETRY)
+        app = open_app(settle=RETRY, llm=Model())
         run_id = app.runs.start(document, env=ENV)
         died = die_at(point, run_id, settle=RETRY, llm=Model())
         open_app(settle=RETRY, llm=Model()).runs.follow(run_id)

@@ -228,7 +228,7 @@ def test_a_default_answer_that_may_have_arrived_is_not_given_again(open_app, sim
     simulator.faults.add(Fault("reset", method="POST", path="/messages$", commit=False))
     run_id = default_given(app)
     assert kinds(app, run_id) == ["question"]
-    assert "not known" in app.runs.show(run_id)["waits"][0]["note"]
+    assert "unknown" in app.runs.show(run_id)["waits"][0]["note"]
     sent = [e for e in simulator.log if e.method == "POST" and e.path.endswith("/messages")]
     assert len(sent) == 1
     app.runs.answer(run_id, "main")
