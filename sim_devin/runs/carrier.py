@@ -20,6 +20,7 @@ from sim_devin.store.sql_store import SqlStore
 
 log = logging.getLogger("sim_devin")
 
+TURN = 30.0  # seconds for which one process may do something for all; longer than a look takes
 SWEEP = 30.0  # seconds between looks for runs that the carrier does not offer
 BEATS = "sim-devin-drives"  # name of the thread that gives signs of life
 
@@ -70,7 +71,10 @@ class Carrier(Protocol):
         ...
 
     def turn(self, name: str, /) -> AbstractContextManager[bool]:
-        """Enter what one process does for all; yields False while another does it."""
+        """Enter what one process does for all; yields False while another does it.
+
+        Another that has been at it for longer than `TURN` may stand still, and does not count.
+        """
         ...
 
     def close(self) -> None:

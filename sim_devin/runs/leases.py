@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sim_devin.clock import Clock
+from sim_devin.runs.carrier import TURN
 from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.rows import Term
 from sim_devin.store.sql_store import SqlStore
 
 OFTEN = 2.0  # seconds between two signs of life, at most
-TURN = 30.0  # seconds one process may do something for all; longer than a look takes
 
 
 class LeaseCarrier:

@@ -6,8 +6,9 @@ import hashlib
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from sim_devin.runs.carrier import TURN
 from sim_devin.store.database import DatabaseConnection
 from sim_devin.store.lock_file import Hold, Locks
 from sim_devin.store.rows import Term
@@ -92,17 +93,19 @@ class LockCarrier:
 
     @contextmanager
     def turn(self, name: str) -> Iterator[bool]:
-        """Hold the lock of what one process does for all, for as long as it is done.
+        """Hold the locks of what one process does for all, for as long as it is done.
 
-        Two names may share one by chance: then one waits for the other.
+        Each period of time has a lock of its own, and that of the one before is held, too: whoever
+        takes longer, since it stands still, is not waited for. Two names may share a lock by
+        chance: then one waits for the other.
         """
-        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2])
-        taken = self._locks.take(number)
-        try:
-            yield taken is not None
-        finally:
-            if taken is not None:
-                taken.release()
+        period = int(self._store.database.time() // TURN)
+        first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:2]) + period
+        with ExitStack() as held:
+            taken = [self._locks.take(number % TURNS) for number in (first, first - 1)]
+            for one in filter(None, taken):
+                held.callback(one.release)
+            yield None not in taken
 
     def close(self) -> None:
         """Give up all locks."""

@@ -13,7 +13,7 @@ import pytest
 
 from sim_devin.clock import boottime
 from sim_devin.errors import StoreError, StoreUnavailable
-from sim_devin.runs.carrier import BEATS
+from sim_devin.runs.carrier import BEATS, TURN
 from sim_devin.store import lock_file, one_machine
 from sim_devin.store.lock_file import LockFile
 from sim_devin.store.schema import MIGRATIONS
@@ -268,6 +268,31 @@ def test_a_turn_is_one_processes_at_a_time_and_over_when_it_is_taken(file_app, o
             assert elsewhere
     with two.turn("poll place") as theirs:
         assert theirs
+    other.runs.close()
+    other.runs.store.close()
+
+
+def test_a_process_that_stands_still_does_not_keep_a_turn_for_ever(file_app, open_app, monkeypatch):
+    database = file_app.runs.store.database
+    other = open_app(store=open_store(database.path))
+    one, two = file_app.runs.worker.carrier, other.runs.worker.carrier
+    began = (database.time() // TURN + 1) * TURN
+
+    def at(seconds):
+        monkeypatch.setattr(type(database), "time", lambda _: began + seconds)
+
+    at(TURN - 1)
+    with one.turn("poll place") as mine:
+        assert mine
+        for seconds in (TURN - 1, TURN, 2 * TURN - 2):  # for all that a poll may take
+            at(seconds)
+            with two.turn("poll place") as theirs:
+                assert not theirs
+        for seconds in (2 * TURN, 3 * TURN, 10 * TURN):
+            at(seconds)
+            with two.turn("poll place") as theirs, one.turn("poll place") as twice:
+                assert theirs
+                assert not twice
     other.runs.close()
     other.runs.store.close()
 
