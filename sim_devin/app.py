@@ -71,10 +71,7 @@ class App(Toolbox):
         self.close()
 
     def close(self) -> None:
-        """Close connections and the file of durable runs, but not a store that was passed in.
-
-        The app remains usable: it reconnects and reopens the file.
-        """
+        """Close connections and the file of runs, not a store passed in; using it reopens them."""
         close = getattr(self._transport, "close", None)
         if close is not None:
             close()
@@ -180,6 +177,7 @@ class App(Toolbox):
         *,
         context_id: str | None = None,
         env: Mapping[str, str] | None = None,
+        bindings: Mapping[str, Any] | None = None,
         deadline: float | None = None,
         cancel: threading.Event | None = None,
         on_event: Listener | None = None,
@@ -195,6 +193,7 @@ class App(Toolbox):
             answer: the fields of the pause's form; nothing for a timed pause.
             context_id: the pause to answer; default: the first.
             env: as for `run`; needed again for a run of another process.
+            bindings: ``"block id.field"`` -> a typed secret; needed for a run of another process.
             deadline: as for `run`.
             cancel: as for `run`.
             on_event: as for `run`.
@@ -216,7 +215,12 @@ class App(Toolbox):
             gate=gate,
             allow_python=allow_python,
         )
-        return self._recorders.resume(run, answer, attendance, context_id=context_id, env=env)
+        known: dict[str, Any] = {"context_id": context_id, "env": env, "bindings": bindings or {}}
+        return self._recorders.resume(run, answer, attendance, **known)
+
+    def end_doubles(self, *, credentials: Mapping[str, str] | None = None) -> list[str]:
+        """End duplicate jobs, also those of runs, see `Toolbox.end_doubles`; return their ids."""
+        return [*super().end_doubles(credentials=credentials), *self._recorders.end_doubles()]
 
     @property
     def functions(self) -> Functions:
@@ -379,13 +383,8 @@ def open_app(
 
         llm = SimulatedModel()
     elif llm is None:
-        llm = PydanticAiModel(
-            settings.env,
-            default=settings.model,
-            url=settings.model_url,
-            key=settings.model_api_key,
-            retries=retries,
-        )
+        named: dict[str, Any] = {"default": settings.model, "url": settings.model_url}
+        llm = PydanticAiModel(settings.env, **named, key=settings.model_api_key, retries=retries)
     edges = Dependencies(
         transport=transport,
         llm=llm,

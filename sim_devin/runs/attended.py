@@ -55,6 +55,7 @@ class AttendedRuns:
         *,
         context_id: str | None,
         env: Mapping[str, str] | None,
+        bindings: Mapping[str, Any],
     ) -> RunResult:
         """Answer a form, or end the wait for a moment, and drive the run on.
 
@@ -75,7 +76,7 @@ class AttendedRuns:
             chosen = context_id or next(iter(pauses))
             if chosen not in pauses:
                 raise UnknownName("pause", chosen, pauses)
-            self.runs.secrets.add(run.id, env=env)
+            self.runs.secrets.add_again(run.id, bindings, env)
             self._store.finish_wait(pauses[chosen], self.runs.app.clock.time(), answer)
             return run.id
 

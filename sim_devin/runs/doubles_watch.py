@@ -69,12 +69,21 @@ class DoublesWatch:
         for task in self.tasks(run_id):
             task.act(UnderWay())
 
+    def end_all(self) -> list[str]:
+        """Look for those of every run, whether due or not; return the ids of what was ended."""
+        since = self._app.clock.time() - STRAYS_FOR
+        watched = watched_intents(self._store, self._app.registry.creates, since)
+        return [found for place in watched for found in self._end(*place, UnderWay())]
+
     def _look(self, run_id: str, step: str, intent: Intent, under_way: UnderWay) -> int:
+        return len(self._end(run_id, step, intent, under_way))
+
+    def _end(self, run_id: str, step: str, intent: Intent, under_way: UnderWay) -> list[str]:
         try:
             job = self._app.registry.job_of(intent.tool)
             known = None if job is None else self._credentials(job, run_id, step)
             if job is None or known is None:
-                return 0
+                return []
             run = self._store.run(run_id)
             ledger = StepLedger(self._store, run, step, self._app.clock, driven=False, job=job)
             call = Caller(self._app, known, under_way)
@@ -83,12 +92,12 @@ class DoublesWatch:
                 clock=self._app.clock,
                 ledger=ledger,
             )
-            return len(end_doubles_of(job, intent, context))
+            return end_doubles_of(job, intent, context)
         except StoreError:
             raise
         except SimDevinError as error:
             log.debug("could not look for duplicates of %s: %s", intent.tag, type(error).__name__)
-            return 0
+            return []
 
     def _credentials(self, job: JobSpec, run_id: str, step: str) -> Mapping[str, str] | None:
         session = self._store.session_of(run_id, step)

@@ -92,11 +92,19 @@ class Recorders:
         if runs is not None:
             runs.close()
 
+    def end_doubles(self) -> list[str]:
+        """End the duplicate sessions of the runs of `App.run`, and of durable ones if open."""
+        with self._lock:
+            attended = None if self._attended is None else self._attended.runs
+            every = {id(runs): runs for runs in (self._durable, attended) if runs is not None}
+        return [ended for runs in every.values() for ended in runs.worker.doubles.end_all()]
+
     def run(self, request: RunRequest, attendance: Attendance) -> RunResult:
         """See `App.run`."""
-        result = self.attended.run(request, attendance)
+        attended = self.attended
+        result = attended.run(request, attendance)
         if self._snapshots is not None and self._store is None:
-            snapshots.keep(self._app, self._snapshots, result)
+            snapshots.keep(self._snapshots, result, attended.runs.secrets.seal(result.run_id))
         return result
 
     def resume(
@@ -107,26 +115,28 @@ class Recorders:
         *,
         context_id: str | None,
         env: Mapping[str, str] | None,
+        bindings: Mapping[str, Any],
     ) -> RunResult:
         """See `App.resume`."""
         run_id = run if isinstance(run, str) else run.run_id
         attended, kept = self.attended, self._snapshots
         store = attended.runs.store
+        known: dict[str, Any] = {"context_id": context_id, "env": env, "bindings": bindings}
         if store.is_run(run_id):
-            result = attended.resume(run_id, answer, attendance, context_id=context_id, env=env)
+            result = attended.resume(run_id, answer, attendance, **known)
+            seal = attended.runs.secrets.seal(run_id)
             kept = kept if self._store is None else None
         else:
             if isinstance(run, RunResult):
                 paused: Any = run
             elif kept is not None:
-                paused = snapshots.load(self._app, kept, run, env)
+                paused = snapshots.load(self._app, kept, run, env, bindings)
             else:
                 raise UnknownName("run", run, [one.id for one in store.runs(limit=SUGGESTED)])
-            result = snapshots.resume(
-                self._app, paused, answer, attendance, context_id=context_id, env=env
-            )
+            result = snapshots.resume(self._app, paused, answer, attendance, **known)
+            seal = snapshots.seal_of_result(self._app, result, bindings)
         if kept is not None:
-            snapshots.keep(self._app, kept, result)
+            snapshots.keep(kept, result, seal)
         return result
 
 

@@ -24,7 +24,7 @@ from sim_devin.runs.answers import Answers
 from sim_devin.runs.carrier import Carrier
 from sim_devin.runs.fork import record_before
 from sim_devin.runs.reminders import Reminders
-from sim_devin.runs.secrets import SecretsHere, own_secrets
+from sim_devin.runs.secrets import SecretsHere
 from sim_devin.runs.services import AppServices
 from sim_devin.runs.starting import RunRequest, new_run
 from sim_devin.runs.worker import CONCURRENCY, Worker
@@ -205,11 +205,7 @@ class Runs:
         """
         run = self.store.run(run_id)
         now = self.app.clock.time()
-        given: dict[str, str] = {}
-        for name, value in (bindings or {}).items():
-            given |= own_secrets(name, value)
-        names = self.store.secrets_of(run.id)
-        self.secrets.add(run.id, {name: given[name] for name in names if name in given}, env)
+        self.secrets.add_again(run.id, bindings or {}, env)
         if run.state in ("done", "cancelled"):
             raise CallerError(f"The run {run.id} has ended: {run.state}.")
         if run.state == "failed":

@@ -53,6 +53,14 @@ def own_secrets(field: str, value: Any) -> dict[str, str]:
     )
 
 
+def typed_secrets(bindings: Mapping[str, Any]) -> dict[str, str]:
+    """Return by name what may be secrets in bindings, ``"block id.field"`` -> value."""
+    found: dict[str, Any] = {}
+    for field, value in bindings.items():
+        found |= own_secrets(field, value)
+    return {name: value for name, value in found.items() if isinstance(value, str) and value}
+
+
 def _own(field: str, texts: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {f"{OWN}{field}{place}": text for place, text in texts}
 
@@ -93,6 +101,14 @@ class SecretsHere:
                 self._shared[name] = value
         if env is not None:
             self._env[run_id] = env
+
+    def add_again(
+        self, run_id: str, bindings: Mapping[str, Any], env: Mapping[str, str] | None
+    ) -> None:
+        """Remember the secrets of a run's document, ``"block id.field"`` -> value."""
+        given = typed_secrets(bindings)
+        recorded = self._store.secrets_of(run_id)
+        self.add(run_id, {name: given[name] for name in recorded if name in given}, env)
 
     def copy(self, run_id: str, to: str) -> None:
         """Let a run have what is known of another's."""
@@ -167,15 +183,6 @@ def finder(
         return None
 
     return find
-
-
-def seal_of(app: Toolbox, env: Mapping[str, str], names: Iterable[str] | None = None) -> Seal:
-    """Return what takes the app's credentials, and variables with secret names, out of data.
-
-    `names` are those that may be put back in place; all unless given.
-    """
-    may = None if names is None else set(names)
-    return Seal(app.secrets(env), finder(app, env, {}), lambda name: may is None or name in may)
 
 
 def document_of(workflow: Workflow) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sim_devin.engine import engine
+from sim_devin.engine.document import load_workflow
+from sim_devin.engine.program import Program
 from sim_devin.engine.run import RunResult
-from sim_devin.runs.secrets import seal_of
+from sim_devin.runs.secrets import finder, known_of, typed_secrets
 from sim_devin.runs.services import AppServices, Attendance
 from sim_devin.store.marked import from_marks
-from sim_devin.store.sealing import from_json, names, to_json
+from sim_devin.store.sealing import Seal, from_json, names, to_json
 from sim_devin.toolbox import Toolbox
 
 
@@ -33,16 +35,33 @@ class RunStore(Protocol):
         ...
 
 
-def keep(app: Toolbox, store: RunStore, result: RunResult) -> None:
-    """Put a run into the store without its secrets."""
-    env = None if result.bound is None else result.bound.env
-    record = {"result": result.to_json(), "snapshot": result.snapshot}
-    closed = seal_of(app, app.environment() if env is None else env).close(record)
+def keep(store: RunStore, result: RunResult, seal: Seal) -> None:
+    """Put a run into the store without its secrets, which the seal takes out."""
+    closed = seal.close({"result": result.to_json(), "snapshot": result.snapshot})
     store.save(result.run_id, to_json(closed) | {"secrets": sorted(set(names(closed)))})
 
 
-def load(app: Toolbox, store: RunStore, run_id: str, env: Mapping[str, str] | None) -> Any:
+def seal_of_result(app: Toolbox, result: RunResult, bindings: Mapping[str, Any]) -> Seal:
+    """Return what takes the secrets out of a run that is not recorded here.
+
+    `bindings` holds secrets of its document that its snapshot leaves out.
+    """
+    env = app.environment() if result.bound is None else result.bound.env
+    document, kind = load_workflow(result.snapshot["workflow"]), result.snapshot["trigger"]
+    programs = {"": Program(document, AppServices(app), kind=kind)}
+    return Seal({**app.secrets(env), **known_of(programs, env), **typed_secrets(bindings)})
+
+
+def load(
+    app: Toolbox,
+    store: RunStore,
+    run_id: str,
+    env: Mapping[str, str] | None,
+    bindings: Mapping[str, Any],
+) -> Any:
     """Return the snapshot of a run that was put into the store.
+
+    `bindings` are the secrets of its document, ``"block id.field"`` -> value.
 
     Raises:
         UnknownName: no run of that id is in it.
@@ -52,8 +71,10 @@ def load(app: Toolbox, store: RunStore, run_id: str, env: Mapping[str, str] | No
     # Without the names it was written with marks in texts, and every mark in it is ours.
     named = "secrets" in record
     closed = from_json(record["snapshot"]) if named else from_marks(record["snapshot"])
-    allowed = record["secrets"] if named else set(names(closed))
-    return seal_of(app, env or app.environment(), allowed).open(closed)
+    allowed = set(record["secrets"] if named else names(closed))
+    env = env or app.environment()
+    known = finder(app, env, typed_secrets(bindings))
+    return Seal(app.secrets(env), known, allowed.__contains__).open(closed)
 
 
 def resume(
@@ -64,6 +85,7 @@ def resume(
     *,
     context_id: str | None,
     env: Mapping[str, str] | None,
+    bindings: Mapping[str, Any],
 ) -> RunResult:
     """Answer a run that is not recorded here, and let it continue from its snapshot.
 
@@ -72,12 +94,14 @@ def resume(
         InvalidWorkflow: the snapshot cannot be read.
     """
     policy = (attendance.gate or app.gate).policy
+    bound = paused.bound if isinstance(paused, RunResult) else None
     return engine.resume(
         paused,
         answer,
         services=AppServices(app, attendance=attendance),
         context_id=context_id,
         env=app.environment() if env is None and not isinstance(paused, RunResult) else env,
+        bindings={**(bound.bindings if bound else {}), **bindings},
         deadline=attendance.deadline,
         cancel=attendance.cancel,
         ceilings=policy.run_ceilings(),

@@ -23,7 +23,7 @@ from sim_devin.policy.rules import Policy
 from sim_devin.runs.secrets import known_of, sealed_document
 from sim_devin.runs.services import AppServices
 from sim_devin.store.records import Run, RunOptions
-from sim_devin.store.sealing import Seal
+from sim_devin.store.sealing import Seal, names
 from sim_devin.store.sql_store import SqlStore
 from sim_devin.toolbox import Toolbox
 
@@ -122,6 +122,8 @@ def new_run(
     given = app.secrets(every, [f"env:{name}" for name in request.secret_names])
     given |= known_of(programs, env)
     seal = Seal(given)
+    if request.run_id is not None and any(names(seal.close(request.run_id))):
+        raise CallerError("The run's id holds a secret, and would be kept and shown.")
     now = app.clock.time()
     run = Run(
         id=request.run_id or str(uuid.uuid4()),

@@ -1,9 +1,11 @@
 """Runs that a caller waits for: `App.run` and `App.resume`."""
 
+import json
 import threading
 
 import pytest
 
+from sim_devin.calls.response import Response
 from sim_devin.engine import events
 from sim_devin.errors import CallerError, InvalidWorkflow, MissingCredentials, UnknownName
 from sim_devin.simulator import Fault
@@ -293,3 +295,73 @@ def test_a_block_whose_fields_cannot_be_resolved_is_recorded(open_app):
         ("create", True),
         ("lost", False),
     ]
+
+
+def test_secrets_typed_into_a_document_are_not_in_snapshots_and_are_given_again(open_app):
+    class Echo:
+        def send(self, request, *, timeout):
+            sent.append(request.headers.get("Authorization"))
+            said = json.dumps({"said": f"you sent {sent[-1]}"}).encode()
+            return Response(200, {"content-type": "application/json"}, said)
+
+    sent = []
+    typed = {"Authorization": "Bearer typed-canary-4711"}
+    ask = block("ask", "api", url="https://echo.example/", method="GET", headers=typed)
+    again = {**ask, "id": "again", "name": "again"}
+    kept = Snapshots()
+    paused = open_app(store=kept, transport=Echo()).run(flow(ask, FORM, again, end()), env=ENV)
+    assert "typed-canary-4711" in str(paused.block_outputs)  # its caller may know
+    assert "typed-canary-4711" not in str(kept)
+    other = open_app(store=kept, transport=Echo())
+    with pytest.raises(MissingCredentials, match=r"ask\.headers"):
+        other.resume(paused.run_id, {"ok": "yes"}, env=ENV)
+    bindings = {"ask.headers": typed, "again.headers": typed}
+    result = other.resume(paused.run_id, {"ok": "yes"}, env=ENV, bindings=bindings)
+    assert result.success
+    assert sent == [typed["Authorization"]] * 2
+    assert "typed-canary-4711" not in str(kept)
+
+
+def test_another_process_is_given_a_typed_secret_of_a_recorded_run_again(open_app, store):
+    key = {"apiKey": ENV["DEVIN_API_KEY"]}
+    create = block(
+        "create", "devin", operation="create_session", prompt="Go", orgId="org-simulated", **key
+    )
+    paused = open_app().run(flow(FORM, create), env={})
+    other = open_app(env={}, credentials={})
+    with pytest.raises(MissingCredentials):
+        other.resume(paused.run_id, {"ok": "yes"}, env={})
+    bindings = {"create.apiKey": key["apiKey"]}
+    assert other.resume(paused.run_id, {"ok": "yes"}, env={}, bindings=bindings).success
+
+
+def test_the_id_of_a_run_is_refused_if_it_holds_a_secret(open_app, store):
+    with pytest.raises(CallerError, match="holds a secret"):
+        open_app().run(flow(CREATE), env=ENV, run_id=f"run of {ENV['DEVIN_API_KEY']}")
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_doubles_of_ended_runs_are_ended_on_demand(open_app, simulator, transport, durable):
+    class Late:
+        """A service that shows what a refused create has made only after ten minutes."""
+
+        def send(self, request, *, timeout):
+            answer = transport.send(request, timeout=timeout)
+            body = json.loads(answer.body)
+            if request.method == "POST" and not hidden:
+                hidden.append(body["session_id"])
+                return Response(503, {"retry-after": "5"}, b"{}")
+            if "items" in body and transport.clock.time() < shown:
+                body["items"] = [i for i in body["items"] if i["session_id"] not in hidden]
+            return Response(answer.status, answer.headers, json.dumps(body).encode())
+
+    hidden, shown = [], transport.clock.time() + 600
+    options = {} if durable else {"store": None}
+    app = open_app(transport=Late(), **options)
+    assert app.run(flow(CREATE), env=ENV, reconcile=True).success
+    assert len(simulator.truth()) == 2
+    assert app.end_doubles() == []
+    transport.clock.advance(600)
+    assert app.end_doubles() == hidden
+    assert app.end_doubles() == []
