@@ -163,3 +163,89 @@ def test_the_policy_of_the_docs_is_one(tmp_path):
     assert policy.confirm == ("destructive", "costs-money")
     assert set(tomllib.loads(text)["policy"]) == {item.name for item in fields(policy)}
     assert policy.slips(offline_app().registry.tools) == []
+
+
+# -- CONTRIBUTING.md and docs/architecture.md ------------------------------------------------
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+LAYERS = CONTRIBUTING.partition("## The layers")[2].partition("```\n")[2].partition("```")[0]
+GUIDES = {
+    "CONTRIBUTING.md": CONTRIBUTING,
+    "architecture.md": (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"),
+}
+A_PATH = re.compile(r"[\w./*<>-]+(?:/|\.(?:js|json|md|mjs|py|toml|txt))")
+NAMED = re.compile(r"((?:`[\w.]+`(?:, | and )?)+)(?: in |,? \()`([^`]+)`")
+
+
+def found(path, beside=ROOT):
+    """Return what a path may mean: from the root, from the package, or `beside` the last one."""
+    pattern = re.sub("<.*?>", "*", path)
+    folders = dict.fromkeys((ROOT / "sim_devin", ROOT, beside))
+    return [item for folder in folders for item in sorted(folder.glob(pattern)) if item.exists()]
+
+
+def missing(paths):
+    """Return the paths that are not there."""
+    lost, beside = [], ROOT
+    for path in paths:
+        items = found(path, beside)
+        if not items:
+            lost.append(path)
+        elif "/" in path:
+            beside = items[0] if items[0].is_dir() else items[0].parent
+    return lost
+
+
+def defines(file, name):
+    """Return whether a file defines a name, such as ``Toolbox.call``; a JSON file has the key."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".json":
+        return f'"{name}":' in text
+    definition = r"^\s*(?:async )?(?:(?:def|class) {0}\b|{0}\b[^\n=]*=)"
+    return all(re.search(definition.format(part), text, re.MULTILINE) for part in name.split("."))
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_file_that_the_page_names_is_there(page):
+    text = re.sub("^```.*?^```", "", GUIDES[page], flags=re.MULTILINE | re.DOTALL)
+    words = [word for code in re.findall("`([^`]+)`", text) for word in code.split()]
+    paths = list(filter(A_PATH.fullmatch, words))
+    assert len(paths) > 10
+    assert missing(paths) == []
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_name_that_the_page_places_in_a_file_is_defined_there(page):
+    pairs = [
+        (name, path)
+        for names, path in NAMED.findall(GUIDES[page])
+        for name in re.findall(r"[\w.]+", names.replace(" and ", " "))
+    ]
+    assert pairs
+    assert [
+        (name, path)
+        for name, path in pairs
+        if not any(defines(file, name) for file in found(path) if file.is_file())
+    ] == []
+
+
+def test_the_layers_are_those_that_imports_are_held_to():
+    assert missing(A_PATH.findall(LAYERS)) == []
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (
+        item for item in config["tool"]["importlinter"]["contracts"] if item["type"] == "layers"
+    )
+    names = {name for layer in contract["layers"] for name in layer.split(" | ")}
+    assert (
+        names - {path.removesuffix(".py").rstrip("/") for path in A_PATH.findall(LAYERS)} == set()
+    )
+
+
+def test_a_file_or_a_name_that_is_gone_is_found():
+    assert missing(["sim_devin/calls/gone.py", "calls/retry.py", "money.py", "verdict.py"]) == [
+        "sim_devin/calls/gone.py",
+        "verdict.py",
+    ]
+    (toolbox,) = found("sim_devin/toolbox.py")
+    assert defines(toolbox, "Toolbox.call")
+    assert not defines(toolbox, "Toolbox.gone")
