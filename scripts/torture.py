@@ -202,6 +202,9 @@ class Torture:
         }
         (folder / "config.toml").write_text("")
         self.kills = 0
+        # A connection of its own: the other may be waiting for a lock that a frozen worker holds.
+        self.watching = open_app(self.environment)
+        self.watching.runs.list(limit=1)
 
     def worker(self) -> subprocess.Popen[bytes]:
         """Start a worker process, whose clock is ahead or behind."""
@@ -263,7 +266,7 @@ class Torture:
             self.frozen.add(worker.pid)
             self.freezes += 1
             # Not in the loop above: it may wait for a lock that the worker holds.
-            thaw = (worker, runs, driven)
+            thaw = (worker, self.watching.runs, driven)
             threading.Timer(self.random.uniform(*FROZEN), self._thaw, thaw).start()
         else:
             worker.send_signal(signal.SIGKILL)
