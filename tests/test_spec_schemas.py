@@ -8,11 +8,12 @@ from jsonschema import Draft202012Validator
 
 from sim_devin.errors import InvalidSpec
 from sim_devin.specs.files import builtin_folder, read_file
+from sim_devin.specs.jobs import JobSpec
 from sim_devin.specs.models import BlockSpec, Connection, ToolSpec
 
 FOLDER = builtin_folder()
 EXAMPLES = Path(__file__).parent / "example_plugin" / "acme_tickets"
-MODELS = {"tool": ToolSpec, "block": BlockSpec, "connection": Connection}
+MODELS = {"tool": ToolSpec, "block": BlockSpec, "connection": Connection, "job": JobSpec}
 
 
 def document(name):

@@ -295,10 +295,15 @@ def test_a_process_stopped_by_a_signal_sends_nothing_of_a_run_it_has_lost(
         }
         (tmp_path / "none.toml").write_text("")
         first = subprocess.Popen(
-            [sys.executable, script, "freeze"], env=env, stdout=subprocess.PIPE, text=True
+            [sys.executable, script, "freeze"],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert [first.stdout.readline() for _ in range(2)] == ["ready\n", "about to send\n"]
         first.send_signal(signal.SIGSTOP)
+        print(file=first.stdin, flush=True)  # it sends as soon as it goes on
         time.sleep(1.0)
         second = subprocess.Popen(
             [sys.executable, script], env=env, stdout=subprocess.PIPE, text=True
@@ -340,7 +345,7 @@ if sys.argv[1:] == ["freeze"]:
         if not asked:
             asked.append(True)
             print("about to send", flush=True)
-            time.sleep(0.5)
+            sys.stdin.readline()
 
     StepLedger.confirm = late
 print(app.runs.show("run-1")["state"], flush=True)
