@@ -130,12 +130,13 @@ class Runs:
             )
         )
         env = self.app.environment() if asked.env is None else asked.env
-        # Immediately, so that no process deletes a document that the run is about to use.
+        new = new_run(self.app, asked, env)  # its checks hold no lock of the store
+        # In one transaction, so that no process deletes a document that the run is about to use.
         with self.store.database.write():
-            run, given = new_run(self.app, self.store, asked, env)
-            self.secrets.add(run.id, given, env)
-            self.store.add_run(run)
-        return run.id
+            new.put_documents(self.store)
+            self.secrets.add(new.run.id, new.secrets, env)
+            self.store.add_run(new.run)
+        return new.run.id
 
     # -- looking -----------------------------------------------------------------------------------
 

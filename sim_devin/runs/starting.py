@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sim_devin.calls.ceilings import checked
@@ -65,15 +65,42 @@ class RunRequest(RunOptions):
         return RunOptions(**{item.name: getattr(self, item.name) for item in fields(RunOptions)})
 
 
-def new_run(
-    app: Toolbox, store: SqlStore, request: RunRequest, env: Mapping[str, str]
-) -> tuple[Run, dict[str, str]]:
-    """Return a run to be recorded, and its secrets by name.
+@dataclass(frozen=True)
+class NewRun:
+    """A run that was checked and is not recorded yet.
+
+    Attributes:
+        run: the run, without its documents.
+        secrets: its secrets by name.
+        documents: prefix of the steps -> document, the workflow's own under "".
+        seal: closes the secrets in them.
+    """
+
+    run: Run
+    secrets: Mapping[str, str] = field(repr=False)
+    documents: Mapping[str, Any] = field(repr=False)
+    seal: Seal = field(repr=False)
+
+    def put_documents(self, store: SqlStore) -> None:
+        """Keep the documents, in the transaction that records the run.
+
+        Raises:
+            StoreError: they cannot be kept.
+        """
+        for prefix, document in self.documents.items():
+            key = store.put_document(document, self.seal)
+            if prefix:
+                self.run.children[prefix[:-1]] = key
+            else:
+                self.run.document = key
+
+
+def new_run(app: Toolbox, request: RunRequest, env: Mapping[str, str]) -> NewRun:
+    """Return a run to be recorded.
 
     Raises:
         InvalidWorkflow: the document cannot be run; every problem is listed.
         CredentialsError: a credential refers to a variable that is not set.
-        StoreError: the documents cannot be kept.
     """
     if request.on_question not in ("return", "hold"):
         raise CallerError(f"on_question is {request.on_question!r}; it must be return or hold.")
@@ -129,12 +156,7 @@ def new_run(
         id=request.run_id or str(uuid.uuid4()),
         state="ready",
         name=document.name,
-        document=store.put_document(sealed_document(program, seal), seal),
-        children={
-            prefix[:-1]: store.put_document(sealed_document(child, seal, prefix), seal)
-            for prefix, child in programs.items()
-            if prefix
-        },
+        document="",
         inputs=inputs,
         options=request.options.to_json(),
         secrets=sorted(given),
@@ -142,7 +164,8 @@ def new_run(
         updated=now,
         deadline=None if request.deadline is None else now + request.deadline,
     )
-    return run, given
+    documents = {prefix: sealed_document(one, seal, prefix) for prefix, one in programs.items()}
+    return NewRun(run, given, documents, seal)
 
 
 def _running(program: Program, from_block: str | None) -> set[str] | None:
