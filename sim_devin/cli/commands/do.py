@@ -13,13 +13,13 @@ from sim_devin.cli.commands.arguments import json_object, read_text
 from sim_devin.cli.commands.examples import CommandWithExamples
 from sim_devin.cli.commands.failures import SIMULATED
 from sim_devin.cli.commands.options import (
-    SPEED,
     AppOptions,
-    Finite,
     app_options,
     json_option,
     quiet_option,
+    refuse_detached_simulation,
     seconds,
+    speed_option,
 )
 from sim_devin.cli.commands.output import echo_json
 from sim_devin.cli.commands.run_follow import follow
@@ -74,13 +74,7 @@ OUT_OF_MONEY = 7
     default=True,
     help="Wait for the session here (the default), or leave it to a worker and print the run's id.",
 )
-@click.option(
-    "--speed",
-    type=Finite(min=0),
-    default=SPEED,
-    show_default=True,
-    help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
-)
+@speed_option
 @json_option("Print the result as JSON; errors are JSON on standard error too.")
 @quiet_option
 @app_options()
@@ -111,10 +105,8 @@ def command(
     asked = {} if task is None else _asked(task, given)
     with options.open(speed=speed) as app:
         simulated = bool(ctx.meta.get(SIMULATED))
-        if not given["follow"] and simulated:
-            raise click.UsageError(
-                "A simulated run ends with its process and cannot be left to a worker.", ctx
-            )
+        if not given["follow"]:
+            refuse_detached_simulation(ctx)
         if resume_id is not None:
             run_id = app.runs.resume(resume_id)
         else:

@@ -189,3 +189,26 @@ def complete_tool(_ctx: click.Context, _param: click.Parameter, incomplete: str)
         for tool in tools.values()
         if tool.id.startswith(incomplete)
     ]
+
+
+def speed_option(function: Function) -> Function:
+    """Add ``--speed`` to a command, which gets it as `speed`."""
+    return click.option(
+        "--speed",
+        type=Finite(min=0),
+        default=SPEED,
+        show_default=True,
+        help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
+    )(function)
+
+
+def refuse_detached_simulation(ctx: click.Context) -> None:
+    """Refuse to leave a run to a worker if this command has its own simulator.
+
+    Raises:
+        click.UsageError: it has.
+    """
+    if ctx.meta.get(SIMULATED):
+        raise click.UsageError(
+            "A simulated run ends with its process and cannot be left to a worker.", ctx
+        )

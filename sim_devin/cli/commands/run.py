@@ -24,13 +24,13 @@ from sim_devin.cli.commands.arguments import (
 from sim_devin.cli.commands.examples import CommandWithExamples
 from sim_devin.cli.commands.failures import SIMULATED
 from sim_devin.cli.commands.options import (
-    SPEED,
     AppOptions,
-    Finite,
     app_options,
     json_option,
     quiet_option,
+    refuse_detached_simulation,
     seconds,
+    speed_option,
 )
 from sim_devin.cli.commands.output import echo_json
 from sim_devin.cli.commands.run_follow import as_json as follow_json
@@ -175,13 +175,7 @@ TRIGGERS = ("manual", "api", "chat", "external", "webhook", "schedule")
     is_flag=True,
     help="Let Function blocks run Python, in a separate process.",
 )
-@click.option(
-    "--speed",
-    type=Finite(min=0),
-    default=SPEED,
-    show_default=True,
-    help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
-)
+@speed_option
 @click.option(
     "--events",
     is_flag=True,
@@ -229,10 +223,8 @@ def command(ctx: click.Context, /, options: AppOptions, **given: Any) -> None:
     with options.open(speed=asked.speed, store="memory" if asked.no_record else None) as app:
         document = run_input.document(asked.workflow)
         simulated = bool(ctx.meta.get(SIMULATED))
-        if asked.detach and simulated:
-            raise click.UsageError(
-                "A simulated run ends with its process and cannot be left to a worker.", ctx
-            )
+        if asked.detach:
+            refuse_detached_simulation(ctx)
         env = run_input.environment(app, named_texts(asked.env_items), simulated=simulated)
         run_input.require_values(app, document, values, env, asked.trigger)
         request = asked.request(document)

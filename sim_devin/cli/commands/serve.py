@@ -9,7 +9,7 @@ import click
 
 from sim_devin.cli.commands.examples import CommandWithExamples
 from sim_devin.cli.commands.failures import SIMULATED
-from sim_devin.cli.commands.options import SPEED, AppOptions, Finite, app_options
+from sim_devin.cli.commands.options import AppOptions, app_options, speed_option
 from sim_devin.errors import CallerError, Cancelled, MissingDependency
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
     help="Port to listen on; 0 selects a free one.",
 )
 @click.option("--no-open", is_flag=True, help="Do not open the page in the browser.")
-@click.option(
-    "--speed",
-    type=Finite(min=0),
-    default=SPEED,
-    show_default=True,
-    help="With --simulate: simulated seconds per real second; 0 does not wait at all.",
-)
+@speed_option
 @click.option(
     "--allow-python",
     is_flag=True,
